@@ -1,0 +1,1 @@
+//! The API: one struct per action, in files named after the API's chapters.

@@ -1,0 +1,1 @@
+//! Helpers around aws-lc's C types: owned pointers and its yes-or-no answers.

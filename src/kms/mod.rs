@@ -1,0 +1,15 @@
+//! The verbs: what the key management service does, for whom, and when. Both doors call these and nothing below.
+
+pub mod alias;
+pub mod asymmetric;
+pub mod authorize;
+pub mod catalogue;
+pub mod certificate;
+pub mod device;
+pub mod envelope;
+pub mod lifecycle;
+pub mod realm;
+pub mod use_key;
+pub mod x509;
+
+pub use realm::{Kms, Service};

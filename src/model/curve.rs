@@ -1,0 +1,37 @@
+//! Elliptic curves by name.
+
+use der::asn1::ObjectIdentifier;
+use serde::{Deserialize, Serialize};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Curve {
+    P256,
+    P384,
+    P521,
+    Secp256k1,
+}
+impl Curve {
+    pub const ALL: &[Self] = &[Self::P256, Self::P384, Self::P521, Self::Secp256k1];
+    pub const fn bits(self) -> usize {
+        match self {
+            Self::P256 | Self::Secp256k1 => 256,
+            Self::P384 => 384,
+            Self::P521 => 521,
+        }
+    }
+    /// Length of a coordinate in bytes; of a signature it is twice that.
+    pub const fn field_len(self) -> usize {
+        self.bits().div_ceil(8)
+    }
+    pub const fn oid(self) -> ObjectIdentifier {
+        ObjectIdentifier::new_unwrap(match self {
+            Self::P256 => "1.2.840.10045.3.1.7",
+            Self::P384 => "1.3.132.0.34",
+            Self::P521 => "1.3.132.0.35",
+            Self::Secp256k1 => "1.3.132.0.10",
+        })
+    }
+    pub fn by_oid(oid: ObjectIdentifier) -> Option<Self> {
+        Self::ALL.iter().copied().find(|curve| curve.oid() == oid)
+    }
+}

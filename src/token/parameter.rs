@@ -1,0 +1,27 @@
+//! Mechanisms as the caller gave them, with the parameter read into plain data.
+use crate::model::Bytes;
+
+#[derive(Debug, Clone)]
+pub struct Mechanism {
+    pub kind: u64,
+    pub parameter: Parameter,
+}
+
+/// Numbers (`hash`, `mgf`, `kdf` …) are PKCS#11's, unchecked: `token` decides what they mean.
+#[derive(Debug, Clone)]
+pub enum Parameter {
+    /// No parameter: NULL or length 0.
+    None,
+    /// CK_AES_CTR_PARAMS.
+    Ctr { bits: u64, block: [u8; 16] },
+    /// CK_ECDH1_DERIVE_PARAMS.
+    Ecdh { kdf: u64, shared: Vec<u8>, public: Vec<u8> },
+    /// CK_GCM_PARAMS of 40 (v2.20, without ulIvBits) or 48 bytes. `tag_bits` as given.
+    Gcm { iv: Vec<u8>, iv_bits: u64, aad: Vec<u8>, tag_bits: u64 },
+    /// CK_RSA_PKCS_OAEP_PARAMS.
+    Oaep { hash: u64, mgf: u64, source: u64, label: Vec<u8> },
+    /// CK_RSA_PKCS_PSS_PARAMS.
+    Pss { hash: u64, mgf: u64, salt: u64 },
+    /// Any other: the bytes behind pParameter (an IV, a CK_ULONG …).
+    Raw(Bytes),
+}
