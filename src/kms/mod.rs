@@ -8,6 +8,7 @@ pub mod certificate;
 pub mod device;
 pub mod envelope;
 pub mod lifecycle;
+pub mod objects;
 pub mod realm;
 pub mod use_key;
 pub mod x509;
