@@ -8,6 +8,7 @@ use uuid::Uuid;
 use crate::crypto::digest::hash;
 use crate::error::Result;
 use crate::kms::lifecycle::state_at;
+use crate::kms::objects::blank_object;
 use crate::kms::x509;
 use crate::model::certificate::{Certificate, CertificateStatus, Der, Source};
 use crate::model::hash::Hash;
@@ -24,12 +25,7 @@ const FORMER_NAMES: usize = 64;
 
 /// The version in service of a key: of a symmetric one the primary; of an asymmetric one the promoted one, else the one
 /// with a valid leaf certificate (the longest lived), else the oldest that is not retired. A new version never moves it.
-pub(super) fn in_service(
-    key: &Key,
-    versions: &[Version],
-    certificates: &[Certificate],
-    now: Moment,
-) -> Option<Uuid> {
+pub(super) fn in_service(key: &Key, versions: &[Version], certificates: &[Certificate], now: Moment) -> Option<Uuid> {
     if !key.spec.family.is_asymmetric() {
         return key.primary;
     }
@@ -167,22 +163,12 @@ fn renew(records: &mut Records<'_>, old: Object, want: Wanted) -> Result<()> {
 
 fn new_object(want: Wanted, now: Moment) -> Object {
     Object {
-        handle: 0,
-        unique: Uuid::new_v4(),
-        class: want.class,
         label: want.label.into_bytes(),
         id: want.id,
-        key: None,
         version: want.version,
         certificate: want.certificate,
-        value: want.value,
         shown: want.shown,
-        hidden: false,
-        users: 0,
-        labelled: false,
-        identified: false,
-        attributes: BTreeMap::new(),
-        created: now,
+        ..blank_object(want.class, want.value, now)
     }
 }
 

@@ -175,11 +175,7 @@ impl Kms {
         })
     }
 
-    pub fn describe_certificate(
-        &self,
-        caller: &Caller,
-        id: &str,
-    ) -> Result<(Certificate, LeafView, PublicKey, Level)> {
+    pub fn describe_certificate(&self, caller: &Caller, id: &str) -> Result<(Certificate, LeafView, PublicKey, Level)> {
         self.store.read(&self.open()?.realm, |r| {
             let certificate = self.find_certificate(r, id)?;
             let _allowed =

@@ -328,18 +328,25 @@ impl Kms {
         }
         let usages = Usages::of(key.usage, asymmetric);
         let making = Making { usages, value: None, allowed: &allowed };
-        let (_, version) = self.make_version(caller, ACTION, &key, making, |_| Ok(()), |r, version, ()| {
-            let (mut key, state) = self.find_key_by_id(r, &key.id.to_string())?;
-            if state != KeyState::Enabled {
-                return Err(key_state(&key, state));
-            }
-            if !asymmetric {
-                key.primary = Some(version.id);
-                r.update_key(&key)?;
-            }
-            r.insert_version(version)?;
-            refresh_key(r, &key, self.now())
-        })?;
+        let (_, version) = self.make_version(
+            caller,
+            ACTION,
+            &key,
+            making,
+            |_| Ok(()),
+            |r, version, ()| {
+                let (mut key, state) = self.find_key_by_id(r, &key.id.to_string())?;
+                if state != KeyState::Enabled {
+                    return Err(key_state(&key, state));
+                }
+                if !asymmetric {
+                    key.primary = Some(version.id);
+                    r.update_key(&key)?;
+                }
+                r.insert_version(version)?;
+                refresh_key(r, &key, self.now())
+            },
+        )?;
         Ok(version)
     }
 

@@ -17,6 +17,7 @@ use crate::model::names::check_alias;
 use crate::model::object::{Class, Object};
 use crate::model::public::PublicKey;
 use crate::model::spec::Spec;
+use crate::model::time::Moment;
 use crate::protection::Usages;
 use crate::store::{Query, Records};
 
@@ -138,8 +139,7 @@ impl Kms {
             let version = version_id.map(|id| r.version(id)).transpose()?.flatten();
             let certificate = object.certificate.map(|id| r.certificate(id)).transpose()?.flatten();
             let aliases = object.key.map(|id| r.aliases(id)).transpose()?.unwrap_or_default();
-            let alive =
-                key.as_ref().is_none_or(|key| state_at(key, self.now()) == Some(KeyState::Enabled));
+            let alive = key.as_ref().is_none_or(|key| state_at(key, self.now()) == Some(KeyState::Enabled));
             let usable = object.shown && alive;
             Ok(Some(ObjectView { object, key, version, certificate, aliases, usable }))
         })
@@ -167,13 +167,7 @@ impl Kms {
     }
 
     /// Writes the objects with what the template said; the catalogue completes them.
-    fn seed_objects(
-        &self,
-        records: &mut Records<'_>,
-        key: &Key,
-        version: &Version,
-        new: &NewObjectKey,
-    ) -> Result<()> {
+    fn seed_objects(&self, records: &mut Records<'_>, key: &Key, version: &Version, new: &NewObjectKey) -> Result<()> {
         let alias = match &new.private.label {
             Some(label) => self.free_alias(records, label)?,
             None => None,
@@ -190,22 +184,14 @@ impl Kms {
             let asymmetric = key.spec.family.is_asymmetric();
             let follows_alias = alias.is_some() && seed.label == new.private.label;
             let mut object = Object {
-                handle: 0,
-                unique: Uuid::new_v4(),
-                class: *class,
                 label: seed.label.clone().unwrap_or_default(),
                 id: seed.id.clone().unwrap_or_default(),
                 key: Some(key.id),
                 version: asymmetric.then_some(version.id),
-                certificate: None,
-                value: Vec::new(),
-                shown: true,
-                hidden: false,
-                users: 0,
                 labelled: seed.label.is_some() && !follows_alias,
                 identified: seed.id.is_some(),
                 attributes: seed.attributes.clone(),
-                created: self.now(),
+                ..blank_object(*class, Vec::new(), self.now())
             };
             records.insert_object(&mut object)?;
         }
@@ -234,6 +220,29 @@ impl Kms {
             r.update_object(&object)?;
             self.refresh_owner(r, &object)?;
             r.object(object.handle)
+        })
+    }
+
+    /// C_CreateObject of somebody else's public key.
+    pub fn create_public_object(&self, caller: &Caller, public: &PublicKey, seed: &Seed) -> Result<Object> {
+        self.create_plain(caller, "CreatePublicKeyObject", Class::PublicKey, public.to_spki()?, seed)
+    }
+
+    /// C_CreateObject of a data object.
+    pub fn create_data_object(&self, caller: &Caller, value: &[u8], seed: &Seed) -> Result<Object> {
+        self.create_plain(caller, "CreateDataObject", Class::Data, value.to_vec(), seed)
+    }
+
+    /// An object that is nothing but its record.
+    fn create_plain(&self, caller: &Caller, action: &str, class: Class, value: Vec<u8>, seed: &Seed) -> Result<Object> {
+        let mut object = blank_object(class, value, self.now());
+        object.labelled = true;
+        object.identified = true;
+        apply(&mut object, seed);
+        let audit = self.audit(caller, action, object.unique);
+        self.store.write(&self.open()?.realm, &audit, |r| {
+            r.insert_object(&mut object)?;
+            Ok(object.clone())
         })
     }
 
@@ -281,34 +290,6 @@ impl Kms {
         found.ok_or_else(|| Error::Internal("a certificate without an object".to_owned()))
     }
 
-    /// C_CreateObject of a data object.
-    pub fn create_data_object(&self, caller: &Caller, value: &[u8], seed: &Seed) -> Result<Object> {
-        let audit = self.audit(caller, "CreateDataObject", "data object");
-        self.store.write(&self.open()?.realm, &audit, |r| {
-            let mut object = Object {
-                handle: 0,
-                unique: Uuid::new_v4(),
-                class: Class::Data,
-                label: Vec::new(),
-                id: Vec::new(),
-                key: None,
-                version: None,
-                certificate: None,
-                value: value.to_vec(),
-                shown: true,
-                hidden: false,
-                users: 0,
-                labelled: true,
-                identified: true,
-                attributes: BTreeMap::new(),
-                created: self.now(),
-            };
-            apply(&mut object, seed);
-            r.insert_object(&mut object)?;
-            Ok(object)
-        })
-    }
-
     /// C_SetAttributeValue on a stored object; which changes are legal was decided by the token.
     pub fn change_object(&self, caller: &Caller, handle: u64, seed: &Seed) -> Result<()> {
         let audit = self.audit(caller, "SetAttributeValue", handle);
@@ -332,6 +313,7 @@ impl Kms {
             let mut object = r.object(handle)?.ok_or_else(missing)?;
             match object.class {
                 Class::PrivateKey | Class::SecretKey => return self.destroy_key(caller, r, &object),
+                Class::PublicKey if object.key.is_none() => r.delete_object(handle)?,
                 Class::PublicKey => {
                     object.hidden = true;
                     object.shown = false;
@@ -396,6 +378,28 @@ impl Kms {
             Some(key) => refresh_key(records, &key, self.now()),
             None => Ok(()),
         }
+    }
+}
+
+/// A shown object with no label, no ID and no owner.
+pub(super) fn blank_object(class: Class, value: Vec<u8>, now: Moment) -> Object {
+    Object {
+        handle: 0,
+        unique: Uuid::new_v4(),
+        class,
+        label: Vec::new(),
+        id: Vec::new(),
+        key: None,
+        version: None,
+        certificate: None,
+        value,
+        shown: true,
+        hidden: false,
+        users: 0,
+        labelled: false,
+        identified: false,
+        attributes: BTreeMap::new(),
+        created: now,
     }
 }
 

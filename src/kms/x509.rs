@@ -283,7 +283,8 @@ fn general_names(names: &[String]) -> Result<SubjectAltName> {
 pub fn from_pem(parameter: &str, text: &str) -> Result<Vec<Leaf>> {
     const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
     const END: &str = "-----END CERTIFICATE-----";
-    let fault = || bad(parameter, "Certificate format is incorrect: give PEM, from BEGIN CERTIFICATE to END CERTIFICATE");
+    let fault =
+        || bad(parameter, "Certificate format is incorrect: give PEM, from BEGIN CERTIFICATE to END CERTIFICATE");
     let mut rest = text.trim();
     let mut found = Vec::new();
     while !rest.is_empty() {
@@ -321,7 +322,9 @@ pub fn check_upload(leaf: &str, chain: Option<&str>, now: Moment) -> Result<(Lea
         below.is_signed_by(issuer)?;
         below = issuer;
     }
-    for (what, certificate) in std::iter::once(("Certificate", &leaf)).chain(issuers.iter().map(|it| ("CertificateChain", it))) {
+    for (what, certificate) in
+        std::iter::once(("Certificate", &leaf)).chain(issuers.iter().map(|it| ("CertificateChain", it)))
+    {
         if certificate.not_after() <= now {
             return Err(bad(what, format!("expired at {}", certificate.not_after())));
         }
