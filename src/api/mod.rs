@@ -12,6 +12,7 @@ mod params;
 pub mod published;
 mod versions;
 
+pub use certificates::names as alternative_names;
 pub use fault::Fault;
 pub use params::Params;
 
