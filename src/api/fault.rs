@@ -143,3 +143,35 @@ const UNSUPPORTED_LEVEL: Code =
     Code(400, "Unsupported.ProtectionLevel", "This protection level is not valid for this region");
 const UNSUPPORTED_ORIGIN: Code = Code(400, "Unsupported.Origin", "This key origin is not valid for this api.");
 const VERSION_NOT_FOUND: Code = Code(404, "Forbidden.KeyVersionNotFound", "The specified Key version is not found.");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_published_text_comes_first() {
+        for (error, status, code, message) in [
+            (
+                Error::invalid("Digest", "32 bytes are needed"),
+                400,
+                "InvalidParameter",
+                "The specified parameter \"Digest\" is not valid. 32 bytes are needed.",
+            ),
+            (Error::KeyNotFound("x".into()), 404, "Forbidden.KeyNotFound", "The specified Key is not found."),
+            (
+                Error::UnsupportedProtectionLevel { level: "HSM", reason: "the token has no device".into() },
+                400,
+                "Unsupported.ProtectionLevel",
+                "This protection level is not valid for this region. The token has no device.",
+            ),
+            (
+                Error::KeyState { key: "x".into(), state: KeyState::Disabled },
+                409,
+                "Rejected.Disabled",
+                "The request was rejected because the key state is Disabled.",
+            ),
+        ] {
+            assert_eq!(Fault::from(&error), Fault { status, code, message: message.into() });
+        }
+    }
+}

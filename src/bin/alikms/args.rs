@@ -7,7 +7,7 @@ use lexopt::{Arg, Parser};
 use crate::output::Stop;
 
 /// Options without a value.
-const FLAGS: &[&str] = &["help", "markdown", "version"];
+const FLAGS: &[&str] = &["help", "markdown"];
 /// `--Name-FILE path` gives the parameter Name the content of a file.
 const FROM_FILE: &str = "-FILE";
 
@@ -29,6 +29,8 @@ impl Line {
                 Arg::Short('h') => line.add("help".into(), String::new())?,
                 Arg::Short('V') => line.add("version".into(), String::new())?,
                 Arg::Short(letter) => return Err(Stop::usage(format!("'-{letter}' is not a valid flag"))),
+                // Behind a verb it is an option with a value.
+                Arg::Long("version") if line.words.is_empty() => line.add("version".into(), String::new())?,
                 Arg::Long(name) if FLAGS.contains(&name) => {
                     let name = name.to_owned();
                     line.add(name, String::new())?;

@@ -38,7 +38,7 @@ pub fn csr(line: &Line, _: &[&str]) -> Result<ExitCode, Stop> {
 pub fn attach_certificate(line: &Line, _: &[&str]) -> Result<ExitCode, Stop> {
     let leaf = line.option("Certificate").unwrap_or_default();
     let version = open(line)?.attach_certificate(&Caller::Account, key(line), leaf, line.option("CertificateChain"))?;
-    output::answer(&json!({ "KeyId": key(line), "KeyVersionId": version.to_string() }), line.option("query"))?;
+    output::answer(&json!({ "KeyVersionId": version.to_string() }), line.option("query"))?;
     Ok(ExitCode::SUCCESS)
 }
 

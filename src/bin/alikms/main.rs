@@ -13,6 +13,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use alikms_pkcs11::Error;
 use alikms_pkcs11::api::{self, Entry, Fault, Params};
 use alikms_pkcs11::config::{Config, PinSource, nearest};
 use alikms_pkcs11::kms::{Kms, Service};
@@ -33,7 +34,7 @@ fn main() -> ExitCode {
 fn run(line: &Line) -> Result<ExitCode, Stop> {
     let mut words = line.words.iter().map(String::as_str);
     let (command, rest): (_, Vec<&str>) = (words.next(), words.collect());
-    if line.option("version").is_some() {
+    if command == Some("version") || (command.is_none() && line.option("version").is_some()) {
         return output::print(&help::version()).map(|()| ExitCode::SUCCESS);
     }
     let subject = match command {
@@ -121,8 +122,13 @@ fn open(line: &Line) -> Result<Arc<Kms>, Stop> {
     }
     let service = Service::new(config);
     let kms = service.token(label)?;
-    unlock(line, kms)?;
-    Ok(Arc::clone(kms))
+    match unlock(line, kms) {
+        Ok(()) => Ok(Arc::clone(kms)),
+        Err(error @ Error::Locked) => {
+            Err(Stop::Tip { message: error.to_string(), tip: "Give the token's PIN: --pin file:PATH".into() })
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// By the PIN of the command line, else as the configuration says.

@@ -104,11 +104,11 @@ openssl, provider (pkcs11-provider), in openssl.cnf
   [openssl_init]
   providers = providers
   [providers]
-  default = default
-  pkcs11 = pkcs11
-  [default]
+  default = default_provider
+  pkcs11 = pkcs11_provider
+  [default_provider]
   activate = 1
-  [pkcs11]
+  [pkcs11_provider]
   activate = 1
   pkcs11-module-path = {module}
   pkcs11-module-token-pin = file:{pin}
@@ -125,8 +125,8 @@ with /etc/alikms/openssl-engine.cnf, which nginx's service must have in its envi
   [openssl_init]
   engines = engines
   [engines]
-  pkcs11 = pkcs11
-  [pkcs11]
+  pkcs11 = pkcs11_engine
+  [pkcs11_engine]
   engine_id = pkcs11
   MODULE_PATH = {module}
   init = 1
