@@ -53,7 +53,7 @@ fn heading(token: &TokenConfig) -> String {
 /// Are the keys to be had, and how many are there.
 fn keys(line: &Line, kms: &Kms) -> (bool, String) {
     match unlock(line, kms).and_then(|()| kms.count_keys()) {
-        Ok((hsm, software)) => (true, format!("keys: {hsm} HSM, {software} SOFTWARE")),
+        Ok((software, hsm)) => (true, format!("keys: {hsm} HSM, {software} SOFTWARE")),
         Err(Error::Locked) => (true, "locked: give --pin to see the keys".into()),
         Err(error) => (false, format!("NOT USABLE: {error}")),
     }
