@@ -10,6 +10,11 @@ impl Provider {
     pub fn start(_conf: Option<&str>) -> Result<Self> {
         todo!()
     }
+    /// C_Initialize in a forked child, on the provider that it inherited: closes all sessions and forgets the logins, keeps
+    /// what was costly to make (opened keys, PIN verifiers). Calls no device and no database.
+    pub fn fresh_in_child(&self) {
+        todo!()
+    }
     /// C_Finalize.
     pub fn stop(&self) {
         todo!()
