@@ -308,7 +308,7 @@ mod tests {
         }
         assert_eq!(In::<u8>(std::ptr::null_mut()).bytes(0), Ok(&[][..]));
         assert_eq!(In::<u8>(std::ptr::null_mut()).bytes_if_any(9), Ok(None));
-        assert!(input(&0 as &CK_ULONG).each(CK_ULONG::MAX / 8 + 1).is_err());
+        assert!(input::<CK_ULONG>(&0).each(CK_ULONG::MAX / 8 + 1).is_err());
         // The last bytes of the address space and beyond.
         assert_eq!(In::<u8>(std::ptr::without_provenance_mut(usize::MAX - 3)).bytes(16), Err(bad()));
     }

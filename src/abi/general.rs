@@ -115,7 +115,8 @@ mod tests {
             assert_eq!(read(CK_C_INITIALIZE_ARGS { flags, ..none }), Ok(None));
         }
         assert_eq!(read(CK_C_INITIALIZE_ARGS { LockMutex: Some(lock), ..none }), Err(ck(CKR_ARGUMENTS_BAD)));
-        let with = |text: &std::ffi::CStr| read(CK_C_INITIALIZE_ARGS { pReserved: text.as_ptr().cast_mut().cast(), ..none });
+        let with =
+            |text: &std::ffi::CStr| read(CK_C_INITIALIZE_ARGS { pReserved: text.as_ptr().cast_mut().cast(), ..none });
         assert_eq!(with(c"conf=/etc/alikms.toml"), Ok(Some("/etc/alikms.toml".into())));
         for text in [c"", c"conf=", c"configdir='x'", c"conf=\xff"] {
             assert_eq!(with(text), Err(ck(CKR_ARGUMENTS_BAD)));

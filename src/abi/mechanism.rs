@@ -134,3 +134,52 @@ fn inside<T>(start: *mut c_void) -> In<T> {
     // SAFETY: the pointer stands in a CK_MECHANISM or a parameter of the caller's, who vouches for it as for that.
     unsafe { In::from_c(start.cast()) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed<T>(kind: CK_MECHANISM_TYPE, parameter: &T, len: usize) -> Result<Parameter> {
+        let mut mechanism = CK_MECHANISM {
+            mechanism: kind,
+            pParameter: std::ptr::from_ref(parameter).cast_mut().cast(),
+            ulParameterLen: len as CK_ULONG,
+        };
+        // SAFETY: `mechanism` outlives the call.
+        needed(unsafe { In::from_c(&raw mut mechanism) }).map(|mechanism| mechanism.parameter)
+    }
+
+    #[test]
+    fn gcm_in_both_forms() {
+        let nonce = [9u8; 12];
+        let iv = Buffer { start: nonce.as_ptr().cast_mut(), len: 12 };
+        let aad = Buffer { start: std::ptr::null_mut(), len: 0 };
+        let old = Gcm220 { iv, aad, tag_bits: 128 };
+        let new =
+            CK_GCM_PARAMS { pIv: iv.start, ulIvLen: 12, ulIvBits: 96, pAAD: aad.start, ulAADLen: 0, ulTagBits: 128 };
+        for parameter in [parsed(CKM_AES_GCM, &old, 40), parsed(CKM_ALIKMS_SM4_GCM, &new, 48)] {
+            let Ok(Parameter::Gcm { iv, iv_bits: 96, aad, tag_bits: 128 }) = parameter else { panic!("{parameter:?}") };
+            assert_eq!((iv, aad), (vec![9; 12], vec![]));
+        }
+        for len in [0, 39, 41, 47, 49] {
+            assert_eq!(parsed(CKM_AES_GCM, &new, len).unwrap_err(), invalid());
+        }
+        for (start, len) in [(std::ptr::null_mut(), 12), (iv.start, MAX_BYTES + 1), (iv.start, CK_ULONG::MAX)] {
+            let wrong = CK_GCM_PARAMS { pIv: start, ulIvLen: len, ..new };
+            assert_eq!(parsed(CKM_AES_GCM, &wrong, 48).unwrap_err(), invalid());
+        }
+    }
+
+    #[test]
+    fn raw_and_none() {
+        assert!(matches!(parsed(CKM_AES_CBC, &[1u8; 16], 16), Ok(Parameter::Raw(iv)) if **iv == [1; 16]));
+        assert!(matches!(parsed(CKM_ECDSA, &0u8, 0), Ok(Parameter::None)));
+        assert_eq!(parsed(CKM_RSA_PKCS_PSS, &0u8, 0).unwrap_err(), invalid());
+        let mut null = CK_MECHANISM { mechanism: CKM_AES_CBC, pParameter: std::ptr::null_mut(), ulParameterLen: 16 };
+        // SAFETY: `null` outlives the call.
+        assert_eq!(read(unsafe { In::from_c(&raw mut null) }).unwrap_err(), invalid());
+        assert!(read(inside(std::ptr::null_mut())).unwrap().is_none());
+        let id = Buffer { start: b"alice".as_ptr().cast_mut(), len: 5 };
+        assert!(matches!(parsed(CKM_ALIKMS_SM2_SM3, &id, 16), Ok(Parameter::Raw(id)) if **id == *b"alice"));
+    }
+}

@@ -12,9 +12,10 @@ impl Error {
     pub(super) fn rv(&self) -> CK_RV {
         match self {
             // `token` answers CKR_FUNCTION_REJECTED itself where the operation had begun before (DESIGN.md §3).
-            Self::AccessDenied { .. } | Self::KeyState { .. } | Self::RejectedUnsupported(_) | Self::UnsupportedOrigin => {
-                CKR_KEY_FUNCTION_NOT_PERMITTED
-            }
+            Self::AccessDenied { .. }
+            | Self::KeyState { .. }
+            | Self::RejectedUnsupported(_)
+            | Self::UnsupportedOrigin => CKR_KEY_FUNCTION_NOT_PERMITTED,
             Self::AliasExists(_) => CKR_ATTRIBUTE_VALUE_INVALID,
             Self::AliasNotFound(_) | Self::CertificateNotFound(_) => CKR_OBJECT_HANDLE_INVALID,
             Self::Ciphertext => CKR_ENCRYPTED_DATA_INVALID,

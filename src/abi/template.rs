@@ -7,8 +7,8 @@ use cryptoki_sys::*;
 use crate::abi::args::{Arg, In, Out};
 use crate::error::{Error, Result};
 use crate::model::Bytes;
-use crate::token::template::{Entry, EntryValue, Template, Value};
 use crate::token::ck;
+use crate::token::template::{Entry, EntryValue, Template, Value};
 
 /// Attributes of one template, those of nested templates included.
 const MAX_ATTRIBUTES: usize = 1024;
@@ -18,13 +18,8 @@ const MAX_BYTES: usize = 16 * 1024 * 1024;
 const MAX_DEPTH: usize = 4;
 
 /// Attributes whose values are templates. CKA_ALLOWED_MECHANISMS has the array bit too, but holds mechanism numbers.
-const NESTED: &[CK_ATTRIBUTE_TYPE] = &[
-    CKA_WRAP_TEMPLATE,
-    CKA_UNWRAP_TEMPLATE,
-    CKA_DERIVE_TEMPLATE,
-    CKA_ENCAPSULATE_TEMPLATE,
-    CKA_DECAPSULATE_TEMPLATE,
-];
+const NESTED: &[CK_ATTRIBUTE_TYPE] =
+    &[CKA_WRAP_TEMPLATE, CKA_UNWRAP_TEMPLATE, CKA_DERIVE_TEMPLATE, CKA_ENCAPSULATE_TEMPLATE, CKA_DECAPSULATE_TEMPLATE];
 
 /// A template that the caller gives. Nothing of it is looked at twice.
 ///
@@ -153,11 +148,7 @@ fn give(at: *mut CK_ATTRIBUTE, asked: &CK_ATTRIBUTE, value: &Value) -> Verdict {
 }
 
 /// The length to report, after writing with `write` where the caller gave a place that is large enough.
-fn place(
-    asked: &CK_ATTRIBUTE,
-    size: usize,
-    write: impl FnOnce(*mut c_void) -> Verdict,
-) -> (Option<CK_ULONG>, Verdict) {
+fn place(asked: &CK_ATTRIBUTE, size: usize, write: impl FnOnce(*mut c_void) -> Verdict) -> (Option<CK_ULONG>, Verdict) {
     // CK_UNAVAILABLE_INFORMATION and the like are no lengths: what an earlier call left there is not room.
     let room = isize::try_from(asked.ulValueLen).unwrap_or(0).unsigned_abs();
     if asked.pValue.is_null() {
@@ -182,4 +173,72 @@ fn give_nested(list: *mut CK_ATTRIBUTE, values: &[(u64, Value)]) -> Verdict {
         verdict = verdict.max(give(at, &asked, value));
     }
     verdict
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn attribute<T>(type_: CK_ATTRIBUTE_TYPE, values: &[T], len: CK_ULONG) -> CK_ATTRIBUTE {
+        CK_ATTRIBUTE { type_, pValue: values.as_ptr().cast_mut().cast(), ulValueLen: len }
+    }
+
+    fn read_all(list: &[CK_ATTRIBUTE]) -> Result<Template> {
+        read(inside(list.as_ptr().cast_mut().cast()), list.len() as CK_ULONG)
+    }
+
+    #[test]
+    fn values_that_cannot_be_read() {
+        let null = CK_ATTRIBUTE { type_: CKA_ID, pValue: std::ptr::null_mut(), ulValueLen: 0 };
+        assert_eq!(read_all(&[null]).unwrap().0.len(), 1);
+        assert_eq!(read(inside(std::ptr::null_mut()), 1).unwrap_err(), ck(CKR_ARGUMENTS_BAD));
+        let bad = [
+            CK_ATTRIBUTE { ulValueLen: 1, ..null },
+            attribute(CKA_ID, b"x", CK_UNAVAILABLE_INFORMATION),
+            attribute(CKA_ID, b"x", MAX_BYTES as CK_ULONG + 1),
+            attribute(CKA_WRAP_TEMPLATE, &[null], 23),
+        ];
+        for attribute in bad {
+            assert_eq!(read_all(&[attribute]).unwrap_err(), ck(CKR_ATTRIBUTE_VALUE_INVALID));
+        }
+        assert_eq!(read_all(&[null; MAX_ATTRIBUTES + 1]).unwrap_err(), ck(CKR_ARGUMENTS_BAD));
+    }
+
+    #[test]
+    fn templates_within_templates() {
+        let mut levels = vec![vec![attribute(CKA_LABEL, b"x", 1)]];
+        for depth in 1..=MAX_DEPTH + 1 {
+            let inner = attribute(CKA_UNWRAP_TEMPLATE, levels.last().unwrap(), 24);
+            levels.push(vec![inner]);
+            assert_eq!(read_all(levels.last().unwrap()).is_ok(), depth <= MAX_DEPTH, "depth {depth}");
+        }
+        let numbers: [CK_ULONG; 2] = [1, 2];
+        let read = read_all(&[attribute(CKA_ALLOWED_MECHANISMS, &numbers, 16)]).unwrap();
+        assert!(matches!(&read.0[0].value, EntryValue::Bytes(bytes) if bytes.len() == 16));
+    }
+
+    #[test]
+    fn answers() {
+        let (mut short, mut inner_value) = ([0u8; 2], [0u8; 8]);
+        let mut inner = [attribute(0, &[0u8; 0], 8)];
+        inner[0].pValue = inner_value.as_mut_ptr().cast();
+        let mut list = [
+            CK_ATTRIBUTE { type_: CKA_LABEL, pValue: std::ptr::null_mut(), ulValueLen: 99 },
+            CK_ATTRIBUTE { type_: CKA_ID, pValue: short.as_mut_ptr().cast(), ulValueLen: 2 },
+            CK_ATTRIBUTE { type_: CKA_VALUE, pValue: short.as_mut_ptr().cast(), ulValueLen: 2 },
+            CK_ATTRIBUTE { type_: CKA_WRAP_TEMPLATE, pValue: inner.as_mut_ptr().cast(), ulValueLen: 24 },
+        ];
+        let bytes = |n: usize| Value::Bytes(Bytes::new(vec![7; n]));
+        // SAFETY: `list` outlives the calls.
+        let place: Out<CK_ATTRIBUTE> = unsafe { Out::from_c(list.as_mut_ptr()) };
+        let nested = Value::Nested(vec![(CKA_CLASS, bytes(8))]);
+        let values = [bytes(5), bytes(3), Value::Sensitive, nested];
+        let rv = Asked::read(place, 4).unwrap().answer(&values).unwrap_err();
+        assert_eq!(rv, ck(CKR_ATTRIBUTE_SENSITIVE));
+        assert_eq!(list.map(|a| a.ulValueLen), [5, CK_UNAVAILABLE_INFORMATION, CK_UNAVAILABLE_INFORMATION, 24]);
+        assert_eq!((inner[0].type_, inner[0].ulValueLen, inner_value, short), (CKA_CLASS, 8, [7; 8], [0; 2]));
+        // What is left of the first call is not room.
+        let place: Out<CK_ATTRIBUTE> = unsafe { Out::from_c(&raw mut list[1]) };
+        assert_eq!(Asked::read(place, 1).unwrap().answer(&[bytes(3)]), Err(ck(CKR_BUFFER_TOO_SMALL)));
+    }
 }
