@@ -238,6 +238,7 @@ mod tests {
         assert_eq!(list.map(|a| a.ulValueLen), [5, CK_UNAVAILABLE_INFORMATION, CK_UNAVAILABLE_INFORMATION, 24]);
         assert_eq!((inner[0].type_, inner[0].ulValueLen, inner_value, short), (CKA_CLASS, 8, [7; 8], [0; 2]));
         // What is left of the first call is not room.
+        // SAFETY: `list` outlives the calls.
         let place: Out<CK_ATTRIBUTE> = unsafe { Out::from_c(&raw mut list[1]) };
         assert_eq!(Asked::read(place, 1).unwrap().answer(&[bytes(3)]), Err(ck(CKR_BUFFER_TOO_SMALL)));
     }
