@@ -52,7 +52,7 @@ if [ ! -s "$dir/web/cert.pem" ] || ! openssl x509 -in "$dir/web/cert.pem" -noout
   say "   \$ alikms csr --KeyId alias/web --Subject CN=localhost > web.csr"
   "$alikms" csr --KeyId alias/web --Subject CN=localhost >"$dir/web/web.csr"
   openssl req -in "$dir/web/web.csr" -noout -verify
-  printf 'basicConstraints=critical,CA:FALSE\nkeyUsage=critical,digitalSignature\nextendedKeyUsage=serverAuth\nsubjectAltName=DNS:localhost,IP:127.0.0.1\n' >"$dir/ca/leaf.ext"
+  printf 'basicConstraints=critical,CA:FALSE\nkeyUsage=critical,digitalSignature\nextendedKeyUsage=serverAuth,codeSigning,emailProtection\nsubjectAltName=DNS:localhost,IP:127.0.0.1\n' >"$dir/ca/leaf.ext"
   openssl x509 -req -in "$dir/web/web.csr" -CA "$dir/ca/cert.pem" -CAkey "$dir/ca/key.pem" -CAcreateserial -days 60 -sha256 -extfile "$dir/ca/leaf.ext" -out "$dir/web/cert.pem" 2>/dev/null
   show "$alikms" attach-certificate --KeyId alias/web --Certificate-FILE "$dir/web/cert.pem" --CertificateChain-FILE "$dir/ca/cert.pem"
 fi
@@ -97,6 +97,7 @@ http {
   server {
     listen 127.0.0.1:$port ssl;
     server_name localhost;
+    ssl_protocols TLSv1.2 TLSv1.3;
     ssl_certificate $dir/web/cert.pem;
     ssl_certificate_key "engine:pkcs11:$uri";
     root $dir/web/html;

@@ -5,17 +5,7 @@ need osslsigncode openssl python3
 engine=$(openssl version -e | cut -d'"' -f2)/pkcs11.so
 [ -s "$engine" ] || die "libengine-pkcs11-openssl is here"
 
-# The smallest 64-bit executable: one section whose code is `ret`.
-python3 - program.exe <<'PY'
-import struct, sys
-section = b".text".ljust(8, b"\0") + struct.pack("<6I2HI", 1, 0x1000, 512, 512, 0, 0, 0, 0, 0x60000020)
-optional = struct.pack("<H2B5I", 0x20B, 14, 0, 512, 0, 0, 0x1000, 0x1000)
-optional += struct.pack("<Q2I6H4I2H4Q2I", 0x140000000, 0x1000, 512, 6, 0, 0, 0, 6, 0, 0, 0x2000, 512, 0, 3, 0x8160, 1 << 20, 1 << 12, 1 << 20, 1 << 12, 0, 16)
-optional += bytes(16 * 8)
-header = b"PE\0\0" + struct.pack("<2H3I2H", 0x8664, 1, 0, 0, 0, len(optional), 0x22) + optional + section
-dos = b"MZ".ljust(0x3C, b"\0") + struct.pack("<I", 0x80)
-open(sys.argv[1], "wb").write((dos.ljust(0x80, b"\0") + header).ljust(512, b"\0") + b"\xc3".ljust(512, b"\0"))
-PY
+python3 "$HERE/program.py" program.exe
 
 sign() { rm -f signed.exe; t 60 osslsigncode sign -pkcs11engine "$engine" -pkcs11module "$MODULE" -pass "$PIN" "$@" -n "alikms test" -in program.exe -out signed.exe; }
 # osslsigncode asks the chain of a code signer to end in the given root, and says so only in its text.
