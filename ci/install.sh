@@ -21,13 +21,12 @@ missing() { # of the words given, those of which no alternative is installed
 }
 
 # A server package starts its server when it is installed; nobody asked for nginx on port 80 or sshd on port 22.
-apt_install() {
-  local policy=/usr/sbin/policy-rc.d own=0 status=0
-  if [ ! -e $policy ]; then own=1; printf '#!/bin/sh\nexit 101\n' | "${AS_ROOT[@]}" tee $policy >/dev/null; "${AS_ROOT[@]}" chmod 755 $policy; fi
-  "${AS_ROOT[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@" >"$LOG" 2>&1 || status=$?
-  [ $own = 0 ] || "${AS_ROOT[@]}" rm -f $policy
-  return $status
-}
+POLICY=/usr/sbin/policy-rc.d
+OWN_POLICY=0 LOG=$(mktemp)
+tidy() { [ $OWN_POLICY = 0 ] || "${AS_ROOT[@]}" rm -f $POLICY; OWN_POLICY=0; rm -f "$LOG"; }
+trap tidy EXIT
+no_servers() { [ -e $POLICY ] || { OWN_POLICY=1; printf '#!/bin/sh\nexit 101\n' | "${AS_ROOT[@]}" tee $POLICY >/dev/null; "${AS_ROOT[@]}" chmod 755 $POLICY; }; }
+apt_install() { "${AS_ROOT[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@" >"$LOG" 2>&1; }
 
 words=""
 for set in "${@:-test}"; do
@@ -50,7 +49,7 @@ if [ ${#want[@]} -gt 0 ]; then
     AS_ROOT=(sudo)
   fi
   say "installing: ${want[*]}"
-  LOG=$(mktemp); trap 'rm -f "$LOG"' EXIT
+  no_servers
   # The package lists of a machine may be fresh, old or absent: they are fetched only when installing fails without.
   apt_install "${want[@]}" || { "${AS_ROOT[@]}" apt-get update -q >"$LOG" 2>&1 && apt_install "${want[@]}"; } \
     || { tail -n 15 "$LOG" >&2; die "apt-get could not install: ${want[*]}"; }

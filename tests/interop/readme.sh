@@ -21,7 +21,7 @@ quickstart() {
 check "the quickstart's key and certificate" quickstart || finish
 python3 "$HERE/program.py" program.exe
 export DIR=$FIXTURE MODULE
-run() { { block setup; echo "PATH=$(dirname "$ALIKMS"):\$PATH"; block "$1"; } >"$1.run"; [ -n "$(block "$1")" ] || { echo "README.md has no block $1"; return 1; }; OPENSSL_CONF='' t 120 bash -euo pipefail "$1.run"; }
+run() { { block setup; echo "PATH=$(dirname "$ALIKMS"):\$PATH"; block "$1"; } >"$1.run"; [ -n "$(block "$1")" ] || { echo "README.md has no block $1"; return 1; }; t 120 env -u OPENSSL_CONF bash -euo pipefail "$1.run"; }
 at_end() { [ ! -s "$W/nginx.pid" ] || kill -QUIT "$(cat "$W/nginx.pid")" 2>/dev/null; }
 for name in openssl nginx java osslsigncode; do check "README: $name" run $name; done
 finish
