@@ -1,4 +1,25 @@
 //! Records that last: what is kept, statement by statement, and a counter that tells every process when something changed.
+//! `docs/store.md` describes the files, the tables and what is protected.
+
+mod aliases;
+mod attempts;
+mod audit;
+mod certificates;
+mod counter;
+mod create;
+mod database;
+mod files;
+mod gate;
+mod intents;
+mod keys;
+mod objects;
+mod realms;
+mod row;
+mod schema;
+mod sqlite;
+#[cfg(test)]
+mod tests;
+mod versions;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -6,16 +27,21 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::error::Result;
-use crate::model::certificate::Certificate;
-use crate::model::key::{Key, Material, Version};
-use crate::model::object::{Class, Object};
+use crate::error::{Error, Result, StoreFault};
+use crate::model::key::Material;
+use crate::model::object::Class;
 use crate::model::time::Moment;
 use crate::seal::Kek;
-use crate::seal::slot::{Slot, SlotKind};
+use crate::seal::slot::Slot;
+pub use attempts::AttemptLock;
+use database::{Database, Mode, Transaction};
+use sqlite::Sqlite;
+
+/// How often a transaction that met a conflict is run.
+const RUNS: usize = 5;
 
 /// One store file. Cheap to make; connections are opened when needed, anew in a forked child.
-pub struct Store;
+pub struct Store(Box<dyn Database>);
 
 /// A token's part of the store: an account in a region.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,181 +132,79 @@ pub struct Listed<T> {
 
 impl Store {
     /// Makes the file with its directory (2770), group and modes (DESIGN §5); leaves an existing store as it is. True if it was made.
-    pub fn create(_path: &Path, _group: Option<u32>) -> Result<bool> {
-        todo!()
+    /// A directory that is there already is left as it is, unless it is empty and a group is given: `Error::Config` if the
+    /// group cannot enter it.
+    pub fn create(path: &Path, group: Option<u32>) -> Result<bool> {
+        create::create(path, group)
     }
+
     /// Does not touch the file yet.
-    pub fn new(_path: &Path) -> Self {
-        todo!()
+    pub fn new(path: &Path) -> Self {
+        Self(Box::new(Sqlite::new(path)))
     }
-    /// A number that is another one whenever any process may have changed a record since. Costs nanoseconds while the counter is clean.
+
+    /// A number that is another one whenever any process may have changed a record, a token or a slot since. Costs
+    /// nanoseconds while the counter is clean. Whoever keeps what was read asks for it *before* reading.
+    /// Failure counts do not move it. Never fails: of a store that cannot be asked it is a new number each time.
     pub fn generation(&self) -> u64 {
-        todo!()
+        self.0.generation()
     }
 
-    pub fn realms(&self) -> Result<Vec<RealmRow>> {
-        todo!()
-    }
-    pub fn create_realm(&self, _row: &RealmRow /* id ignored */, _slots: &[Slot]) -> Result<RealmRow> {
-        todo!()
-    }
-    /// C_InitToken: forgets every record of the realm, and replaces its slots.
-    pub fn reset_realm(&self, _realm: i64, _label: &str, _slots: &[Slot]) -> Result<()> {
-        todo!()
-    }
-    pub fn slot(&self, _realm: i64, _kind: SlotKind) -> Result<Option<SlotRow>> {
-        todo!()
-    }
-    /// Inserts or replaces; failures become 0.
-    pub fn set_slot(&self, _realm: i64, _slot: &Slot) -> Result<()> {
-        todo!()
-    }
-    pub fn remove_slot(&self, _realm: i64, _kind: SlotKind) -> Result<()> {
-        todo!()
-    }
-    pub fn set_failures(&self, _realm: i64, _kind: SlotKind, _failures: u32) -> Result<()> {
-        todo!()
-    }
-    /// One attempt at a PIN at a time over all processes: an advisory lock that dies with its holder.
+    /// One attempt at a PIN at a time over all processes: an advisory lock that dies with its holder. One for all tokens.
+    /// Waits for up to 30 seconds, then `StoreFault::Busy`.
     pub fn attempt_lock(&self, _realm: i64) -> Result<AttemptLock> {
-        todo!()
+        self.0.attempt_lock()
     }
 
-    /// Reads at one moment: everything that `work` sees belongs together.
-    pub fn read<T>(&self, _realm: &OpenRealm, _work: impl FnOnce(&mut Records<'_>) -> Result<T>) -> Result<T> {
-        todo!()
+    /// Reads at one moment: everything that `work` sees belongs together. `work` is short: the process cannot fork
+    /// meanwhile; and it begins no other transaction (`Error::Internal`).
+    /// `Error::Locked` if the token was initialised anew, so that this key-encryption key is no longer its own.
+    pub fn read<T>(&self, realm: &OpenRealm, work: impl FnOnce(&mut Records<'_>) -> Result<T>) -> Result<T> {
+        let mut transaction = self.0.begin(Mode::Read)?;
+        let answer = work(&mut Records::open(transaction.as_mut(), realm)?)?;
+        transaction.commit()?;
+        Ok(answer)
     }
+
     /// One transaction, with its audit row. `work` may run again after a conflict, so it has no side effect beside its records.
-    /// If it answers an error nothing is changed and no audit row is written.
+    /// If it answers an error nothing is changed and no audit row is written. What was said of `work` at [`Store::read`] holds.
     pub fn write<T>(
         &self,
-        _realm: &OpenRealm,
-        _audit: &Audit,
-        _work: impl FnMut(&mut Records<'_>) -> Result<T>,
+        realm: &OpenRealm,
+        audit: &Audit,
+        mut work: impl FnMut(&mut Records<'_>) -> Result<T>,
     ) -> Result<T> {
-        todo!()
+        self.change(Mode::Write, |transaction| {
+            let mut records = Records::open(transaction, realm)?;
+            let head = records.audit_head()?;
+            let answer = work(&mut records)?;
+            records.audit_append(&head, audit)?;
+            Ok(answer)
+        })
     }
+
     /// The audit trail, oldest first, hash-chained; a broken chain is `StoreFault::Corrupt`.
-    pub fn audit(&self, _realm: &OpenRealm, _page: Page) -> Result<Listed<Audit>> {
-        todo!()
+    /// Only the rows of the page and the trail's end are checked: read all pages to check all of it.
+    pub fn audit(&self, realm: &OpenRealm, page: Page) -> Result<Listed<Audit>> {
+        self.read(realm, |records| records.audit_page(page))
+    }
+
+    /// A transaction that writes, run again if it met a conflict.
+    fn change<T>(&self, mode: Mode, mut work: impl FnMut(&mut dyn Transaction) -> Result<T>) -> Result<T> {
+        let mut run = 1;
+        loop {
+            let mut transaction = self.0.begin(mode)?;
+            let outcome = work(transaction.as_mut()).and_then(|answer| transaction.commit().map(|()| answer));
+            match outcome {
+                Err(Error::Store(StoreFault::Busy)) if run < RUNS => run += 1,
+                other => return other,
+            }
+        }
     }
 }
 
-/// Released when dropped.
-pub struct AttemptLock;
-
 /// The records of one realm within one transaction. Every record read is checked against its tag; one that fails is `StoreFault::Corrupt`.
-pub struct Records<'a>(std::marker::PhantomData<&'a ()>);
-
-impl Records<'_> {
-    pub fn insert_key(&mut self, _key: &Key) -> Result<()> {
-        todo!()
-    }
-    pub fn update_key(&mut self, _key: &Key) -> Result<()> {
-        todo!()
-    }
-    pub fn delete_key(&mut self, _id: Uuid) -> Result<()> {
-        todo!()
-    }
-    pub fn key(&mut self, _id: Uuid) -> Result<Option<Key>> {
-        todo!()
-    }
-    /// Keys that are no certificate's.
-    pub fn keys(&mut self, _page: Page) -> Result<Listed<Key>> {
-        todo!()
-    }
-
-    pub fn insert_version(&mut self, _version: &Version) -> Result<()> {
-        todo!()
-    }
-    pub fn update_version(&mut self, _version: &Version) -> Result<()> {
-        todo!()
-    }
-    pub fn delete_version(&mut self, _id: Uuid) -> Result<()> {
-        todo!()
-    }
-    pub fn version(&mut self, _id: Uuid) -> Result<Option<Version>> {
-        todo!()
-    }
-    /// Oldest first.
-    pub fn versions(&mut self, _key: Uuid) -> Result<Vec<Version>> {
-        todo!()
-    }
-    pub fn versions_page(&mut self, _key: Uuid, _page: Page) -> Result<Listed<Version>> {
-        todo!()
-    }
-    /// The version with this public key, by SHA-256 of its SubjectPublicKeyInfo.
-    pub fn version_by_public(&mut self, _public: &crate::model::public::PublicKey) -> Result<Option<Version>> {
-        todo!()
-    }
-
-    /// `Error::AliasExists` if the name is taken.
-    pub fn insert_alias(&mut self, _name: &str, _key: Uuid) -> Result<()> {
-        todo!()
-    }
-    /// Binds an existing alias to another key; it becomes that key's youngest alias.
-    pub fn update_alias(&mut self, _name: &str, _key: Uuid) -> Result<()> {
-        todo!()
-    }
-    pub fn delete_alias(&mut self, _name: &str) -> Result<()> {
-        todo!()
-    }
-    pub fn alias(&mut self, _name: &str) -> Result<Option<Uuid>> {
-        todo!()
-    }
-    /// Names in the order in which they were bound.
-    pub fn aliases(&mut self, _key: Uuid) -> Result<Vec<String>> {
-        todo!()
-    }
-    /// Of one key or all.
-    pub fn aliases_page(&mut self, _key: Option<Uuid>, _page: Page) -> Result<Listed<(String, Uuid)>> {
-        todo!()
-    }
-
-    /// Gives the object its handle.
-    pub fn insert_object(&mut self, _object: &mut Object) -> Result<()> {
-        todo!()
-    }
-    pub fn update_object(&mut self, _object: &Object) -> Result<()> {
-        todo!()
-    }
-    pub fn delete_object(&mut self, _handle: u64) -> Result<()> {
-        todo!()
-    }
-    pub fn object(&mut self, _handle: u64) -> Result<Option<Object>> {
-        todo!()
-    }
-    /// By handle, ascending, beginning after `after`, at most `limit`; uses an index for label, id, unique, key and their combination with class.
-    pub fn find_objects(&mut self, _query: &Query, _after: u64, _limit: usize) -> Result<Vec<Object>> {
-        todo!()
-    }
-
-    pub fn insert_certificate(&mut self, _certificate: &Certificate) -> Result<()> {
-        todo!()
-    }
-    pub fn update_certificate(&mut self, _certificate: &Certificate) -> Result<()> {
-        todo!()
-    }
-    pub fn delete_certificate(&mut self, _id: Uuid) -> Result<()> {
-        todo!()
-    }
-    pub fn certificate(&mut self, _id: Uuid) -> Result<Option<Certificate>> {
-        todo!()
-    }
-    pub fn certificates(&mut self, _page: Page) -> Result<Listed<Certificate>> {
-        todo!()
-    }
-    pub fn certificates_of_key(&mut self, _key: Uuid) -> Result<Vec<Certificate>> {
-        todo!()
-    }
-
-    pub fn insert_intent(&mut self, _intent: &Intent) -> Result<()> {
-        todo!()
-    }
-    pub fn delete_intent(&mut self, _id: Uuid) -> Result<()> {
-        todo!()
-    }
-    pub fn intents(&mut self) -> Result<Vec<Intent>> {
-        todo!()
-    }
+pub struct Records<'a> {
+    transaction: &'a mut dyn Transaction,
+    realm: &'a OpenRealm,
 }
