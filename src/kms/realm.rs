@@ -1,6 +1,7 @@
 //! A store with its realms: how one is set up, opened and logged in to.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use subtle::ConstantTimeEq;
@@ -23,7 +24,7 @@ use crate::protection::Protection;
 use crate::protection::hsm::Hsm;
 use crate::protection::software::Software;
 use crate::seal::Kek;
-use crate::seal::slot::{Slot, SlotKind, create_unlock_file, read_unlock_file};
+use crate::seal::slot::{Slot, SlotKind, create_unlock_file_for, read_unlock_file};
 use crate::store::{OpenRealm, RealmRow, SlotRow, Store};
 
 /// So many wrong PINs in a row lock the slot.
@@ -42,6 +43,7 @@ pub struct Kms {
     pub(super) config: TokenConfig,
     pub(super) realm: Realm,
     pub(super) store: Arc<Store>,
+    store_path: PathBuf,
     pub(super) device: Option<Arc<Hsm>>,
     pub(super) cache: Cache,
     unlock: Unlock,
@@ -76,7 +78,7 @@ impl Service {
             .iter()
             .map(|token| {
                 let device = token.device.as_ref().and_then(|name| devices.get(name)).cloned();
-                Arc::new(Kms::new(token.clone(), config.unlock.clone(), store.clone(), device))
+                Arc::new(Kms::new(token.clone(), &config, store.clone(), device))
             })
             .collect();
         Arc::new(Self { config, store, tokens, devices })
@@ -117,7 +119,7 @@ impl Service {
             said.push(format!("{} {what}", if made { "made" } else { "kept" }));
         };
         if let Unlock::File(path) = &self.config.unlock {
-            say(create_unlock_file(path, group)?, format!("unlock key {}", path.display()));
+            say(create_unlock_file_for(path, group)?, format!("unlock key {}", path.display()));
         }
         let made = Store::create(&self.config.store, group)?;
         say(made, format!("store {}", self.config.store.display()));
@@ -133,15 +135,16 @@ impl Service {
 }
 
 impl Kms {
-    fn new(config: TokenConfig, unlock: Unlock, store: Arc<Store>, device: Option<Arc<Hsm>>) -> Self {
-        let realm = Realm { account: config.account.clone(), region: config.region.clone() };
+    fn new(token: TokenConfig, config: &Config, store: Arc<Store>, device: Option<Arc<Hsm>>) -> Self {
+        let realm = Realm { account: token.account.clone(), region: token.region.clone() };
         Self {
-            config,
+            config: token,
             realm,
             store,
+            store_path: config.store.clone(),
             device,
             cache: Cache::new(),
-            unlock,
+            unlock: config.unlock.clone(),
             opened: Latest::new(),
             verifiers: Lock::new(Vec::new()),
             verifier_key: Zeroizing::new(random::bytes()),
@@ -222,9 +225,9 @@ impl Kms {
     /// C_InitToken: a new realm, or an existing one emptied after its SO PIN proved right.
     pub fn init_token(&self, so_pin: &Bytes, label: &str) -> Result<()> {
         if let Unlock::File(path) = &self.unlock {
-            create_unlock_file(path, None)?;
+            create_unlock_file_for(path, None)?;
         }
-        Store::create(&self.config.store, None)?;
+        Store::create(&self.store_path, None)?;
         let Some(row) = self.row()? else { return self.create(None, so_pin) };
         self.login(SlotKind::SoPin, so_pin)?;
         let kek = Kek::generate();

@@ -7,7 +7,7 @@ use spki::AlgorithmIdentifierOwned;
 use std::str::FromStr;
 use x509_cert::attr::Attribute;
 use x509_cert::ext::pkix::name::GeneralName;
-use x509_cert::ext::pkix::{SubjectAltName, SubjectKeyIdentifier};
+use x509_cert::ext::pkix::{BasicConstraints, SubjectAltName, SubjectKeyIdentifier};
 use x509_cert::ext::{Extension, ToExtension};
 use x509_cert::name::Name;
 use x509_cert::request::{CertReq, CertReqInfo, ExtensionReq, Version};
@@ -87,6 +87,12 @@ impl Leaf {
     /// Big-endian.
     pub fn serial(&self) -> &[u8] {
         self.certificate.tbs_certificate().serial_number().as_bytes()
+    }
+
+    /// May its key sign certificates (basic constraints)?
+    pub fn is_authority(&self) -> bool {
+        let constraints = self.certificate.tbs_certificate().get_extension::<BasicConstraints>();
+        matches!(constraints, Ok(Some((_, constraints))) if constraints.ca)
     }
 
     pub fn signature_name(&self) -> String {

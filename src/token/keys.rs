@@ -160,7 +160,7 @@ fn trimmed(number: &[u8]) -> &[u8] {
 /// An uncompressed point, bare or in a DER OCTET STRING.
 pub fn peer_point(bytes: &[u8]) -> Option<Vec<u8>> {
     let bare = |point: &[u8]| point.first() == Some(&4) && point.len() % 2 == 1;
-    match OctetStringRef::from_der(bytes) {
+    match <&OctetStringRef>::from_der(bytes) {
         Ok(inner) if bare(inner.as_bytes()) => Some(inner.as_bytes().to_vec()),
         _ if bare(bytes) => Some(bytes.to_vec()),
         _ => None,
