@@ -33,7 +33,6 @@ pub const MAX_FAILURES: u32 = 10;
 /// Everything behind one `alikms.toml`: the store, the devices, one [`Kms`] per `[[token]]`. Makes nothing and opens nothing.
 pub struct Service {
     config: Config,
-    store: Arc<Store>,
     tokens: Vec<Arc<Kms>>,
     devices: BTreeMap<String, Arc<Hsm>>,
 }
@@ -81,7 +80,7 @@ impl Service {
                 Arc::new(Kms::new(token.clone(), &config, store.clone(), device))
             })
             .collect();
-        Arc::new(Self { config, store, tokens, devices })
+        Arc::new(Self { config, tokens, devices })
     }
 
     pub fn config(&self) -> &Config {

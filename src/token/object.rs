@@ -12,7 +12,7 @@ use crate::fork::{Latest, epoch};
 use crate::kms::objects::ObjectView;
 use crate::kms::x509::Leaf;
 use crate::model::Bytes;
-use crate::model::key::{Door, Key, KeyUsage, Level, Style, Version};
+use crate::model::key::{Key, KeyUsage, Level, Style, Version};
 use crate::model::names::Realm;
 use crate::model::object::Class;
 use crate::model::public::PublicKey;
@@ -38,7 +38,7 @@ pub struct Item {
 /// What an object works with.
 pub enum Source {
     /// A key of the KMS.
-    Kms { version: Uuid, public: Option<PublicKey>, style: Style, door: Door, usable: bool },
+    Kms { version: Uuid, public: Option<PublicKey>, style: Style, usable: bool },
     /// Nothing: certificates and data.
     Plain,
     /// A key of this process.
@@ -275,13 +275,7 @@ pub fn token_item(view: &ObjectView, handle: u64, label: Option<&[u8]>, realm: &
         (Some(key), Some(version), Class::PrivateKey | Class::PublicKey | Class::SecretKey) => {
             describe_key(&mut all, object.class, key, version, view, realm)?;
             guarded = object.class != Class::PublicKey;
-            Source::Kms {
-                version: version.id,
-                public: version.public.clone(),
-                style: key.style,
-                door: key.door,
-                usable: view.usable,
-            }
+            Source::Kms { version: version.id, public: version.public.clone(), style: key.style, usable: view.usable }
         }
         (None, _, Class::PublicKey) => {
             let public = PublicKey::from_spki(&object.value)?;

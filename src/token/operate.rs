@@ -5,7 +5,7 @@ use cryptoki_sys::*;
 use crate::error::{Error, Result};
 use crate::model::algorithm::{Cipher, Job, Mac, Signing};
 use crate::model::hash::Hash;
-use crate::model::key::{Door, Style};
+use crate::model::key::Style;
 use crate::token::mechanism::{Does, MechanismRow, hash_of, mgf_of};
 use crate::token::object::{Item, Source};
 use crate::token::operation::{DigestStage, Digesting, Engine, Step, Task, Work, signature_size};
@@ -48,7 +48,7 @@ impl Session {
         if !item.allows(mechanism.kind) {
             return Err(ck(CKR_MECHANISM_INVALID));
         }
-        check_policy(row.does, &item)?;
+        check_policy(&item)?;
         let task = task(row.does, &mechanism.parameter, &item, kind.flag)?;
         let engine = self.engine(&item, kind)?;
         Ok(Work::new(engine, task, item.is(CKA_ALWAYS_AUTHENTICATE)))
@@ -244,14 +244,15 @@ fn is_hmac_of_typed_key(does: Does, item: &Item) -> bool {
     matches!(does, Does::Hmac { .. }) && item.key_type().is_some_and(|kind| TYPED.contains(&kind))
 }
 
-/// What the KMS does not allow through this door whatever the attributes say (DESIGN §3).
-fn check_policy(does: Does, item: &Item) -> Result<()> {
-    let Source::Kms { style, door, usable, .. } = &item.source else { return Ok(()) };
-    let raw_rsa = does == Does::RsaX509 && *door == Door::Kms && item.class != crate::model::object::Class::PublicKey;
-    if *style == Style::Envelope || raw_rsa || !usable {
-        return Err(ck(CKR_KEY_FUNCTION_NOT_PERMITTED));
+/// What the KMS does not allow through this door whatever the attributes say (DESIGN §3): raw mechanisms on a key whose
+/// ciphertexts are bound to an EncryptionContext, and any work with a key that is out of sight.
+fn check_policy(item: &Item) -> Result<()> {
+    match &item.source {
+        Source::Kms { style: Style::Envelope, .. } | Source::Kms { usable: false, .. } => {
+            Err(ck(CKR_KEY_FUNCTION_NOT_PERMITTED))
+        }
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 fn none(parameter: &Parameter) -> Result<()> {
