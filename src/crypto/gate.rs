@@ -100,7 +100,11 @@ mod tests {
         let done = AtomicBool::new(false);
         let children = std::thread::scope(|scope| {
             for _ in 0..3 {
-                scope.spawn(|| while !done.load(super::Ordering::Relaxed) && work() {});
+                scope.spawn(|| {
+                    while !done.load(super::Ordering::Relaxed) {
+                        assert!(work());
+                    }
+                });
             }
             let children: Vec<i32> = (0..100)
                 .map(|_| {
