@@ -8,6 +8,7 @@ pub mod digest;
 pub mod ec;
 mod evp;
 mod ffi;
+mod gate;
 pub mod implicit_rejection;
 mod key_wrap;
 pub mod mac;

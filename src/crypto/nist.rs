@@ -9,6 +9,7 @@ use aws_lc_sys as lc;
 use super::bignum::{Number, secret_bytes};
 use super::ec::{bad_point, bad_scalar};
 use super::ffi::{Owned, accept, check, failed, filled, filled_secret};
+use super::gate;
 use crate::error::{Error, Result};
 use crate::model::Bytes;
 use crate::model::curve::Curve;
@@ -35,6 +36,7 @@ unsafe impl Sync for Public {}
 impl Private {
     pub(super) fn generate(curve: Curve) -> Result<Self> {
         let key = empty(curve)?;
+        let _inside = gate::enter();
         // SAFETY: a valid key of our own.
         check(unsafe { lc::EC_KEY_generate_key(key.as_ptr()) }, "EC_KEY_generate_key")?;
         Ok(Self { key, curve })
@@ -82,6 +84,7 @@ impl Private {
     /// The nonce is random, hedged with the key and the digest.
     pub(super) fn sign(&self, digest: &[u8]) -> Result<Vec<u8>> {
         let len = self.curve.field_len();
+        let _inside = gate::enter();
         // SAFETY: the key is valid and only read; the signature made is ours, its two numbers live as long as it does;
         // `len` bytes are written for each.
         unsafe {

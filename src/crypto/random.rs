@@ -5,6 +5,7 @@
 /// # Panics
 /// If the generator has no entropy, which aws-lc itself answers with an abort: going on would make guessable keys.
 pub fn fill(out: &mut [u8]) {
+    let _inside = super::gate::enter();
     assert!(aws_lc_rs::rand::fill(out).is_ok(), "no random bytes");
 }
 

@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use super::bignum::{Number, primes, public_bytes, secret_bytes};
 use super::ffi::{Owned, accept, check, failed, filled, filled_secret, md, must, refused};
-use super::{digest, implicit_rejection, padded};
+use super::{digest, gate, implicit_rejection, padded};
 use crate::error::{Error, Result};
 use crate::model::Bytes;
 use crate::model::hash::Hash;
@@ -19,8 +19,8 @@ pub use super::rsa_public::RsaPublic;
 
 /// A private key, parsed and prepared; blinding and the check against faults are aws-lc's.
 ///
-/// Shared by threads: aws-lc guards the blinding values with a lock inside the key. A thread that holds it while
-/// another one forks leaves it locked for ever in the child: there, use a [`RsaKey::duplicate`] instead.
+/// Shared by threads: aws-lc guards the blinding values with a lock inside the key, which [`gate`] keeps forks away
+/// from, so that a child can go on with the keys it inherited.
 pub struct RsaKey {
     rsa: Owned<lc::RSA>,
     /// The same key (by reference count) for the calls that want this type.
@@ -45,6 +45,7 @@ impl RsaKey {
             return Err(Error::invalid("exponent", "an odd number from 3 to 2^32 - 1"));
         }
         let e = Number::from_bytes(exponent)?;
+        let _inside = gate::enter();
         // SAFETY: makes a new object, then fills it; no progress callback.
         let rsa = unsafe {
             let rsa = Owned::new(lc::RSA_new(), "RSA_new")?;
@@ -89,26 +90,6 @@ impl RsaKey {
         let made = unsafe { lc::RSA_new_private_key(n.as_ptr(), e.as_ptr(), d.as_ptr(), p, q, dp, dq, qi) };
         // SAFETY: as above.
         Self::adopt(unsafe { Owned::new(made, "RSA_new_private_key").map_err(|_| inconsistent())? })
-    }
-
-    /// An equal key that shares nothing with this one, from its numbers. Takes no lock and checks nothing again, so it
-    /// is cheap and is what a forked child does (see [`RsaKey`]).
-    pub fn duplicate(&self) -> Result<Self> {
-        let [n, e, d, p, q, dp, dq, qi] = self.pointers();
-        // SAFETY: the numbers are valid and never change; each copy is given away to the new key, whose setters fail
-        // only for null numbers, of which there are none.
-        let rsa = unsafe {
-            let rsa = Owned::new(lc::RSA_new(), "RSA_new")?;
-            let (n, e, d) = (Number::copy(n)?, Number::copy(e)?, Number::copy(d)?);
-            check(lc::RSA_set0_key(rsa.as_ptr(), n.into_ptr(), e.into_ptr(), d.into_ptr()), "RSA_set0_key")?;
-            let (p, q) = (Number::copy(p)?, Number::copy(q)?);
-            check(lc::RSA_set0_factors(rsa.as_ptr(), p.into_ptr(), q.into_ptr()), "RSA_set0_factors")?;
-            let (dp, dq, qi) = (Number::copy(dp)?, Number::copy(dq)?, Number::copy(qi)?);
-            let answer = lc::RSA_set0_crt_params(rsa.as_ptr(), dp.into_ptr(), dq.into_ptr(), qi.into_ptr());
-            check(answer, "RSA_set0_crt_params")?;
-            rsa
-        };
-        Ok(Self { wrapped: wrap(&rsa)?, rsa, modulus: self.modulus.clone(), secret: self.secret.clone() })
     }
 
     /// Tries the key: with a p or q that is not prime the private operation does not undo the public one, which aws-lc notices.
@@ -185,6 +166,7 @@ impl RsaKey {
     pub fn raw(&self, block: &[u8]) -> Result<Bytes> {
         let block = padded(block, self.size()).filter(|block| self.changes(block)).ok_or(Error::DataLength)?;
         let (room, mut len) = (self.size(), 0);
+        let _inside = gate::enter();
         // SAFETY: the key is valid; both buffers have `room` bytes; `len` bytes are written.
         unsafe {
             filled_secret(room, |out| {
@@ -201,6 +183,7 @@ impl RsaKey {
         if ciphertext.len() != room {
             return Err(Error::CiphertextLength);
         }
+        let _inside = gate::enter();
         // SAFETY: the key is valid and its reference count is atomic; the context is ours; descriptions are static; the
         // label is copied into memory of aws-lc, which the context takes over if and only if the call succeeds; the
         // buffers are passed with their lengths and `len` bytes are written.
@@ -293,6 +276,7 @@ impl RsaKey {
 
     fn output(&self, name: &'static str, call: impl FnOnce(*mut usize, *mut u8, usize) -> c_int) -> Result<Vec<u8>> {
         let (room, mut len) = (self.size(), 0);
+        let _inside = gate::enter();
         // SAFETY: `call` writes as many bytes as it says, at most `room`.
         unsafe { filled(room, |out| check(call(&raw mut len, out, room), name).map(|()| len)) }
     }

@@ -5,8 +5,8 @@ use zeroize::Zeroizing;
 
 use super::bignum::Number;
 use super::ffi::{Owned, accept, check, filled, md};
-use super::padded;
 use super::rsa::{check_pss, check_size};
+use super::{gate, padded};
 use crate::error::{Error, Result};
 use crate::model::hash::Hash;
 
@@ -90,6 +90,7 @@ impl RsaPublic {
             return Err(Error::DataLength);
         }
         let mut block = Zeroizing::new(vec![0; room]);
+        let _inside = gate::enter();
         // SAFETY: all buffers are passed with their lengths; descriptions are static.
         let answer = unsafe {
             let (hash, mgf) = (md(hash), md(mgf));
@@ -114,6 +115,7 @@ impl RsaPublic {
         if plaintext.len() + 11 > self.size() {
             return Err(Error::DataLength);
         }
+        let _inside = gate::enter();
         self.seal(plaintext, lc::RSA_PKCS1_PADDING)
     }
 

@@ -167,7 +167,7 @@ fn prepare(family: Family, value: &Bytes) -> Result<(Arc<dyn Key>, Option<Public
         Family::Rsa => {
             let key = RsaKey::from_der(value)?;
             let public = rsa_public(&key);
-            (Arc::new(rsa::Rsa::new(key)), Some(public))
+            (Arc::new(rsa::Rsa(key)), Some(public))
         }
     })
 }

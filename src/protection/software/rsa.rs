@@ -1,59 +1,21 @@
-//! RSA private keys at work, in this process and in those forked from it.
+//! RSA private keys at work.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
 use crate::crypto::rsa::RsaKey;
 use crate::error::{Error, Result};
-use crate::fork;
 use crate::model::Bytes;
 use crate::model::algorithm::{Cipher, Job, Signing};
 use crate::protection::software::unfit;
 use crate::protection::{Key, Stream, stream};
 
-/// The key that was prepared, and the copies that forked processes made of it: the lock inside a prepared key may have
-/// been held by another thread at the fork and would then never open in the child.
-pub(super) struct Rsa(Copy);
-
-struct Copy {
-    /// Which process it belongs to.
-    epoch: u64,
-    key: RsaKey,
-    child: OnceLock<Box<Copy>>,
-}
-
-impl Rsa {
-    pub(super) fn new(key: RsaKey) -> Self {
-        Self(Copy { epoch: fork::epoch(), key, child: OnceLock::new() })
-    }
-
-    /// The copy of this process.
-    fn key(&self) -> Result<&RsaKey> {
-        let epoch = fork::epoch();
-        if self.0.epoch == epoch { Ok(&self.0.key) } else { self.0.descend(epoch) }
-    }
-}
-
-impl Copy {
-    #[cold]
-    fn descend(&self, epoch: u64) -> Result<&RsaKey> {
-        let mut copy = self;
-        while copy.epoch != epoch {
-            if copy.child.get().is_none() {
-                let fresh = Self { epoch, key: copy.key.duplicate()?, child: OnceLock::new() };
-                // Another thread of this process may have been first; then its copy serves.
-                let _ = copy.child.set(Box::new(fresh));
-            }
-            copy = copy.child.get().ok_or_else(|| Error::Internal("a key was not copied after a fork".into()))?;
-        }
-        Ok(&copy.key)
-    }
-}
+pub(super) struct Rsa(pub(super) RsaKey);
 
 impl Key for Rsa {
     fn once(&self, job: &Job, input: &[u8]) -> Result<Bytes> {
-        let key = self.key()?;
+        let key = &self.0;
         match job {
             Job::Sign(Signing::RsaPkcs1) => key.sign_pkcs1(input).map(Zeroizing::new),
             Job::Sign(Signing::RsaPss { hash, mgf, salt }) => {
@@ -79,22 +41,5 @@ impl Key for Rsa {
             }
             _ => Err(unfit(&job, "RSA")),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_process_that_did_not_prepare_the_key_works_with_a_copy() {
-        let mut rsa = Rsa::new(RsaKey::generate(1024, &[1, 0, 1]).unwrap());
-        let job = Job::Sign(Signing::RsaPkcs1);
-        let signature = rsa.once(&job, b"digest").unwrap();
-        // As a child sees it: prepared in another process.
-        rsa.0.epoch += 1000;
-        assert!(!std::ptr::eq(rsa.key().unwrap(), &rsa.0.key));
-        assert!(std::ptr::eq(rsa.key().unwrap(), rsa.key().unwrap()));
-        assert_eq!(rsa.once(&job, b"digest").unwrap(), signature);
     }
 }
