@@ -1,4 +1,4 @@
-//! Elliptic curves: P-256, P-384, P-521 on aws-lc, secp256k1 on libsecp256k1.
+//! Elliptic curves: P-256, P-384, P-521 on aws-lc, secp256k1 on libsecp256k1, SM2 on RustCrypto's `sm2`.
 
 use der::asn1::UintRef;
 use der::{Decode, Encode, Sequence};
@@ -6,7 +6,7 @@ use pkcs8::{PrivateKeyInfoRef, der::asn1::ObjectIdentifier};
 use sec1::EcPrivateKey;
 use zeroize::Zeroizing;
 
-use super::{nist, padded, secp256k1};
+use super::{nist, padded, secp256k1, sm2};
 use crate::error::{Error, Result};
 use crate::model::Bytes;
 use crate::model::curve::Curve;
@@ -14,25 +14,28 @@ use crate::model::curve::Curve;
 /// A private key, prepared. Shared by threads; a fork leaves it usable.
 pub struct EcKey {
     curve: Curve,
-    half: Half<nist::Private, secp256k1::Private>,
+    half: Half<nist::Private, secp256k1::Private, sm2::Private>,
 }
 
 /// A public key, prepared. Shared by threads; a fork leaves it usable.
 pub struct EcPublic {
     curve: Curve,
-    half: Half<nist::Public, secp256k1::Public>,
+    half: Half<nist::Public, secp256k1::Public, sm2::Public>,
 }
 
 /// What a key is on the library that works its curve.
-enum Half<N, S> {
+enum Half<N, S, M> {
     Nist(N),
     Secp256k1(S),
+    /// Boxed: its prepared form is large.
+    Sm2(Box<M>),
 }
 
 impl EcKey {
     pub fn generate(curve: Curve) -> Result<Self> {
         let half = match curve {
             Curve::Secp256k1 => Half::Secp256k1(secp256k1::Private::generate()?),
+            Curve::Sm2 => Half::Sm2(Box::new(sm2::Private::generate()?)),
             _ => Half::Nist(nist::Private::generate(curve)?),
         };
         Ok(Self { curve, half })
@@ -43,6 +46,7 @@ impl EcKey {
         let scalar = padded(scalar, curve.field_len()).ok_or_else(bad_scalar)?;
         let half = match curve {
             Curve::Secp256k1 => Half::Secp256k1(secp256k1::Private::from_scalar(&scalar)?),
+            Curve::Sm2 => Half::Sm2(Box::new(sm2::Private::from_scalar(&scalar)?)),
             _ => Half::Nist(nist::Private::from_scalar(curve, &scalar)?),
         };
         Ok(Self { curve, half })
@@ -89,6 +93,7 @@ impl EcKey {
         match &self.half {
             Half::Nist(key) => super::ffi::must(key.scalar()),
             Half::Secp256k1(key) => key.scalar(),
+            Half::Sm2(key) => key.scalar(),
         }
     }
 
@@ -97,15 +102,22 @@ impl EcKey {
         match &self.half {
             Half::Nist(key) => super::ffi::must(key.point()),
             Half::Secp256k1(key) => key.point(),
+            Half::Sm2(key) => key.point(),
         }
     }
 
-    /// r‖s, each `field_len` bytes. Of a digest longer than the order the leftmost bits count; a shorter one is a small number.
+    /// ECDSA: r‖s, each `field_len` bytes. `Unsupported` with an SM2 key. Of a digest longer than the order the leftmost bits count; a shorter one is a small number.
     pub fn sign(&self, digest: &[u8]) -> Result<Vec<u8>> {
         match &self.half {
             Half::Nist(key) => key.sign(digest),
             Half::Secp256k1(key) => key.sign(digest),
+            Half::Sm2(_) => Err(not_ecdsa()),
         }
+    }
+
+    /// The same key for what only SM2 has; nothing if its curve is another.
+    pub fn sm2(&self) -> Option<&sm2::Private> {
+        if let Half::Sm2(key) = &self.half { Some(key) } else { None }
     }
 
     /// x-coordinate shared with an uncompressed point, `field_len` bytes. `InvalidParameter` if it is not on the curve.
@@ -114,6 +126,7 @@ impl EcKey {
         match &self.half {
             Half::Nist(key) => key.derive(peer),
             Half::Secp256k1(key) => key.derive(peer),
+            Half::Sm2(_) => Err(not_ecdsa()),
         }
     }
 }
@@ -124,6 +137,7 @@ impl EcPublic {
         check_form(curve, point)?;
         let half = match curve {
             Curve::Secp256k1 => Half::Secp256k1(secp256k1::Public::new(point)?),
+            Curve::Sm2 => Half::Sm2(Box::new(sm2::Public::new(point)?)),
             _ => Half::Nist(nist::Public::new(curve, point)?),
         };
         Ok(Self { curve, half })
@@ -137,7 +151,13 @@ impl EcPublic {
         match &self.half {
             Half::Nist(key) => key.verify(digest, signature),
             Half::Secp256k1(key) => key.verify(digest, signature),
+            Half::Sm2(_) => Err(not_ecdsa()),
         }
+    }
+
+    /// The same key for what only SM2 has; nothing if its curve is another.
+    pub fn sm2(&self) -> Option<&sm2::Public> {
+        if let Half::Sm2(key) = &self.half { Some(key) } else { None }
     }
 }
 
@@ -177,6 +197,11 @@ pub(super) fn bad_point() -> Error {
 
 pub(super) fn bad_scalar() -> Error {
     Error::invalid("private key", "not a number from 1 to the order of this curve minus 1")
+}
+
+/// One key in two schemes could give itself away.
+fn not_ecdsa() -> Error {
+    Error::Unsupported("ECDSA and ECDH with an SM2 key".into())
 }
 
 fn bad_der(reason: impl ToString) -> Error {

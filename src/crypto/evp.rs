@@ -205,7 +205,7 @@ impl Kind {
 }
 
 /// How many bytes CTR can take before the counting bits would overflow (PKCS#11 3.2 §6.13.6: refuse, do not wrap).
-fn counter_room(block: &[u8; BLOCK], bits: usize) -> Result<u128> {
+pub(super) fn counter_room(block: &[u8; BLOCK], bits: usize) -> Result<u128> {
     let low = match bits {
         1..128 => (1u128 << bits) - 1,
         128 => u128::MAX,

@@ -136,10 +136,10 @@ pub(super) unsafe fn filled_secret(room: usize, write: impl FnOnce(*mut u8) -> R
     Ok(out)
 }
 
-/// aws-lc's description of a hash function.
-pub(super) fn md(hash: Hash) -> *const lc::EVP_MD {
+/// aws-lc's description of a hash function; it has no SM3.
+pub(super) fn md(hash: Hash) -> Result<*const lc::EVP_MD> {
     // SAFETY: each answers a pointer to a static table.
-    unsafe {
+    Ok(unsafe {
         match hash {
             Hash::Sha1 => lc::EVP_sha1(),
             Hash::Sha224 => lc::EVP_sha224(),
@@ -150,6 +150,7 @@ pub(super) fn md(hash: Hash) -> *const lc::EVP_MD {
             Hash::Sha3_384 => lc::EVP_sha3_384(),
             Hash::Sha3_512 => lc::EVP_sha3_512(),
             Hash::Sha512 => lc::EVP_sha512(),
+            Hash::Sm3 => return Err(Error::Unsupported("SM3 with this scheme".into())),
         }
-    }
+    })
 }

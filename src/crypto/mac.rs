@@ -1,38 +1,73 @@
-//! HMAC and AES-CMAC, on aws-lc. Clone copies the state: a keyed MAC can be kept and cloned for each message.
+//! HMAC and AES-CMAC, on aws-lc; HMAC with SM3 on RustCrypto's `hmac`. Clone copies the state: a keyed MAC can be kept and cloned for each message.
 
 use aws_lc_rs::cmac;
 use aws_lc_sys as lc;
+use hmac::{KeyInit, Mac};
 
 use super::ffi::{Owned, check, filled, md, must};
 use crate::error::{Error, Result};
 use crate::model::hash::Hash;
 
 /// An HMAC in progress (RFC 2104), with any hash.
-pub struct Hmac {
-    context: Owned<lc::HMAC_CTX>,
-    hash: Hash,
+#[derive(Clone)]
+pub struct Hmac(State);
+
+#[derive(Clone)]
+enum State {
+    Evp(Evp),
+    Sm3(Box<hmac::Hmac<sm3::Sm3>>),
 }
 
 impl Hmac {
     /// A key of any length.
     pub fn new(hash: Hash, key: &[u8]) -> Self {
+        if hash != Hash::Sm3 {
+            return Self(State::Evp(Evp::new(hash, key)));
+        }
+        let hmac = hmac::Hmac::new_from_slice(key).map_err(|_| Error::Internal("HMAC with SM3".into()));
+        Self(State::Sm3(Box::new(must(hmac))))
+    }
+
+    pub fn update(&mut self, part: &[u8]) {
+        match &mut self.0 {
+            State::Evp(evp) => evp.update(part),
+            State::Sm3(hmac) => hmac.update(part),
+        }
+    }
+
+    /// The whole tag, `hash.len()` bytes.
+    pub fn finish(self) -> Vec<u8> {
+        match self.0 {
+            State::Evp(evp) => evp.finish(),
+            State::Sm3(hmac) => hmac.finalize().into_bytes().to_vec(),
+        }
+    }
+}
+
+/// An HMAC of aws-lc in progress.
+struct Evp {
+    context: Owned<lc::HMAC_CTX>,
+    hash: Hash,
+}
+
+impl Evp {
+    fn new(hash: Hash, key: &[u8]) -> Self {
         let hmac = Self::empty(hash);
         let (context, engine) = (hmac.context.as_ptr(), std::ptr::null_mut());
         // SAFETY: the context is valid and ours; the key is read within its length, and its pointer is never null,
         // which would mean "keep the former key".
-        let answer = unsafe { lc::HMAC_Init_ex(context, key.as_ptr().cast(), key.len(), md(hash), engine) };
+        let answer = unsafe { lc::HMAC_Init_ex(context, key.as_ptr().cast(), key.len(), must(md(hash)), engine) };
         must(check(answer, "HMAC_Init_ex"));
         hmac
     }
 
-    pub fn update(&mut self, part: &[u8]) {
+    fn update(&mut self, part: &[u8]) {
         // SAFETY: the context is initialised and ours alone; `part` is read within its length.
         let answer = unsafe { lc::HMAC_Update(self.context.as_ptr(), part.as_ptr(), part.len()) };
         must(check(answer, "HMAC_Update"));
     }
 
-    /// The whole tag, `hash.len()` bytes.
-    pub fn finish(self) -> Vec<u8> {
+    fn finish(self) -> Vec<u8> {
         let len = self.hash.len();
         // SAFETY: the context is initialised; exactly `len` bytes, the size of this hash, are written.
         must(unsafe {
@@ -49,7 +84,7 @@ impl Hmac {
     }
 }
 
-impl Clone for Hmac {
+impl Clone for Evp {
     fn clone(&self) -> Self {
         let copy = Self::empty(self.hash);
         // SAFETY: both contexts are valid; the source is only read.

@@ -1,4 +1,4 @@
-//! Primitives: safe and small wrappers over aws-lc and libsecp256k1. No rules of the KMS or of PKCS#11 in here.
+//! Primitives: safe and small wrappers over aws-lc, libsecp256k1 and RustCrypto's SM crates. No rules of the KMS or of PKCS#11 in here.
 //!
 //! Everything that calls C stands in `crypto/` with a SAFETY line; keys are prepared once and then used from many threads.
 
@@ -18,6 +18,8 @@ pub mod random;
 pub mod rsa;
 mod rsa_public;
 mod secp256k1;
+pub mod sm2;
+pub mod sm4;
 
 use zeroize::Zeroizing;
 

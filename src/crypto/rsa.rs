@@ -151,10 +151,10 @@ impl RsaKey {
     /// `InvalidParameter` if the key is too short for hash and salt.
     pub fn sign_pss(&self, hash: Hash, mgf: Hash, salt: usize, digest: &[u8]) -> Result<Vec<u8>> {
         let salt = check_pss(&self.modulus, hash, salt, digest)?;
+        let (hash, mgf) = (md(hash)?, md(mgf)?);
         self.output("RSA_sign_pss_mgf1", |len, out, room| {
             // SAFETY: the key is valid; `digest` is read and `out` written within the lengths given; descriptions are static.
             unsafe {
-                let (hash, mgf) = (md(hash), md(mgf));
                 let (key, data) = (self.rsa.as_ptr(), digest.as_ptr());
                 lc::RSA_sign_pss_mgf1(key, len, out, room, data, digest.len(), hash, mgf, salt)
             }
@@ -193,8 +193,8 @@ impl RsaKey {
             check(lc::EVP_PKEY_decrypt_init(context), "EVP_PKEY_decrypt_init")?;
             let padding = lc::EVP_PKEY_CTX_set_rsa_padding(context, lc::RSA_PKCS1_OAEP_PADDING);
             check(padding, "EVP_PKEY_CTX_set_rsa_padding")?;
-            check(lc::EVP_PKEY_CTX_set_rsa_oaep_md(context, md(hash)), "EVP_PKEY_CTX_set_rsa_oaep_md")?;
-            check(lc::EVP_PKEY_CTX_set_rsa_mgf1_md(context, md(mgf)), "EVP_PKEY_CTX_set_rsa_mgf1_md")?;
+            check(lc::EVP_PKEY_CTX_set_rsa_oaep_md(context, md(hash)?), "EVP_PKEY_CTX_set_rsa_oaep_md")?;
+            check(lc::EVP_PKEY_CTX_set_rsa_mgf1_md(context, md(mgf)?), "EVP_PKEY_CTX_set_rsa_mgf1_md")?;
             if !label.is_empty() {
                 let copy = lc::OPENSSL_memdup(label.as_ptr().cast(), label.len());
                 let answer = lc::EVP_PKEY_CTX_set0_rsa_oaep_label(context, copy.cast(), label.len());

@@ -69,7 +69,7 @@ impl RsaPublic {
         }
         // SAFETY: the key is valid; digest and signature are read within their lengths; descriptions are static.
         let answer = unsafe {
-            let (hash, mgf) = (md(hash), md(mgf));
+            let (hash, mgf) = (md(hash)?, md(mgf)?);
             let (key, data, proof) = (self.rsa.as_ptr(), digest.as_ptr(), signature.as_ptr());
             lc::RSA_verify_pss_mgf1(key, data, digest.len(), hash, mgf, salt, proof, signature.len())
         };
@@ -93,7 +93,7 @@ impl RsaPublic {
         let _inside = gate::enter();
         // SAFETY: all buffers are passed with their lengths; descriptions are static.
         let answer = unsafe {
-            let (hash, mgf) = (md(hash), md(mgf));
+            let (hash, mgf) = (md(hash)?, md(mgf)?);
             let (out, data) = (block.as_mut_ptr(), plaintext.as_ptr());
             lc::RSA_padding_add_PKCS1_OAEP_mgf1(
                 out,

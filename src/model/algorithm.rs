@@ -14,6 +14,9 @@ pub enum Algorithm {
     RsaPssSha256,
     RsaesOaepSha1,
     RsaesOaepSha256,
+    /// The digest is SM3(Z_A ‖ M), 32 bytes (ruling 14).
+    Sm2Dsa,
+    Sm2Pke,
 }
 
 impl Algorithm {
@@ -25,6 +28,8 @@ impl Algorithm {
         Self::RsaPssSha256,
         Self::RsaesOaepSha1,
         Self::RsaesOaepSha256,
+        Self::Sm2Dsa,
+        Self::Sm2Pke,
     ];
 
     /// The API's name.
@@ -37,6 +42,8 @@ impl Algorithm {
             Self::RsaPssSha256 => "RSA_PSS_SHA_256",
             Self::RsaesOaepSha1 => "RSAES_OAEP_SHA_1",
             Self::RsaesOaepSha256 => "RSAES_OAEP_SHA_256",
+            Self::Sm2Dsa => "SM2DSA",
+            Self::Sm2Pke => "SM2PKE",
         }
     }
 
@@ -50,11 +57,13 @@ impl Algorithm {
             Self::EcdsaSha256 | Self::RsaPkcs1Sha256 | Self::RsaPssSha256 => Hash::Sha256,
             Self::EcdsaSha384 => Hash::Sha384,
             Self::EcdsaSha512 => Hash::Sha512,
-            Self::RsaesOaepSha1 | Self::RsaesOaepSha256 => return None,
+            Self::Sm2Dsa => Hash::Sm3,
+            Self::RsaesOaepSha1 | Self::RsaesOaepSha256 | Self::Sm2Pke => return None,
         };
         let signing = match self {
             Self::RsaPkcs1Sha256 => Signing::RsaPkcs1,
             Self::RsaPssSha256 => Signing::RsaPss { hash, mgf: hash, salt: hash.len() },
+            Self::Sm2Dsa => Signing::Sm2Der,
             _ => Signing::Ecdsa,
         };
         Some((signing, hash))
@@ -65,9 +74,16 @@ impl Algorithm {
         let hash = match self {
             Self::RsaesOaepSha1 => Hash::Sha1,
             Self::RsaesOaepSha256 => Hash::Sha256,
+            Self::Sm2Pke => return Some(Cipher::Sm2(Sm2Layout::C1C3C2)),
             _ => return None,
         };
         Some(Cipher::RsaOaep { hash, mgf: hash, label: Vec::new() })
+    }
+
+    /// The longest plaintext that the API lets it encrypt, where that is less than the key could, in bytes.
+    /// SM2PKE: what makes 6144 bytes of ciphertext (kms-api §2.2).
+    pub fn longest_plaintext(self) -> usize {
+        if self == Self::Sm2Pke { 6144 - SM2_OVERHEAD } else { usize::MAX }
     }
 }
 
@@ -82,6 +98,24 @@ pub enum Signing {
     RsaPss { hash: Hash, mgf: Hash, salt: usize },
     /// Input: up to the modulus length, left-padded with zeros, less than the modulus.
     RsaRaw,
+    /// Input: e = SM3(Z_A ‖ M), 32 bytes. Output: r‖s, 64 bytes (GB/T 32918.2).
+    Sm2,
+    /// The same with the output in DER, at most 72 bytes (GM/T 0009).
+    Sm2Der,
+}
+
+/// What an SM2 ciphertext is longer than its plaintext, in bytes: a point 04 ‖ x ‖ y and an SM3 digest.
+pub const SM2_OVERHEAD: usize = 65 + 32;
+
+/// How an SM2 ciphertext is put together of point (C1), encrypted message (C2) and digest (C3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sm2Layout {
+    /// As older devices and GM/T 0003 before 2012 have it.
+    C1C2C3,
+    /// As GB/T 32918.4 has it now.
+    C1C3C2,
+    /// SEQUENCE of x, y, C3, C2 (GM/T 0009), as OpenSSL has it.
+    Der,
 }
 
 /// How a key encrypts and decrypts.
@@ -119,6 +153,26 @@ pub enum Cipher {
     /// Decryption uses implicit rejection: a wrong padding yields a made-up plaintext, never an error.
     RsaPkcs1,
     RsaRaw,
+    /// GB/T 32918.4; any plaintext but an empty one.
+    Sm2(Sm2Layout),
+    Sm4Cbc {
+        iv: [u8; 16],
+    },
+    Sm4CbcPad {
+        iv: [u8; 16],
+    },
+    /// As [`Cipher::AesCtr`].
+    Sm4Ctr {
+        block: [u8; 16],
+        bits: usize,
+    },
+    Sm4Ecb,
+    /// RFC 8998. The tag follows the ciphertext. `tag` in bytes; the IV has 1 to 16.
+    Sm4Gcm {
+        iv: Vec<u8>,
+        aad: Vec<u8>,
+        tag: usize,
+    },
 }
 
 /// How a secret key authenticates a message.

@@ -9,12 +9,14 @@ pub enum Curve {
     P384,
     P521,
     Secp256k1,
+    /// GB/T 32918.5, recommended parameters: SM2, never ECDSA or ECDH.
+    Sm2,
 }
 impl Curve {
-    pub const ALL: &[Self] = &[Self::P256, Self::P384, Self::P521, Self::Secp256k1];
+    pub const ALL: &[Self] = &[Self::P256, Self::P384, Self::P521, Self::Secp256k1, Self::Sm2];
     pub const fn bits(self) -> usize {
         match self {
-            Self::P256 | Self::Secp256k1 => 256,
+            Self::P256 | Self::Secp256k1 | Self::Sm2 => 256,
             Self::P384 => 384,
             Self::P521 => 521,
         }
@@ -29,6 +31,7 @@ impl Curve {
             Self::P384 => "1.3.132.0.34",
             Self::P521 => "1.3.132.0.35",
             Self::Secp256k1 => "1.3.132.0.10",
+            Self::Sm2 => "1.2.156.10197.1.301",
         })
     }
     pub fn by_oid(oid: ObjectIdentifier) -> Option<Self> {

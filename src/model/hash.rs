@@ -11,6 +11,8 @@ pub enum Hash {
     Sha3_384,
     Sha3_512,
     Sha512,
+    /// Only for SM2 signatures and HMAC.
+    Sm3,
 }
 
 #[allow(clippy::len_without_is_empty)] // a hash function is never empty
@@ -25,6 +27,7 @@ impl Hash {
         Self::Sha3_384,
         Self::Sha3_512,
         Self::Sha512,
+        Self::Sm3,
     ];
 
     /// Output length in bytes.
@@ -32,7 +35,7 @@ impl Hash {
         match self {
             Self::Sha1 => 20,
             Self::Sha224 | Self::Sha3_224 => 28,
-            Self::Sha256 | Self::Sha3_256 => 32,
+            Self::Sha256 | Self::Sha3_256 | Self::Sm3 => 32,
             Self::Sha384 | Self::Sha3_384 => 48,
             Self::Sha512 | Self::Sha3_512 => 64,
         }
@@ -49,6 +52,7 @@ impl Hash {
             Self::Sha3_224 => b"\x30\x2d\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x07\x05\x00\x04\x1c",
             Self::Sha3_256 => b"\x30\x31\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x08\x05\x00\x04\x20",
             Self::Sha3_384 => b"\x30\x41\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x09\x05\x00\x04\x30",
+            Self::Sm3 => b"\x30\x30\x30\x0c\x06\x08\x2a\x81\x1c\xcf\x55\x01\x83\x11\x05\x00\x04\x20",
             Self::Sha3_512 => b"\x30\x51\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x0a\x05\x00\x04\x40",
         }
     }

@@ -16,11 +16,17 @@ pub enum Family {
     /// A generic secret: HMAC.
     Generic,
     Rsa,
+    Sm4,
 }
 
 impl Family {
     pub fn is_asymmetric(self) -> bool {
         matches!(self, Self::Rsa | Self::Ec(_))
+    }
+
+    /// SM2 or SM4, for which PKCS#11 has no numbers and each device its own, if any.
+    pub fn is_sm(self) -> bool {
+        matches!(self, Self::Sm4 | Self::Ec(Curve::Sm2))
     }
 }
 
@@ -53,6 +59,8 @@ const SIGN: &[KeyUsage] = &[KeyUsage::SignVerify];
 const ENCRYPT: &[KeyUsage] = &[KeyUsage::EncryptDecrypt];
 const RSA: &[Algorithm] =
     &[Algorithm::RsaesOaepSha1, Algorithm::RsaesOaepSha256, Algorithm::RsaPkcs1Sha256, Algorithm::RsaPssSha256];
+
+const SM2: &[Algorithm] = &[Algorithm::Sm2Dsa, Algorithm::Sm2Pke];
 
 const fn rsa(name: &'static str, bits: usize, extension: bool, certificate: bool) -> KeySpec {
     KeySpec {
@@ -96,6 +104,12 @@ const fn secret(name: &'static str, family: Family, bits: usize, external: bool,
     KeySpec { name, family, bits, usages, default_usage, algorithms: &[], external, extension, certificate: false }
 }
 
+/// SM2 both signs and encrypts.
+const fn sm2(name: &'static str) -> KeySpec {
+    let default_usage = KeyUsage::EncryptDecrypt;
+    KeySpec { usages: BOTH, default_usage, ..ec(name, Curve::Sm2, SM2, false, true) }
+}
+
 /// Every key spec. The first row is the default of `CreateKey`.
 pub static SPECS: &[KeySpec] = &[
     secret("Aliyun_AES_256", Family::Aes, 256, true, false),
@@ -104,6 +118,8 @@ pub static SPECS: &[KeySpec] = &[
     rsa("RSA_4096", 4096, false, false),
     ec("EC_P256", Curve::P256, &[Algorithm::EcdsaSha256], false, true),
     ec("EC_P256K", Curve::Secp256k1, &[Algorithm::EcdsaSha256], false, false),
+    sm2("EC_SM2"),
+    secret("Aliyun_SM4", Family::Sm4, 128, true, false),
     ec("EC_P384", Curve::P384, &[Algorithm::EcdsaSha384], true, false),
     ec("EC_P521", Curve::P521, &[Algorithm::EcdsaSha512], true, false),
     secret("Aliyun_AES_192", Family::Aes, 192, false, true),

@@ -1,9 +1,11 @@
 //! Public-key work: needs no protection and is done in process for both levels.
 
-use crate::crypto::ec::EcPublic;
+use crate::crypto::ec::{self, EcPublic};
+use crate::crypto::sm2;
 use crate::crypto::rsa::RsaPublic;
 use crate::error::{Error, Result};
 use crate::model::algorithm::{Cipher, Signing};
+use crate::model::curve::Curve;
 use crate::model::public::PublicKey;
 
 /// A public key, parsed and prepared. Shared by any number of threads; a fork leaves it usable.
@@ -26,6 +28,8 @@ impl Prepared {
     pub fn verify(&self, scheme: &Signing, input: &[u8], signature: &[u8]) -> Result<()> {
         match (self, scheme) {
             (Self::Ec(key), Signing::Ecdsa) => key.verify(input, signature),
+            (Self::Ec(key), Signing::Sm2) => sm2(key)?.verify(input, signature),
+            (Self::Ec(key), Signing::Sm2Der) => sm2(key)?.verify(input, &ec::from_der(Curve::Sm2, signature)?),
             (Self::Rsa(key), Signing::RsaPkcs1) => match input.len() + 11 <= key.size() {
                 true => key.verify_pkcs1(input, signature),
                 false => Err(Error::DataLength),
@@ -49,12 +53,13 @@ impl Prepared {
         }
     }
 
-    /// RSA only: OAEP, PKCS#1 v1.5 or raw. `DataLength` for a plaintext that is too long.
+    /// RSA (OAEP, PKCS#1 v1.5 or raw) and SM2. `DataLength` for a plaintext that is too long.
     pub fn encrypt(&self, cipher: &Cipher, plaintext: &[u8]) -> Result<Vec<u8>> {
         match (self, cipher) {
             (Self::Rsa(key), Cipher::RsaOaep { hash, mgf, label }) => key.encrypt_oaep(*hash, *mgf, label, plaintext),
             (Self::Rsa(key), Cipher::RsaPkcs1) => key.encrypt_pkcs1(plaintext),
             (Self::Rsa(key), Cipher::RsaRaw) => key.raw(plaintext),
+            (Self::Ec(key), Cipher::Sm2(layout)) => sm2(key)?.encrypt(*layout, plaintext),
             _ => Err(unfit()),
         }
     }
@@ -74,6 +79,10 @@ impl Prepared {
             Self::Ec(_) => Err(unfit()),
         }
     }
+}
+
+fn sm2(key: &EcPublic) -> Result<&sm2::Public> {
+    key.sm2().ok_or_else(unfit)
 }
 
 fn unfit() -> Error {

@@ -262,6 +262,7 @@ pub fn key_type_of(family: Family) -> CK_KEY_TYPE {
         Family::Ec(_) => CKK_EC,
         Family::Generic => CKK_GENERIC_SECRET,
         Family::Rsa => CKK_RSA,
+        Family::Sm4 => CKK_ALIKMS_SM4,
     }
 }
 
@@ -358,6 +359,7 @@ fn generating(family: Family) -> CK_MECHANISM_TYPE {
         Family::Ec(_) => CKM_EC_KEY_PAIR_GEN,
         Family::Generic => CKM_GENERIC_SECRET_KEY_GEN,
         Family::Rsa => CKM_RSA_PKCS_KEY_PAIR_GEN,
+        Family::Sm4 => CKM_ALIKMS_SM4_KEY_GEN,
     }
 }
 

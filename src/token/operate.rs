@@ -281,7 +281,7 @@ fn key_bytes(item: &Item) -> usize {
 fn task(does: Does, parameter: &Parameter, item: &Item, flag: CK_FLAGS) -> Result<Task> {
     let plain = |job| Task { job, hash: None, info: false, size: None, block: 0 };
     let signing = |scheme: Signing, hash: Option<Hash>| Task {
-        size: Some(signature_size(&scheme, key_bytes(item))),
+        size: signature_size(&scheme, key_bytes(item)),
         info: hash.is_some() && scheme == Signing::RsaPkcs1,
         job: Job::Sign(scheme),
         hash,

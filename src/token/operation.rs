@@ -429,10 +429,11 @@ impl Digesting {
     }
 }
 
-/// The length of a signature with a key of so many bytes (modulus or field).
-pub fn signature_size(scheme: &Signing, key_bytes: usize) -> usize {
+/// The length of a signature with a key of so many bytes (modulus or field); none if it is not always the same.
+pub fn signature_size(scheme: &Signing, key_bytes: usize) -> Option<usize> {
     match scheme {
-        Signing::Ecdsa => 2 * key_bytes,
-        Signing::RsaPkcs1 | Signing::RsaPss { .. } | Signing::RsaRaw => key_bytes,
+        Signing::Ecdsa | Signing::Sm2 => Some(2 * key_bytes),
+        Signing::RsaPkcs1 | Signing::RsaPss { .. } | Signing::RsaRaw => Some(key_bytes),
+        Signing::Sm2Der => None,
     }
 }

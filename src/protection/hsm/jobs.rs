@@ -65,6 +65,7 @@ impl<'a> Plan<'a> {
         input: &'a [u8],
     ) -> Result<Self> {
         let plan = match (subject.spec.family, job) {
+            (family, _) if family.is_sm() => Err(device.lacks(format!("the mechanisms of {}", subject.spec.name))),
             (Family::Ec(curve), Job::Sign(Signing::Ecdsa)) => Self::ecdsa(curve.field_len(), input),
             (Family::Rsa, Job::Sign(signing)) => Self::rsa_sign(subject, signing, input),
             (Family::Rsa, Job::Decrypt(cipher)) => {
@@ -73,6 +74,7 @@ impl<'a> Plan<'a> {
             (Family::Aes, Job::Encrypt(cipher)) => Self::aes(device, connection, cipher, input, true),
             (Family::Aes, Job::Decrypt(cipher)) => Self::aes(device, connection, cipher, input, false),
             (Family::Aes, Job::Mac(Mac::AesCmac)) => Ok(Self::mac(CKM_AES_CMAC, BLOCK, input)),
+            (Family::Generic, Job::Mac(Mac::Hmac(Hash::Sm3))) => Err(device.lacks("HMAC with SM3")),
             (Family::Generic, Job::Mac(Mac::Hmac(hash))) => Ok(Self::mac(hash_numbers(*hash).2, hash.len(), input)),
             (family, job) => Err(Error::Unsupported(format!("{} with a {family:?} key", kind(job)))),
         }?;
@@ -99,7 +101,9 @@ impl<'a> Plan<'a> {
     fn rsa_sign(subject: Subject<'_>, signing: &Signing, input: &'a [u8]) -> Result<Self> {
         let size = subject.spec.bits / 8;
         match signing {
-            Signing::Ecdsa => Err(Error::Unsupported("ECDSA with an RSA key".to_owned())),
+            Signing::Ecdsa | Signing::Sm2 | Signing::Sm2Der => {
+                Err(Error::Unsupported("a signature of elliptic curves with an RSA key".to_owned()))
+            }
             // RFC 8017 §8.2.1: three bytes and at least eight of padding.
             Signing::RsaPkcs1 if input.len() + 11 > size => Err(Error::DataLength),
             Signing::RsaPkcs1 => Ok(Self::sign(bare(CKM_RSA_PKCS), input.into(), size)),
@@ -202,8 +206,8 @@ impl<'a> Plan<'a> {
                 };
                 (id, Parameter::None, if encrypt { len + 2 * SEMIBLOCK } else { len }, Finish::AsIs)
             }
-            Cipher::RsaOaep { .. } | Cipher::RsaPkcs1 | Cipher::RsaRaw => {
-                return Err(Error::Unsupported("an RSA scheme with an AES key".to_owned()));
+            _ => {
+                return Err(Error::Unsupported("a scheme of other keys with an AES key".to_owned()));
             }
         };
         let act = if encrypt { Act::Encrypt } else { Act::Decrypt };

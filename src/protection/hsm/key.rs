@@ -121,6 +121,9 @@ impl DeviceKey {
         handle: CK_OBJECT_HANDLE,
         public: &PublicKey,
     ) -> Result<Option<bool>, Fault> {
+        if self.spec.family.is_sm() {
+            return Ok(None);
+        }
         let challenge = random::bytes::<32>();
         let (mechanism, signing, room) = match self.spec.family {
             Family::Ec(curve) => (CKM_ECDSA, Signing::Ecdsa, 2 * curve.field_len()),

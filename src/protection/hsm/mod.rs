@@ -128,6 +128,10 @@ impl Hsm {
 
     fn can(&self, connection: &Connection, spec: Spec) -> Result<()> {
         let device = &self.device;
+        if spec.family.is_sm() {
+            // Some devices make a key on this curve and then sign with ECDSA on it: that is not SM2.
+            return Err(device.lacks(format!("the mechanisms of {}: no profile names any", spec.name)));
+        }
         let (generation, _) = templates::generation(spec.family);
         let made_by = if spec.family.is_asymmetric() { CKF_GENERATE_KEY_PAIR } else { CKF_GENERATE };
         if !connection.does(generation, made_by) {
@@ -149,6 +153,7 @@ impl Hsm {
             _ => Ok(()),
         };
         match spec.family {
+            Family::Sm4 => Ok(()),
             Family::Aes => need(&AES_MODES.iter().map(|id| (*id, CKF_ENCRYPT)).collect::<Vec<_>>()),
             Family::Ec(curve) if device.profile()?.lacks_curves.contains(&curve) => {
                 Err(device.lacks(format!("the curve {curve:?}")))
@@ -175,7 +180,7 @@ impl Hsm {
                 ]
             }
             Family::Ec(_) => &[(usages.sign, CKM_ECDSA, CKF_SIGN), (usages.derive, CKM_ECDH1_DERIVE, CKF_DERIVE)],
-            Family::Aes | Family::Generic => &[],
+            Family::Aes | Family::Generic | Family::Sm4 => &[],
         };
         match needs.iter().find(|(is_needed, id, flag)| *is_needed && !connection.does(*id, *flag)) {
             Some((_, id, _)) => Err(self.device.lacks(mechanism_name(*id))),

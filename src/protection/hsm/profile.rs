@@ -159,7 +159,7 @@ pub fn mechanism_name(id: CK_MECHANISM_TYPE) -> String {
     }
 }
 
-/// The numbers of a hash: itself, its MGF1, its HMAC.
+/// The numbers of a hash: itself, its MGF1, its HMAC. SM3 has none that devices share.
 pub fn hash_numbers(hash: Hash) -> (CK_MECHANISM_TYPE, CK_RSA_PKCS_MGF_TYPE, CK_MECHANISM_TYPE) {
     match hash {
         Hash::Sha1 => (CKM_SHA_1, CKG_MGF1_SHA1, CKM_SHA_1_HMAC),
@@ -171,6 +171,7 @@ pub fn hash_numbers(hash: Hash) -> (CK_MECHANISM_TYPE, CK_RSA_PKCS_MGF_TYPE, CK_
         Hash::Sha3_256 => (CKM_SHA3_256, CKG_MGF1_SHA3_256, CKM_SHA3_256_HMAC),
         Hash::Sha3_384 => (CKM_SHA3_384, CKG_MGF1_SHA3_384, CKM_SHA3_384_HMAC),
         Hash::Sha3_512 => (CKM_SHA3_512, CKG_MGF1_SHA3_512, CKM_SHA3_512_HMAC),
+        Hash::Sm3 => (CK_UNAVAILABLE_INFORMATION, CK_UNAVAILABLE_INFORMATION, CK_UNAVAILABLE_INFORMATION),
     }
 }
 

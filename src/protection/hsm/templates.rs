@@ -40,7 +40,7 @@ impl New {
             flag(CKA_DERIVE, usages.derive),
         ]);
         let public = match spec.family {
-            Family::Aes | Family::Generic => {
+            Family::Aes | Family::Generic | Family::Sm4 => {
                 private.extend([
                     flag(CKA_ENCRYPT, usages.encrypt),
                     flag(CKA_VERIFY, usages.verify),
@@ -80,13 +80,14 @@ impl New {
     }
 }
 
-/// The mechanism that makes keys of a family, and their type.
+/// The mechanism that makes keys of a family, and their type. (SM2 and SM4 are refused before this is asked.)
 pub fn generation(family: Family) -> (CK_MECHANISM_TYPE, CK_KEY_TYPE) {
     match family {
         Family::Aes => (CKM_AES_KEY_GEN, CKK_AES),
         Family::Ec(_) => (CKM_EC_KEY_PAIR_GEN, CKK_EC),
         Family::Generic => (CKM_GENERIC_SECRET_KEY_GEN, CKK_GENERIC_SECRET),
         Family::Rsa => (CKM_RSA_PKCS_KEY_PAIR_GEN, CKK_RSA),
+        Family::Sm4 => (CK_UNAVAILABLE_INFORMATION, CK_UNAVAILABLE_INFORMATION),
     }
 }
 
@@ -192,7 +193,7 @@ pub fn public_key(family: Family, parts: &[Option<Bytes>]) -> Result<Option<Publ
             Ok(Some(PublicKey::Ec { curve, point: point(curve, second).ok_or(())? }))
         }
         Family::Rsa => Ok(Some(PublicKey::Rsa { modulus: trimmed(first), exponent: trimmed(second) })),
-        Family::Aes | Family::Generic => Err(()),
+        Family::Aes | Family::Generic | Family::Sm4 => Err(()),
     }
 }
 

@@ -50,16 +50,16 @@ impl Stream for AesStream {
 }
 
 fn is_aes(cipher: &Cipher) -> bool {
-    match cipher {
+    matches!(
+        cipher,
         Cipher::AesCbc { .. }
-        | Cipher::AesCbcPad { .. }
-        | Cipher::AesCtr { .. }
-        | Cipher::AesEcb
-        | Cipher::AesGcm { .. }
-        | Cipher::AesKeyWrap { .. }
-        | Cipher::AesKeyWrapPad => true,
-        Cipher::RsaOaep { .. } | Cipher::RsaPkcs1 | Cipher::RsaRaw => false,
-    }
+            | Cipher::AesCbcPad { .. }
+            | Cipher::AesCtr { .. }
+            | Cipher::AesEcb
+            | Cipher::AesGcm { .. }
+            | Cipher::AesKeyWrap { .. }
+            | Cipher::AesKeyWrapPad
+    )
 }
 
 /// Key wrap goes over its input several times and needs it whole.

@@ -6,6 +6,7 @@ mod aes;
 mod ec;
 mod mac;
 mod rsa;
+mod sm;
 
 use std::sync::Arc;
 
@@ -16,9 +17,11 @@ use crate::crypto::cipher::AesKey;
 use crate::crypto::ec::EcKey;
 use crate::crypto::random;
 use crate::crypto::rsa::RsaKey;
+use crate::crypto::sm4::Sm4Key;
 use crate::error::{Error, Result};
 use crate::model::Bytes;
 use crate::model::algorithm::Job;
+use crate::model::curve::Curve;
 use crate::model::key::{Level, Material};
 use crate::model::public::PublicKey;
 use crate::model::spec::{Family, Spec};
@@ -115,13 +118,17 @@ pub fn generate_value(family: Family, bits: usize, rsa_exponent: Option<&[u8]>) 
             let key = RsaKey::generate(bits, rsa_exponent.unwrap_or(RSA_EXPONENT))?;
             Ok((key.to_der()?, Some(rsa_public(&key))))
         }
+        Family::Sm4 => match bits {
+            128 => Ok((random_bytes(bits / 8), None)),
+            _ => Err(Error::invalid("bits", "an SM4 key has 128 bits")),
+        },
     }
 }
 
 /// The public key that belongs to a value; None for a secret.
 pub fn public_of(family: Family, value: &Bytes) -> Result<Option<PublicKey>> {
     Ok(match family {
-        Family::Aes | Family::Generic => None,
+        Family::Aes | Family::Generic | Family::Sm4 => None,
         Family::Ec(curve) => Some(ec_public(&EcKey::from_scalar(curve, value)?)),
         Family::Rsa => Some(rsa_public(&RsaKey::from_der(value)?)),
     })
@@ -131,8 +138,8 @@ pub fn public_of(family: Family, value: &Bytes) -> Result<Option<PublicKey>> {
 /// RSA: PKCS#8 or PKCS#1 DER; EC: the scalar, or PKCS#8 or SEC 1 DER.
 fn canonical(spec: Spec, value: &Bytes) -> Result<(Bytes, Option<PublicKey>)> {
     match spec.family {
-        Family::Aes | Family::Generic if value.len() * 8 == spec.bits => Ok((value.clone(), None)),
-        Family::Aes | Family::Generic => Err(other_size(spec)),
+        Family::Aes | Family::Generic | Family::Sm4 if value.len() * 8 == spec.bits => Ok((value.clone(), None)),
+        Family::Aes | Family::Generic | Family::Sm4 => Err(other_size(spec)),
         Family::Ec(curve) => {
             // A scalar is never so long, nor does it matter if a short one happens to look like DER.
             let der = value.len() > curve.field_len() && value.first() == Some(&0x30);
@@ -160,7 +167,11 @@ fn prepare(family: Family, value: &Bytes) -> Result<(Arc<dyn Key>, Option<Public
         Family::Ec(curve) => {
             let key = EcKey::from_scalar(curve, value)?;
             let public = ec_public(&key);
-            (Arc::new(ec::Ec(key)), Some(public))
+            let key: Arc<dyn Key> = match curve {
+                Curve::Sm2 => Arc::new(sm::Sm2(key)),
+                _ => Arc::new(ec::Ec(key)),
+            };
+            (key, Some(public))
         }
         Family::Generic if value.is_empty() => return Err(Error::invalid("key", "a secret has 1 byte or more")),
         Family::Generic => (Arc::new(mac::Secret(value.clone())), None),
@@ -169,6 +180,7 @@ fn prepare(family: Family, value: &Bytes) -> Result<(Arc<dyn Key>, Option<Public
             let public = rsa_public(&key);
             (Arc::new(rsa::Rsa(key)), Some(public))
         }
+        Family::Sm4 => (Arc::new(sm::Sm4(Sm4Key::new(value)?)), None),
     })
 }
 
