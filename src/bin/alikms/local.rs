@@ -37,7 +37,8 @@ pub fn csr(line: &Line, _: &[&str]) -> Result<ExitCode, Stop> {
 /// `alikms attach-certificate`.
 pub fn attach_certificate(line: &Line, _: &[&str]) -> Result<ExitCode, Stop> {
     let leaf = line.option("Certificate").unwrap_or_default();
-    let version = open(line)?.attach_certificate(&Caller::account(), key(line), leaf, line.option("CertificateChain"))?;
+    let version =
+        open(line)?.attach_certificate(&Caller::account(), key(line), leaf, line.option("CertificateChain"))?;
     output::answer(&json!({ "KeyVersionId": version.to_string() }), line.option("query"))?;
     Ok(ExitCode::SUCCESS)
 }
