@@ -81,9 +81,9 @@ pub fn find(name: &str) -> Result<&'static Entry> {
 }
 
 impl Entry {
-    /// Runs the action. The answer, good or bad, belongs to `request`.
+    /// Runs the action. The answer, good or bad, and every audit row belong to `request`.
     pub fn run(&self, kms: &Kms, caller: &Caller, params: &Params, request: Uuid) -> Result<Value> {
-        let result = (self.call)(kms, caller, params);
+        let result = (self.call)(kms, &caller.within(request), params);
         match &result {
             Ok(_) => tracing::info!(action = self.name, %request, "done"),
             Err(error) => tracing::info!(action = self.name, %request, %error, "refused"),

@@ -84,7 +84,7 @@ impl Session {
     }
 
     pub(super) fn caller(&self) -> Caller {
-        Caller::Account
+        Caller::account()
     }
 
     pub fn info(&self) -> CK_SESSION_INFO {

@@ -238,7 +238,7 @@ impl Slot {
             return Ok(Some(item));
         }
         let Some((row, label)) = self.row_of(handle) else { return Ok(None) };
-        let view = match self.kms.object(&Caller::Account, row) {
+        let view = match self.kms.object(&Caller::account(), row) {
             Ok(Some(view)) => view,
             Ok(None) | Err(Error::Locked) => return Ok(None),
             Err(error) => return Err(error),

@@ -31,26 +31,27 @@ pub fn csr(line: &Line, _: &[&str]) -> Result<ExitCode, Stop> {
     };
     let subject = line.option("Subject").unwrap_or_default();
     let kms = open(line)?;
-    done_with(&kms.csr(&Caller::Account, key(line), line.option("KeyVersionId"), subject, &names)?)
+    done_with(&kms.csr(&Caller::account(), key(line), line.option("KeyVersionId"), subject, &names)?)
 }
 
 /// `alikms attach-certificate`.
 pub fn attach_certificate(line: &Line, _: &[&str]) -> Result<ExitCode, Stop> {
     let leaf = line.option("Certificate").unwrap_or_default();
-    let version = open(line)?.attach_certificate(&Caller::Account, key(line), leaf, line.option("CertificateChain"))?;
+    let version =
+        open(line)?.attach_certificate(&Caller::account(), key(line), leaf, line.option("CertificateChain"))?;
     output::answer(&json!({ "KeyVersionId": version.to_string() }), line.option("query"))?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// `alikms promote`.
 pub fn promote(line: &Line, _: &[&str]) -> Result<ExitCode, Stop> {
-    open(line)?.promote(&Caller::Account, key(line), version(line))?;
+    open(line)?.promote(&Caller::account(), key(line), version(line))?;
     done_with(&format!("version {} of {} is in service\n", version(line), key(line)))
 }
 
 /// `alikms retire`.
 pub fn retire(line: &Line, _: &[&str]) -> Result<ExitCode, Stop> {
-    open(line)?.retire(&Caller::Account, key(line), version(line))?;
+    open(line)?.retire(&Caller::account(), key(line), version(line))?;
     done_with(&format!("version {} of {} is retired\n", version(line), key(line)))
 }
 

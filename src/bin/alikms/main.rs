@@ -72,7 +72,7 @@ fn action(line: &Line, entry: &Entry) -> Result<(), Stop> {
     }
     let kms = open(line)?;
     let request = Uuid::new_v4();
-    match entry.run(&kms, &Caller::Account, &params, request) {
+    match entry.run(&kms, &Caller::account(), &params, request) {
         Ok(answer) => output::answer(&answer, line.option("query")),
         Err(error) => Err(Stop::Api { fault: Fault::from(&error), request }),
     }
