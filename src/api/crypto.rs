@@ -218,8 +218,8 @@ impl Action for GetPublicKey {
 #[serde(rename_all = "PascalCase")]
 pub struct CiphertextBlob {
     #[serde(flatten)]
-    by: By,
-    ciphertext_blob: String,
+    pub(super) by: By,
+    pub(super) ciphertext_blob: String,
 }
 
 #[derive(Serialize)]
@@ -257,7 +257,7 @@ pub struct Verdict {
 /// Which key and version did it: a part of every answer of this chapter.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct By {
+pub(super) struct By {
     key_id: String,
     key_version_id: String,
 }
@@ -276,10 +276,10 @@ fn about(name: &'static str) -> impl Fn(Error) -> Error {
     }
 }
 
-fn context(text: Option<&str>) -> Result<Context> {
+pub(super) fn context(text: Option<&str>) -> Result<Context> {
     text.map_or_else(|| Ok(Context::default()), Context::from_json)
 }
 
-fn rehearsal(dry_run: Option<bool>) -> Result<()> {
+pub(super) fn rehearsal(dry_run: Option<bool>) -> Result<()> {
     later(&[("DryRun", dry_run == Some(true))])
 }

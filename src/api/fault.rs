@@ -40,6 +40,9 @@ impl From<&Error> for Fault {
             Config { .. } | Cryptoki(_) | DevicePin { .. } => INTERNAL.fault(Some(error.to_string())),
             DataLength => INVALID.fault(Some(error.to_string())),
             Device { .. } | DeviceUnavailable { .. } => UNAVAILABLE.fault(Some(error.to_string())),
+            ExpiredImportToken => plain(&EXPIRED_IMPORT_TOKEN),
+            InvalidImportToken => plain(&INVALID_IMPORT_TOKEN),
+            InvalidKeyMaterial(reason) => INVALID_KEY_MATERIAL.fault(Some(reason.clone())),
             DeviceLacks { .. } => UNSUPPORTED.fault(Some(error.to_string())),
             Internal(reason) => INTERNAL.fault(Some(reason.clone())),
             InvalidParameter { name, reason } => parameter(name, reason.clone()),
@@ -117,6 +120,9 @@ impl Code {
     }
 }
 
+const EXPIRED_IMPORT_TOKEN: Code = Code(400, "ExpiredImportToken", "import token is expired.");
+const INVALID_IMPORT_TOKEN: Code = Code(400, "InvalidImportToken", "import token is invalid.");
+const INVALID_KEY_MATERIAL: Code = Code(400, "InvalidKeyMaterial", "key material is invalid.");
 const ACTION_NOT_FOUND: Code =
     Code(404, "InvalidAction.NotFound", "Specified api is not found, please check your url and method.");
 const ALIAS_EXISTS: Code = Code(400, "AliasAlreadyExists", "AliasName Already Exists.");

@@ -1,15 +1,19 @@
 //! The KMS actions as the API 2016-01-20 publishes them: names, parameters, answers, error codes. JSON is made and read here only.
 
+mod account;
 mod aliases;
 mod base64;
 mod certificates;
 mod crypto;
+mod data_keys;
 pub mod fault;
 pub mod help;
+mod import;
 mod keys;
 mod page;
 mod params;
 pub mod published;
+mod tags;
 mod versions;
 
 pub use certificates::names as alternative_names;
@@ -59,10 +63,15 @@ macro_rules! actions {
 }
 
 actions! {
-    keys: CancelKeyDeletion CreateKey DescribeKey DisableKey EnableKey ListKeys ScheduleKeyDeletion;
-    versions: CreateKeyVersion DescribeKeyVersion ListKeyVersions;
+    keys: CancelKeyDeletion CreateKey DescribeKey DisableKey EnableKey ListKeys ScheduleKeyDeletion
+        SetDeletionProtection UpdateKeyDescription;
+    versions: CreateKeyVersion DescribeKeyVersion ListKeyVersions UpdateRotationPolicy;
     aliases: CreateAlias DeleteAlias ListAliases ListAliasesByKeyId UpdateAlias;
     crypto: AsymmetricDecrypt AsymmetricEncrypt AsymmetricSign AsymmetricVerify Decrypt Encrypt GetPublicKey;
+    data_keys: ExportDataKey GenerateAndExportDataKey GenerateDataKey GenerateDataKeyWithoutPlaintext ReEncrypt;
+    import: DeleteKeyMaterial GetParametersForImport ImportKeyMaterial;
+    tags: ListResourceTags TagResource UntagResource;
+    account: DescribeAccountKmsStatus DescribeRegions;
     certificates: CreateCertificate DescribeCertificate GetCertificate UpdateCertificateStatus UploadCertificate;
 }
 

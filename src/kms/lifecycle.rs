@@ -1,5 +1,7 @@
 //! Keys and versions: creation, state, deletion.
 
+use std::collections::BTreeMap;
+
 use uuid::Uuid;
 
 use crate::error::{Error, Result};
@@ -31,6 +33,9 @@ pub struct NewKey {
     pub level: Option<Level>,
     pub origin: Option<Origin>,
     pub description: String,
+    /// Automatic rotation, in seconds.
+    pub rotation_interval: Option<i64>,
+    pub tags: BTreeMap<String, String>,
 }
 
 /// A key as seen now, with its aliases' and versions' particulars that DescribeKey answers.
@@ -98,9 +103,7 @@ impl Kms {
 
     pub fn create_key(&self, caller: &Caller, new: NewKey) -> Result<KeyView> {
         let allowed = self.authorize(caller, "CreateKey", &self.realm.arn("key", "*"))?;
-        if new.description.chars().count() > MAX_DESCRIPTION {
-            return Err(Error::invalid("Description", "longer than 8192 characters"));
-        }
+        check_description(&new.description)?;
         let spec = new.spec.unwrap_or_else(Spec::default_spec);
         let usage = new.usage.unwrap_or(spec.default_usage);
         if !spec.usages.contains(&usage) {
@@ -109,6 +112,12 @@ impl Kms {
         let mut key = self.blank(spec, usage, new.level.unwrap_or(Level::Software), Door::Kms);
         key.description = new.description;
         key.style = if spec.family.is_asymmetric() { Style::Raw } else { Style::Envelope };
+        key.rotation_interval = new.rotation_interval;
+        key.tags = new.tags;
+        crate::kms::tags::check_count(key.tags.len(), crate::kms::tags::MAX_AT_CREATION)?;
+        if key.rotation_interval.is_some() && (spec.family.is_asymmetric() || new.origin == Some(Origin::External)) {
+            return Err(Error::Unsupported("automatic rotation of this key".to_owned()));
+        }
         if new.origin == Some(Origin::External) {
             return self.create_external(caller, key, &allowed);
         }
@@ -141,6 +150,10 @@ impl Kms {
             certificate: None,
             former_names: Vec::new(),
             deletion_protection: false,
+            deletion_protection_description: String::new(),
+            rotation_interval: None,
+            tags: BTreeMap::new(),
+            material_digest: Vec::new(),
         }
     }
 
@@ -225,6 +238,7 @@ impl Kms {
     }
 
     pub fn describe_key(&self, caller: &Caller, key: &str) -> Result<KeyView> {
+        self.rotate_if_due(caller, key)?;
         self.store.read(&self.open()?.realm, |r| {
             let (key, state) = self.find_key(r, key)?;
             let _allowed = self.authorize(caller, "DescribeKey", &self.realm.key_arn(key.id))?;
@@ -247,7 +261,7 @@ impl Kms {
     }
 
     /// Changes a key that the caller named by ID, if `change` agrees, and everything that is seen of it.
-    fn change_key(
+    pub(super) fn change_key(
         &self,
         caller: &Caller,
         action: &'static str,
@@ -351,6 +365,7 @@ impl Kms {
     }
 
     pub fn list_key_versions(&self, caller: &Caller, key: &str, page: Page) -> Result<Listed<Version>> {
+        self.rotate_if_due(caller, key)?;
         self.store.read(&self.open()?.realm, |r| {
             let (key, _) = self.find_key(r, key)?;
             let _allowed = self.authorize(caller, "ListKeyVersions", &self.realm.key_arn(key.id))?;
@@ -440,6 +455,25 @@ impl Kms {
         })
     }
 
+    /// At most 8,192 characters.
+    pub fn update_key_description(&self, caller: &Caller, key: &str, description: &str) -> Result<()> {
+        check_description(description)?;
+        self.change_key(caller, "UpdateKeyDescription", key, |key, state| {
+            key.description = description.to_owned();
+            if state == KeyState::PendingDeletion { Err(key_state(key, state)) } else { Ok(()) }
+        })
+    }
+
+    /// `description` counts only while the protection is on.
+    pub fn set_deletion_protection(&self, caller: &Caller, key: &str, on: bool, description: &str) -> Result<()> {
+        check_description(description)?;
+        self.change_key(caller, "SetDeletionProtection", key, |key, state| {
+            key.deletion_protection = on;
+            key.deletion_protection_description = if on { description.to_owned() } else { String::new() };
+            if state == KeyState::PendingDeletion { Err(key_state(key, state)) } else { Ok(()) }
+        })
+    }
+
     /// How many keys there are by level (SOFTWARE, HSM), for `alikms status`.
     pub fn count_keys(&self) -> Result<(u64, u64)> {
         self.store.read(&self.open()?.realm, |r| r.count_keys())
@@ -462,6 +496,13 @@ impl Kms {
             object.map(|object| (object.label, object.id)).ok_or_else(|| Error::KeyNotFound(key.id.to_string()))
         })
     }
+}
+
+fn check_description(text: &str) -> Result<()> {
+    if text.chars().count() > MAX_DESCRIPTION {
+        return Err(Error::invalid("Description", "longer than 8192 characters"));
+    }
+    Ok(())
 }
 
 fn parse_version(text: &str) -> Result<Uuid> {

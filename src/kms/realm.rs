@@ -30,6 +30,9 @@ use crate::store::{OpenRealm, RealmRow, SlotRow, Store};
 /// So many wrong PINs in a row lock the slot.
 pub const MAX_FAILURES: u32 = 10;
 
+/// Tells what time it is.
+pub type Clock = Arc<dyn Fn() -> Moment + Send + Sync>;
+
 /// Everything behind one `alikms.toml`: the store, the devices, one [`Kms`] per `[[token]]`. Makes nothing and opens nothing.
 pub struct Service {
     config: Config,
@@ -46,6 +49,7 @@ pub struct Kms {
     pub(super) device: Option<Arc<Hsm>>,
     pub(super) cache: Cache,
     unlock: Unlock,
+    clock: Clock,
     opened: Latest<Opened>,
     /// One for each slot kind that a PIN opened in this process or in the one that it was forked from.
     verifiers: Lock<Vec<Verifier>>,
@@ -69,6 +73,11 @@ struct Verifier {
 
 impl Service {
     pub fn new(config: Config) -> Arc<Self> {
+        Self::with_clock(config, Arc::new(Moment::now))
+    }
+
+    /// With a clock of the caller's, so that tests can let years pass.
+    pub fn with_clock(config: Config, clock: Clock) -> Arc<Self> {
         let store = Arc::new(Store::new(&config.store));
         let devices: BTreeMap<_, _> =
             config.devices.iter().map(|device| (device.name.clone(), Arc::new(Hsm::new(device.clone())))).collect();
@@ -77,7 +86,7 @@ impl Service {
             .iter()
             .map(|token| {
                 let device = token.device.as_ref().and_then(|name| devices.get(name)).cloned();
-                Arc::new(Kms::new(token.clone(), &config, store.clone(), device))
+                Arc::new(Kms::new(token.clone(), &config, store.clone(), device, clock.clone()))
             })
             .collect();
         Arc::new(Self { config, tokens, devices })
@@ -134,7 +143,7 @@ impl Service {
 }
 
 impl Kms {
-    fn new(token: TokenConfig, config: &Config, store: Arc<Store>, device: Option<Arc<Hsm>>) -> Self {
+    fn new(token: TokenConfig, config: &Config, store: Arc<Store>, device: Option<Arc<Hsm>>, clock: Clock) -> Self {
         let realm = Realm { account: token.account.clone(), region: token.region.clone() };
         Self {
             config: token,
@@ -144,6 +153,7 @@ impl Kms {
             device,
             cache: Cache::new(),
             unlock: config.unlock.clone(),
+            clock,
             opened: Latest::new(),
             verifiers: Lock::new(Vec::new()),
             verifier_key: Zeroizing::new(random::bytes()),
@@ -167,9 +177,9 @@ impl Kms {
         self.device.as_ref()
     }
 
-    /// The clock that every rule goes by.
+    /// The moment that every rule goes by.
     pub(super) fn now(&self) -> Moment {
-        Moment::now()
+        (self.clock)()
     }
 
     /// See [`Store::generation`].

@@ -251,7 +251,7 @@ impl Found {
         }
         let handle = self.handle.load(Ordering::Acquire);
         // Numbers never come twice: if it is still this one, the handle between is its own.
-        (self.generation.load(Ordering::Relaxed) == generation).then_some(handle as CK_OBJECT_HANDLE)
+        (self.generation.load(Ordering::Relaxed) == generation).then_some(handle)
     }
 
     fn set(&self, generation: u64, handle: CK_OBJECT_HANDLE) {
@@ -262,7 +262,7 @@ impl Found {
             return;
         }
         if self.generation.compare_exchange(before, writing, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
-            self.handle.store(handle as u64, Ordering::Release);
+            self.handle.store(handle, Ordering::Release);
             self.generation.store(generation, Ordering::Release);
         }
     }

@@ -90,7 +90,7 @@ impl Hsm {
                 serial: token.serial.clone(),
                 model: token.model.clone(),
                 firmware: token.firmware.clone(),
-                mechanisms: connection.mechanisms.iter().map(|(id, _)| *id as u64).collect(),
+                mechanisms: connection.mechanisms.iter().map(|(id, _)| *id).collect(),
             })
         })
     }
