@@ -14,14 +14,14 @@ use crate::output::{self, Stop};
 
 /// `alikms maintain`.
 pub fn maintain(line: &Line, _: &[&str]) -> Result<ExitCode, Stop> {
-    let done = open(line)?.maintain(&Caller::Account)?;
+    let done = open(line)?.maintain(&Caller::account())?;
     let said = if done.is_empty() { "nothing is due\n".to_owned() } else { lines(&done) };
     output::print(&said).map(|()| ExitCode::SUCCESS)
 }
 
 /// `alikms check`: status 1 if something is wrong that was not repaired.
 pub fn check(line: &Line, _: &[&str]) -> Result<ExitCode, Stop> {
-    let findings = open(line)?.check(&Caller::Account)?;
+    let findings = open(line)?.check(&Caller::account())?;
     if findings.is_empty() {
         return output::print("everything is in order\n").map(|()| ExitCode::SUCCESS);
     }
@@ -43,7 +43,7 @@ pub fn audit(line: &Line, _: &[&str]) -> Result<ExitCode, Stop> {
     };
     let verify = line.option("verify").is_some();
     let mut out = String::new();
-    let count = open(line)?.audit_trail(&Caller::Account, since, |row| {
+    let count = open(line)?.audit_trail(&Caller::account(), since, |row| {
         if !verify {
             let row = serde_json::to_string(row).map_err(|error| Error::Internal(error.to_string()))?;
             out.push_str(&row);
