@@ -13,6 +13,7 @@ mod keys;
 mod page;
 mod params;
 pub mod published;
+mod ram;
 mod tags;
 mod versions;
 
@@ -72,6 +73,8 @@ actions! {
     import: DeleteKeyMaterial GetParametersForImport ImportKeyMaterial;
     tags: ListResourceTags TagResource UntagResource;
     account: DescribeAccountKmsStatus DescribeRegions;
+    ram: AttachPolicyToUser CreatePolicy CreateUser DeletePolicy DeleteUser DetachPolicyFromUser GetPolicy GetUser
+        ListPolicies ListPoliciesForUser ListUsers;
     certificates: CreateCertificate DescribeCertificate GetCertificate UpdateCertificateStatus UploadCertificate;
 }
 

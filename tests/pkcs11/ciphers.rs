@@ -155,7 +155,10 @@ fn key_wrap_known_answers() {
     assert_eq!(c.encrypt(CKM_AES_KEY_WRAP, key, &data[..31]), Err(CKR_DATA_LEN_RANGE));
     let key = c.secret(CKK_AES, &unhex("5840df6e29b02af1ab493b705bf16ea1ae8338f4dcc176a8"));
     for (data, wrapped) in [
-        ("c37b7e6492584340bed12207808941155068f738", "138bdeaa9b8fa7fc61f97742e72248ee5ae6ae5360d1ae6a5f54f373fa543b6a"),
+        (
+            "c37b7e6492584340bed12207808941155068f738",
+            "138bdeaa9b8fa7fc61f97742e72248ee5ae6ae5360d1ae6a5f54f373fa543b6a",
+        ),
         ("466f7250617369", "afbeb0f07dfbf5419200f2ccb50bb24f"),
     ] {
         assert_eq!(hex(&c.encrypt(CKM_AES_KEY_WRAP_KWP, key, &unhex(data)).unwrap()), wrapped);
@@ -198,7 +201,10 @@ fn in_place() {
 fn rsa_decryption(level: &str) {
     let installation = Installation::at(level);
     let c = installation.client();
-    let id = installation.create_key("dec", &["--KeySpec=RSA_2048", "--KeyUsage=ENCRYPT/DECRYPT", &format!("--ProtectionLevel={level}")]);
+    let id = installation.create_key(
+        "dec",
+        &["--KeySpec=RSA_2048", "--KeyUsage=ENCRYPT/DECRYPT", &format!("--ProtectionLevel={level}")],
+    );
     let pem = installation.public_pem(&id);
     let pem = pem.to_str().unwrap();
     let (public, private) = (c.one(CKO_PUBLIC_KEY, "dec"), c.one(CKO_PRIVATE_KEY, "dec"));

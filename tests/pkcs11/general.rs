@@ -13,7 +13,12 @@ fn text(field: &[u8]) -> &str {
     text.trim_end_matches(' ')
 }
 
-fn interface(m: &Module, name: Option<&CStr>, version: Option<(u8, u8)>, flags: CK_FLAGS) -> Result<CK_INTERFACE, CK_RV> {
+fn interface(
+    m: &Module,
+    name: Option<&CStr>,
+    version: Option<(u8, u8)>,
+    flags: CK_FLAGS,
+) -> Result<CK_INTERFACE, CK_RV> {
     let mut version = version.map(|(major, minor)| CK_VERSION { major, minor });
     let version = version.as_mut().map_or(std::ptr::null_mut(), |version| &raw mut *version);
     let name = name.map_or(std::ptr::null_mut(), |name| name.as_ptr().cast_mut().cast());
@@ -159,7 +164,10 @@ fn slots_and_tokens() {
         assert_eq!(text(&token.serialNumber).len(), 16);
         let flags = CKF_RNG | CKF_LOGIN_REQUIRED | CKF_USER_PIN_INITIALIZED | CKF_TOKEN_INITIALIZED;
         assert_eq!(token.flags, flags);
-        assert_eq!((token.ulMaxSessionCount, token.ulMaxRwSessionCount), (CK_EFFECTIVELY_INFINITE, CK_EFFECTIVELY_INFINITE));
+        assert_eq!(
+            (token.ulMaxSessionCount, token.ulMaxRwSessionCount),
+            (CK_EFFECTIVELY_INFINITE, CK_EFFECTIVELY_INFINITE)
+        );
         assert_eq!((token.ulMinPinLen, token.ulMaxPinLen), (4, 255));
     }
     // The same in every process: identity decides, not order.

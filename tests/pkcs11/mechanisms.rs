@@ -89,10 +89,7 @@ fn the_list_is_exactly_this() {
     }
     // The list, by the rules of lists.
     let (mut count, mut room) = (3, [0; 3]);
-    assert_eq!(
-        crate::call!(m, C_GetMechanismList(m.slot(), room.as_mut_ptr(), &raw mut count)),
-        CKR_BUFFER_TOO_SMALL
-    );
+    assert_eq!(crate::call!(m, C_GetMechanismList(m.slot(), room.as_mut_ptr(), &raw mut count)), CKR_BUFFER_TOO_SMALL);
     assert_eq!((count as usize, room), (GOLDEN.len(), [0; 3]));
 }
 
@@ -108,9 +105,7 @@ fn keys(c: &Client) -> Keys {
     let on = |kinds: &[CK_ATTRIBUTE_TYPE]| kinds.iter().map(|kind| b(*kind, true)).collect::<Vec<_>>();
     Keys {
         rsa: c.rsa_pair(2048, &on(&[CKA_VERIFY, CKA_ENCRYPT]), &on(&[CKA_SIGN, CKA_DECRYPT])).unwrap(),
-        ec: c
-            .generate_pair(CKM_EC_KEY_PAIR_GEN, &[v(CKA_EC_PARAMS, P256)], &on(&[CKA_SIGN, CKA_DERIVE]))
-            .unwrap(),
+        ec: c.generate_pair(CKM_EC_KEY_PAIR_GEN, &[v(CKA_EC_PARAMS, P256)], &on(&[CKA_SIGN, CKA_DERIVE])).unwrap(),
         aes: c.aes(32, &[]),
         generic: c.secret(CKK_GENERIC_SECRET, &[9; 40]),
     }
@@ -183,7 +178,11 @@ fn every_flag_is_true() {
         assert_eq!(made.err(), (!has(CKF_GENERATE)).then_some(CKR_MECHANISM_INVALID), "C_GenerateKey {kind:#x}");
         let template = if *kind == CKM_EC_KEY_PAIR_GEN { v(CKA_EC_PARAMS, P256) } else { u(CKA_MODULUS_BITS, 1024) };
         let made = c.generate_pair(*kind, &[template], &[]);
-        assert_eq!(made.err(), (!has(CKF_GENERATE_KEY_PAIR)).then_some(CKR_MECHANISM_INVALID), "C_GenerateKeyPair {kind:#x}");
+        assert_eq!(
+            made.err(),
+            (!has(CKF_GENERATE_KEY_PAIR)).then_some(CKR_MECHANISM_INVALID),
+            "C_GenerateKeyPair {kind:#x}"
+        );
         let peer = c.get(keys.ec.0, CKA_EC_POINT).unwrap();
         let derived = c.derive(&Mech::ecdh(*kind, &peer), keys.ec.1, &[u(CKA_KEY_TYPE, CKK_AES), u(CKA_VALUE_LEN, 32)]);
         if has(CKF_DERIVE) {

@@ -131,8 +131,7 @@ fn a_new_pin_opens_the_same_keys() {
 /// From nothing, by PKCS#11 alone: C_InitToken, C_InitPIN, login, a key; then again.
 #[test]
 fn c_init_token() {
-    let installation =
-        Installation::new(&Setup { bare: true, token: "destroy = \"immediate\"", ..Setup::default() });
+    let installation = Installation::new(&Setup { bare: true, token: "destroy = \"immediate\"", ..Setup::default() });
     let m = installation.start();
     assert_eq!(m.token_info().flags & (CKF_TOKEN_INITIALIZED | CKF_USER_PIN_INITIALIZED), 0);
     assert_eq!(init_token(m, "officer", "alikms"), CKR_OK);

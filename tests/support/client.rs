@@ -299,7 +299,13 @@ impl Client {
         outcome(call!(self.m, C_VerifyFinal(self.h, signature, size)))
     }
 
-    pub fn verify(&self, mechanism: impl Into<Mech>, key: CK_OBJECT_HANDLE, data: &[u8], signature: &[u8]) -> Outcome<()> {
+    pub fn verify(
+        &self,
+        mechanism: impl Into<Mech>,
+        key: CK_OBJECT_HANDLE,
+        data: &[u8],
+        signature: &[u8],
+    ) -> Outcome<()> {
         self.verify_init(mechanism, key)?;
         self.verify_data(data, signature)
     }
