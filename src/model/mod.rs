@@ -10,6 +10,7 @@ pub mod hash;
 pub mod key;
 pub mod names;
 pub mod object;
+pub mod policy;
 pub mod public;
 pub mod spec;
 pub mod time;

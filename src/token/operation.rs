@@ -365,7 +365,9 @@ fn compare(made: &[u8], given: &[u8]) -> Result<()> {
 /// A key that was usable at Init and is not any more (DESIGN §3).
 fn rejected(error: Error) -> Error {
     match error {
-        Error::KeyState { .. } | Error::KeyNotFound(_) | Error::KeyVersionNotFound(_) => ck(CKR_FUNCTION_REJECTED),
+        Error::AccessDenied { .. } | Error::KeyState { .. } | Error::KeyNotFound(_) | Error::KeyVersionNotFound(_) => {
+            ck(CKR_FUNCTION_REJECTED)
+        }
         other => other,
     }
 }

@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 use super::calls::{Act, Failed, Mechanism, Parameter};
 use super::connection::Session;
 use super::jobs::{Plan, Subject};
+use super::parts;
 use super::pool::Device;
 use super::profile::mechanism_name;
 use super::recover::Fault;
@@ -25,7 +26,7 @@ use crate::model::hash::Hash;
 use crate::model::public::PublicKey;
 use crate::model::spec::{Family, Spec};
 use crate::protection::public::Prepared;
-use crate::protection::{Key, Stream, stream};
+use crate::protection::{Key, Stream};
 
 /// A private or secret key in a device.
 pub struct DeviceKey {
@@ -232,7 +233,7 @@ impl Key for DeviceKey {
 
     fn start(self: Arc<Self>, job: Job) -> Result<Box<dyn Stream>> {
         // A device session is lent for one call at a time.
-        Ok(stream::collect(self, job))
+        Ok(parts::start(self, job))
     }
 }
 
