@@ -15,7 +15,7 @@ extern "C" {
 #define CKM_ALIKMS_SM2                0xC14C4902UL
 /* The same with the signature in DER (GM/T 0009). */
 #define CKM_ALIKMS_SM2_DER            0xC14C4903UL
-/* Input: the message. Parameter: the signer's ID, none for the usual one. */
+/* Input: the message. Parameter: CK_ALIKMS_SM2_PARAMS, none for the usual ID. */
 #define CKM_ALIKMS_SM2_SM3            0xC14C4904UL
 /* The same with the signature in DER (GM/T 0009). */
 #define CKM_ALIKMS_SM2_SM3_DER        0xC14C4905UL
@@ -39,10 +39,18 @@ extern "C" {
 #define CKM_ALIKMS_SM4_CBC_PAD        0xC14C4923UL
 /* Parameter: CK_AES_CTR_PARAMS. */
 #define CKM_ALIKMS_SM4_CTR            0xC14C4924UL
-/* Parameter: CK_GCM_PARAMS. */
+/* Parameter: CK_GCM_PARAMS with an IV of 1 to 16 bytes. */
 #define CKM_ALIKMS_SM4_GCM            0xC14C4925UL
 /* Encrypts to and decrypts from the KMS ciphertext blob. Parameter: none or CK_ALIKMS_ENVELOPE_PARAMS. */
 #define CKM_ALIKMS_ENVELOPE           0xC14C4930UL
+
+/* Parameter of CKM_ALIKMS_SM2_SM3 and CKM_ALIKMS_SM2_SM3_DER: the signer's ID, up to 8191 bytes. Without a parameter it is
+ * 1234567812345678. Not the ID itself in place of this structure. */
+typedef struct CK_ALIKMS_SM2_PARAMS {
+	unsigned char *pId;
+	unsigned long ulIdLen;
+} CK_ALIKMS_SM2_PARAMS;
+typedef CK_ALIKMS_SM2_PARAMS *CK_ALIKMS_SM2_PARAMS_PTR;
 
 /* Parameter of CKM_ALIKMS_ENVELOPE: an EncryptionContext, a JSON object of strings, up to 8192 characters of UTF-8.
  * Decryption needs the same pairs, in any order. The types are those of CK_BYTE_PTR and CK_ULONG. */

@@ -24,7 +24,7 @@ pub struct CreateCertificate {
     client_token: Option<String>,
     /// May the private key be exported with its certificate; if not given `true` at level SOFTWARE. Never at level HSM.
     exportable_private_key: Option<bool>,
-    /// `RSA_2048` or `EC_P256`.
+    /// `RSA_2048`, `EC_P256` or `EC_SM2`.
     key_spec: String,
     /// Where the key works: `SOFTWARE` (the default) or `HSM`.
     protection_level: Option<Level>,
@@ -47,9 +47,6 @@ impl Action for CreateCertificate {
     type Response = Created;
     fn run(self, kms: &Kms, caller: &Caller) -> Result<Created> {
         later(&[("ClientToken", self.client_token.is_some())])?;
-        if self.key_spec == "EC_SM2" {
-            return Err(Error::Unsupported("keys of the kind EC_SM2 are not supported by this version".into()));
-        }
         let new = NewCertificate {
             spec: self.key_spec,
             subject: self.subject,

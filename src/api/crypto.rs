@@ -20,7 +20,7 @@ const MAX_PLAINTEXT: usize = 6144;
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 pub struct AsymmetricDecrypt {
-    /// `RSAES_OAEP_SHA_256` or `RSAES_OAEP_SHA_1`.
+    /// `RSAES_OAEP_SHA_256` or `RSAES_OAEP_SHA_1`; for `EC_SM2` `SM2PKE`, whose ciphertext is C1, C3, C2 without ASN.1.
     algorithm: String,
     /// The ciphertext in Base64.
     ciphertext_blob: Base64,
@@ -50,7 +50,7 @@ impl Action for AsymmetricDecrypt {
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 pub struct AsymmetricEncrypt {
-    /// `RSAES_OAEP_SHA_256` or `RSAES_OAEP_SHA_1`.
+    /// `RSAES_OAEP_SHA_256` or `RSAES_OAEP_SHA_1`; for `EC_SM2` `SM2PKE`, whose ciphertext is C1, C3, C2 without ASN.1.
     algorithm: String,
     /// A rehearsal without result: only `false` for now.
     dry_run: Option<bool>,
@@ -58,7 +58,8 @@ pub struct AsymmetricEncrypt {
     key_id: String,
     /// ID of the version, from ListKeyVersions.
     key_version_id: String,
-    /// The plaintext in Base64; for `RSA_2048` up to 190 bytes with SHA-256 and 214 bytes with SHA-1.
+    /// The plaintext in Base64; for `RSA_2048` up to 190 bytes with SHA-256 and 214 bytes with SHA-1, for
+    /// `EC_SM2` 1 to 6047 bytes.
     plaintext: Base64,
 }
 
@@ -79,9 +80,11 @@ impl Action for AsymmetricEncrypt {
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 pub struct AsymmetricSign {
-    /// `RSA_PSS_SHA_256`, `RSA_PKCS1_SHA_256`, `ECDSA_SHA_256`, for `EC_P384` `ECDSA_SHA_384`, for `EC_P521` `ECDSA_SHA_512`.
+    /// `RSA_PSS_SHA_256`, `RSA_PKCS1_SHA_256`, `ECDSA_SHA_256`, for `EC_SM2` `SM2DSA`, for `EC_P384`
+    /// `ECDSA_SHA_384`, for `EC_P521` `ECDSA_SHA_512`.
     algorithm: String,
-    /// The digest of the message in Base64, made with the hash that the algorithm names.
+    /// The digest of the message in Base64, made with the hash that the algorithm names; for `SM2DSA` SM3 of Z_A and the
+    /// message (GB/T 32918.2).
     digest: Base64,
     /// A rehearsal without result: only `false` for now.
     dry_run: Option<bool>,

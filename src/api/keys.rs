@@ -19,8 +19,6 @@ use crate::store::{Listed, Page};
 
 /// Description: at most this many characters (S004, kms-api.md §2.3).
 const MAX_DESCRIPTION: usize = 8192;
-/// Specs of the API that this version does not have yet.
-const LATER_SPECS: &[&str] = &["Aliyun_SM4", "EC_SM2"];
 
 /// Takes a key out of the deletion window; it is Enabled again.
 ///
@@ -356,9 +354,6 @@ impl SpecName {
         let name = self.0.as_str();
         match Spec::by_name(name) {
             Some(spec) => Ok(spec),
-            None if LATER_SPECS.contains(&name) => {
-                Err(Error::Unsupported(format!("keys of the kind {name} are not supported by this version")))
-            }
             None => {
                 let known: Vec<_> = SPECS.iter().map(|spec| spec.name).collect();
                 Err(Error::invalid("KeySpec", format!("it is one of {}", known.join(", "))))

@@ -46,7 +46,7 @@ impl Kms {
         })
     }
 
-    /// Signs a digest. ECDSA signatures are DER (ruling 15).
+    /// Signs a digest; for SM2DSA that of Z_A and the message (ruling 14). ECDSA and SM2 signatures are DER (ruling 15).
     pub fn asymmetric_sign(
         &self,
         caller: &Caller,
@@ -104,8 +104,12 @@ impl Kms {
         let (key, version, algorithm) =
             self.asymmetric(caller, "AsymmetricEncrypt", key, version, algorithm, KeyUsage::EncryptDecrypt)?;
         let cipher = algorithm.sealing().ok_or_else(|| unfit(&key, algorithm))?;
+        let bad_length = || Error::invalid("Plaintext", "empty, or too long for this key and algorithm");
+        if plaintext.len() > algorithm.longest_plaintext() {
+            return Err(bad_length());
+        }
         let ciphertext = public_of(&version)?.encrypt(&cipher, plaintext).map_err(|error| match error {
-            Error::DataLength => Error::invalid("Plaintext", "too long for this key and algorithm"),
+            Error::DataLength => bad_length(),
             other => other,
         })?;
         Ok((Done { key: key.id, version: version.id }, ciphertext))

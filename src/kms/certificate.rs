@@ -10,6 +10,7 @@ use crate::kms::x509::{self, Leaf};
 use crate::kms::{Kms, authorize::Allowed};
 use crate::model::algorithm::{Job, Signing};
 use crate::model::caller::Caller;
+use crate::model::curve::Curve;
 use crate::model::certificate::{Certificate, CertificateStatus, Der, Source};
 use crate::model::hash::Hash;
 use crate::model::key::{Door, Key, KeyUsage, Level, Version};
@@ -88,7 +89,7 @@ impl Kms {
         const ACTION: &str = "CreateCertificate";
         let allowed = self.authorize(caller, ACTION, &self.realm.container("certificate"))?;
         let spec = Spec::by_name(&new.spec).filter(|spec| spec.certificate);
-        let spec = spec.ok_or_else(|| Error::invalid("KeySpec", "RSA_2048 or EC_P256"))?;
+        let spec = spec.ok_or_else(|| Error::invalid("KeySpec", "RSA_2048, EC_P256 or EC_SM2"))?;
         let subject = x509::parse_subject(&new.subject, true)?;
         let level = new.level.unwrap_or(Level::Software);
         let exportable = match (level, new.exportable) {
@@ -120,7 +121,7 @@ impl Kms {
             created: self.now(),
             updated: self.now(),
         };
-        let decrypt = !matches!(spec.family, crate::model::spec::Family::Ec(_));
+        let decrypt = spec.usages.contains(&KeyUsage::EncryptDecrypt);
         let usages = Usages { sign: true, decrypt, ..Usages::default() };
         let making = Making { usages, value: None, allowed: &allowed };
         let request = |version: &Version| self.sign_csr(&key, version, &allowed, subject, &new.alternative_names);
@@ -370,6 +371,7 @@ fn sign_digest(work: &dyn protection::Key, public: &PublicKey, hash: Hash, diges
             let info = [hash.digest_info_prefix(), digest].concat();
             Ok(work.once(&Job::Sign(Signing::RsaPkcs1), &info)?.to_vec())
         }
+        PublicKey::Ec { curve: Curve::Sm2, .. } => Ok(work.once(&Job::Sign(Signing::Sm2Der), digest)?.to_vec()),
         PublicKey::Ec { .. } => ec::to_der(&work.once(&Job::Sign(Signing::Ecdsa), digest)?),
     }
 }

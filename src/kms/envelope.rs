@@ -39,7 +39,7 @@ impl Kms {
         let (key, version) = self.store.read(&self.open()?.realm, |r| {
             let (key, state) = self.find_key(r, key)?;
             let _allowed = self.authorize(caller, action, &self.realm.key_arn(key.id))?;
-            if key.spec.family != Family::Aes || key.usage != KeyUsage::EncryptDecrypt {
+            if !wraps(key.spec.family) || key.usage != KeyUsage::EncryptDecrypt {
                 return Err(Error::Unsupported(format!("encryption with a key of KeySpec {}", key.spec.name)));
             }
             if key.style == Style::Raw {
@@ -53,7 +53,7 @@ impl Kms {
         })?;
         let ready = self.ready(caller, action, version)?;
         let iv = random::bytes::<IV_LEN>();
-        let job = Job::Encrypt(gcm(iv, key, version, context));
+        let job = Job::Encrypt(gcm(ready.key.spec.family, iv, key, version, context));
         let sealed = ready.work.once(&job, plaintext)?.to_vec();
         Ok((Done { key, version }, Blob { version, iv, sealed }.to_bytes()))
     }
@@ -76,16 +76,22 @@ impl Kms {
             Error::KeyVersionNotFound(_) => Error::KeyNotFound(blob.version.to_string()),
             other => other,
         })?;
-        if ready.key.spec.family != Family::Aes || ready.key.style == Style::Raw {
+        if !wraps(ready.key.spec.family) || ready.key.style == Style::Raw {
             return Err(Error::Ciphertext);
         }
         let key = ready.key.id;
-        let job = Job::Decrypt(gcm(blob.iv, key, blob.version, context));
+        let job = Job::Decrypt(gcm(ready.key.spec.family, blob.iv, key, blob.version, context));
         let plaintext = ready.work.once(&job, &blob.sealed)?;
         Ok((Done { key, version: blob.version }, plaintext))
     }
 }
 
-fn gcm(iv: [u8; IV_LEN], key: Uuid, version: Uuid, context: &Context) -> Cipher {
-    Cipher::AesGcm { iv: iv.to_vec(), aad: Blob::aad(key, version, context), tag: TAG_LEN }
+/// Do keys of this family make blobs?
+fn wraps(family: Family) -> bool {
+    matches!(family, Family::Aes | Family::Sm4)
+}
+
+fn gcm(family: Family, iv: [u8; IV_LEN], key: Uuid, version: Uuid, context: &Context) -> Cipher {
+    let (iv, aad, tag) = (iv.to_vec(), Blob::aad(key, version, context), TAG_LEN);
+    if family == Family::Sm4 { Cipher::Sm4Gcm { iv, aad, tag } } else { Cipher::AesGcm { iv, aad, tag } }
 }

@@ -13,7 +13,7 @@ use x509_cert::name::Name;
 use x509_cert::request::{CertReq, CertReqInfo, ExtensionReq, Version};
 
 use crate::crypto::digest::hash;
-use crate::crypto::ec;
+use crate::crypto::{ec, sm2};
 use crate::error::{Error, Result};
 use crate::model::algorithm::Signing;
 use crate::model::curve::Curve;
@@ -31,7 +31,7 @@ const ORGANIZATION: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.10");
 const ORGANIZATIONAL_UNIT: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.11");
 
 /// The signature algorithms that are made and understood: OID, hash, name in DescribeCertificate.
-/// PKCS#1 v1.5 unless the OID is one of ECDSA.
+/// PKCS#1 v1.5 unless the name begins with another scheme.
 static SIGNATURES: &[(&str, Hash, &str)] = &[
     ("1.2.840.113549.1.1.11", Hash::Sha256, "RSA-SHA256"),
     ("1.2.840.113549.1.1.12", Hash::Sha384, "RSA-SHA384"),
@@ -39,7 +39,11 @@ static SIGNATURES: &[(&str, Hash, &str)] = &[
     ("1.2.840.10045.4.3.2", Hash::Sha256, "ECDSA-SHA256"),
     ("1.2.840.10045.4.3.3", Hash::Sha384, "ECDSA-SHA384"),
     ("1.2.840.10045.4.3.4", Hash::Sha512, "ECDSA-SHA512"),
+    (SM2_WITH_SM3, Hash::Sm3, "SM2-SM3"),
 ];
+
+/// GM/T 0006; the signer's ID is the default one (RFC 8998 §3.2.1).
+const SM2_WITH_SM3: &str = "1.2.156.10197.1.501";
 
 fn bad(name: &str, error: impl std::fmt::Display) -> Error {
     Error::invalid(name, error.to_string())
@@ -137,10 +141,14 @@ impl Leaf {
             return Err(bad("CertificateChain", format!("unknown signature algorithm {oid}")));
         };
         let tbs = self.certificate.tbs_certificate().to_der().map_err(|error| bad("CertificateChain", error))?;
-        let digest_value = hash(*digest, &tbs);
         let signature = self.certificate.signature().raw_bytes();
         let public = issuer.public()?;
+        let digest_value = signed_digest(&public, *digest, &tbs)?;
         let verified = match &public {
+            PublicKey::Ec { curve: Curve::Sm2, .. } if name.starts_with("SM2") => {
+                Prepared::new(&public)?.verify(&Signing::Sm2Der, &digest_value, signature)
+            }
+            PublicKey::Ec { curve: Curve::Sm2, .. } => Err(Error::SignatureInvalid),
             PublicKey::Ec { curve, .. } if name.starts_with("ECDSA") => ec::from_der(*curve, signature)
                 .and_then(|raw| Prepared::new(&public)?.verify(&Signing::Ecdsa, &digest_value, &raw)),
             PublicKey::Rsa { .. } if name.starts_with("RSA") => {
@@ -234,12 +242,24 @@ pub fn signature_of(public: &PublicKey) -> (Hash, AlgorithmIdentifierOwned) {
         PublicKey::Rsa { .. } => (Hash::Sha256, "1.2.840.113549.1.1.11", Some(Any::null())),
         PublicKey::Ec { curve: Curve::P384, .. } => (Hash::Sha384, "1.2.840.10045.4.3.3", None),
         PublicKey::Ec { curve: Curve::P521, .. } => (Hash::Sha512, "1.2.840.10045.4.3.4", None),
+        PublicKey::Ec { curve: Curve::Sm2, .. } => (Hash::Sm3, SM2_WITH_SM3, None),
         PublicKey::Ec { .. } => (Hash::Sha256, "1.2.840.10045.4.3.2", None),
     };
     (hash, AlgorithmIdentifierOwned { oid: ObjectIdentifier::new_unwrap(oid), parameters })
 }
 
-/// A CSR in PEM. `sign` signs a digest and answers what X.509 wants: PKCS#1 v1.5, or ECDSA in DER.
+/// What X.509 has a key sign: the digest; of SM2 that of Z_A, with the default ID, and the message.
+fn signed_digest(public: &PublicKey, digest: Hash, message: &[u8]) -> Result<Vec<u8>> {
+    match public {
+        PublicKey::Ec { curve: Curve::Sm2, point } => {
+            let identity = sm2::identity(point, sm2::DEFAULT_ID)?;
+            Ok(hash(Hash::Sm3, &[&identity, message].concat()))
+        }
+        _ => Ok(hash(digest, message)),
+    }
+}
+
+/// A CSR in PEM. `sign` signs a digest and answers what X.509 wants: PKCS#1 v1.5, or ECDSA and SM2 in DER.
 pub fn csr(
     subject: Name,
     alternative_names: &[String],
@@ -257,7 +277,7 @@ pub fn csr(
     }
     let info = CertReqInfo { version: Version::V1, subject, public_key: public.spki()?, attributes };
     let (digest, algorithm) = signature_of(public);
-    let signature = sign(digest, &hash(digest, &info.to_der().map_err(fault)?))?;
+    let signature = sign(digest, &signed_digest(public, digest, &info.to_der().map_err(fault)?)?)?;
     let request = CertReq { info, algorithm, signature: BitString::from_bytes(&signature).map_err(fault)? };
     request.to_pem(LineEnding::LF).map_err(fault)
 }

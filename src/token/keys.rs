@@ -15,6 +15,8 @@ use crate::model::spec::Family;
 use crate::token::make::Flags;
 use crate::token::mechanism::{Does, Keys, MechanismRow};
 use crate::token::object::Builder;
+use crate::token::sm::SM4_KEY;
+use crate::token::vendor::CKK_ALIKMS_SM4;
 use crate::token::{Template, ck};
 
 /// The largest generic secret in bytes.
@@ -32,6 +34,7 @@ pub struct Imported {
 pub fn secret_bits(family: Family, length: u64) -> Result<usize> {
     let fits = match family {
         Family::Aes => matches!(length, 16 | 24 | 32),
+        Family::Sm4 => length == SM4_KEY,
         _ => (1..=MAX_SECRET).contains(&length),
     };
     if fits { Ok(length as usize * 8) } else { Err(ck(CKR_KEY_SIZE_RANGE)) }
@@ -56,8 +59,8 @@ fn asks(template: &Template, kinds: &[CK_ATTRIBUTE_TYPE]) -> Result<bool> {
 pub fn secret_flags(template: &Template, family: Family, imported: bool) -> Result<Flags> {
     let named = asks(template, &[CKA_ENCRYPT, CKA_DECRYPT, CKA_SIGN, CKA_VERIFY, CKA_WRAP, CKA_UNWRAP, CKA_DERIVE])?;
     let any = imported || !named;
-    let crypts = any && family == Family::Aes;
-    let signs = any && (imported || family == Family::Generic);
+    let crypts = any && matches!(family, Family::Aes | Family::Sm4);
+    let signs = any && family != Family::Sm4 && (imported || family == Family::Generic);
     flags(
         template,
         &[
@@ -75,17 +78,22 @@ pub fn secret_flags(template: &Template, family: Family, imported: bool) -> Resu
 /// Flags of a private key (DESIGN §3): signs unless the template names another use only.
 pub fn private_flags(template: &Template, family: Family, imported: bool) -> Result<Flags> {
     let other = asks(template, &[CKA_DECRYPT, CKA_UNWRAP, CKA_DERIVE])?;
-    let rsa = family == Family::Rsa;
+    let crypts = can_crypt(family);
     flags(
         template,
         &[
             (CKA_SIGN, imported || !other),
-            (CKA_DECRYPT, imported && rsa),
+            (CKA_DECRYPT, imported && crypts),
             (CKA_UNWRAP, false),
-            (CKA_DERIVE, imported && !rsa),
+            (CKA_DERIVE, imported && !crypts),
             (CKA_SIGN_RECOVER, false),
         ],
     )
+}
+
+/// Does a pair of this family encrypt? One that does not derives.
+fn can_crypt(family: Family) -> bool {
+    matches!(family, Family::Rsa | Family::Ec(Curve::Sm2))
 }
 
 pub fn public_flags(template: &Template, family: Family, imported: bool) -> Result<Flags> {
@@ -94,7 +102,7 @@ pub fn public_flags(template: &Template, family: Family, imported: bool) -> Resu
         template,
         &[
             (CKA_VERIFY, imported || !other),
-            (CKA_ENCRYPT, imported && family == Family::Rsa),
+            (CKA_ENCRYPT, imported && can_crypt(family)),
             (CKA_WRAP, false),
             (CKA_DERIVE, false),
             (CKA_VERIFY_RECOVER, false),
@@ -137,6 +145,14 @@ pub fn pair_shape(row: &MechanismRow, public: &Template) -> Result<(Family, usiz
             }
             let exponent = public.bytes(CKA_PUBLIC_EXPONENT).map(trimmed);
             Ok((Family::Rsa, bits as usize, exponent.map(<[u8]>::to_vec)))
+        }
+        Does::Generate(Keys::Sm2) => {
+            // The mechanism says it already; a template may say it again.
+            match public.bytes(CKA_EC_PARAMS).map(curve_of) {
+                None | Some(Ok(Curve::Sm2)) => Ok((Family::Ec(Curve::Sm2), Curve::Sm2.bits(), None)),
+                Some(Ok(_)) => Err(ck(CKR_CURVE_NOT_SUPPORTED)),
+                Some(Err(error)) => Err(error),
+            }
         }
         _ => {
             let curve = curve_of(public.bytes(CKA_EC_PARAMS).ok_or(ck(CKR_TEMPLATE_INCOMPLETE))?)?;
@@ -224,6 +240,7 @@ pub fn read_secret(template: &Template, class: Class) -> Result<Imported> {
             Ok(Imported { family: Family::Ec(curve), bits: curve.bits(), value: key.scalar() })
         }
         (Class::SecretKey, CKK_AES) => secret(template, Family::Aes),
+        (Class::SecretKey, CKK_ALIKMS_SM4) => secret(template, Family::Sm4),
         (Class::SecretKey, CKK_GENERIC_SECRET) => secret(template, Family::Generic),
         (Class::SecretKey, CKK_SHA_1_HMAC | CKK_SHA224_HMAC | CKK_SHA256_HMAC | CKK_SHA384_HMAC | CKK_SHA512_HMAC) => {
             secret(template, Family::Generic)

@@ -20,6 +20,7 @@ use crate::token::keys::{self, Imported};
 use crate::token::mechanism::{Does, Keys, MechanismRow};
 use crate::token::object::{Builder, Item, SessionKey, Source, describe_x509, kept, level_of};
 use crate::token::operate::DERIVE_ACTION;
+use crate::token::sm::{SM4_KEY, fits_curve};
 use crate::token::{Answer, Mechanism, Parameter, Room, Session, Template, ck};
 
 impl Session {
@@ -30,8 +31,12 @@ impl Session {
         expect_class(template, Class::SecretKey)?;
         check_new(template, Class::SecretKey, Making::Generate)?;
         expect_key_type(template, row)?;
-        let family = if keys == Keys::Aes { Family::Aes } else { Family::Generic };
-        let length = template.ulong(CKA_VALUE_LEN)?.ok_or(ck(CKR_TEMPLATE_INCOMPLETE))?;
+        let (family, own_length) = match keys {
+            Keys::Aes => (Family::Aes, None),
+            Keys::Sm4 => (Family::Sm4, Some(SM4_KEY)),
+            _ => (Family::Generic, None),
+        };
+        let length = template.ulong(CKA_VALUE_LEN)?.or(own_length).ok_or(ck(CKR_TEMPLATE_INCOMPLETE))?;
         let bits = keys::secret_bits(family, length)?;
         let token = self.check_place(template, Class::SecretKey)?;
         let flags = keys::secret_flags(template, family, false)?;
@@ -204,7 +209,8 @@ impl Session {
     pub fn derive_key(&mut self, mechanism: &Mechanism, base: u64, template: &Template) -> Result<u64> {
         let item = self.item(base, CKR_KEY_HANDLE_INVALID)?;
         let row = MechanismRow::serving(mechanism.kind, CKF_DERIVE)?;
-        if item.class != Class::PrivateKey || item.key_type() != row.keys.key_type() {
+        let fits = item.key_type() == row.keys.key_type() && fits_curve(row.keys, &item);
+        if item.class != Class::PrivateKey || !fits {
             return Err(ck(CKR_KEY_TYPE_INCONSISTENT));
         }
         if !item.is(CKA_DERIVE) {

@@ -3,8 +3,11 @@
 use cryptoki_sys::*;
 
 use crate::error::Result;
+use crate::model::algorithm::Sm2Layout;
 use crate::model::hash::Hash;
 use crate::token::ck;
+use crate::token::sm::SM4_KEY;
+use crate::token::vendor::*;
 
 /// What a mechanism does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +39,17 @@ pub enum Does {
     /// None: the input is the digest.
     RsaPss(Option<Hash>),
     RsaX509,
+    /// `hash`: the input is the message, else the digest of Z_A and the message.
+    Sm2 {
+        hash: bool,
+        der: bool,
+    },
+    Sm2Encrypt(Sm2Layout),
+    Sm4Cbc,
+    Sm4CbcPad,
+    Sm4Ctr,
+    Sm4Ecb,
+    Sm4Gcm,
 }
 
 /// Which keys a mechanism works with; decides the unit and range of `CK_MECHANISM_INFO`.
@@ -47,6 +61,9 @@ pub enum Keys {
     Generic,
     None,
     Rsa,
+    /// EC keys on the curve SM2, which fit no mechanism of `Ec` but the one that makes both.
+    Sm2,
+    Sm4,
 }
 
 impl Keys {
@@ -59,6 +76,8 @@ impl Keys {
             Self::Generic => (1, 512),
             Self::None => (0, 0),
             Self::Rsa => (1024, 4096),
+            Self::Sm2 => (256, 256),
+            Self::Sm4 => (SM4_KEY, SM4_KEY),
         }
     }
 
@@ -70,6 +89,8 @@ impl Keys {
             Self::Generic => Some(CKK_GENERIC_SECRET),
             Self::None => None,
             Self::Rsa => Some(CKK_RSA),
+            Self::Sm2 => Some(CKK_EC),
+            Self::Sm4 => Some(CKK_ALIKMS_SM4),
         }
     }
 }
@@ -150,6 +171,22 @@ pub static MECHANISMS: &[MechanismRow] = rows! {
     CKM_SHA3_256 None CKF_DIGEST => Does::Digest(Hash::Sha3_256);
     CKM_SHA3_384 None CKF_DIGEST => Does::Digest(Hash::Sha3_384);
     CKM_SHA3_512 None CKF_DIGEST => Does::Digest(Hash::Sha3_512);
+    CKM_ALIKMS_SM2_KEY_PAIR_GEN Sm2 CKF_GENERATE_KEY_PAIR | EC => Does::Generate(Keys::Sm2);
+    CKM_ALIKMS_SM2 Sm2 SIGN | EC => Does::Sm2 { hash: false, der: false };
+    CKM_ALIKMS_SM2_DER Sm2 SIGN | EC => Does::Sm2 { hash: false, der: true };
+    CKM_ALIKMS_SM2_SM3 Sm2 SIGN | EC => Does::Sm2 { hash: true, der: false };
+    CKM_ALIKMS_SM2_SM3_DER Sm2 SIGN | EC => Does::Sm2 { hash: true, der: true };
+    CKM_ALIKMS_SM2_ENCRYPT Sm2 CRYPT | EC => Does::Sm2Encrypt(Sm2Layout::Der);
+    CKM_ALIKMS_SM2_ENCRYPT_C1C3C2 Sm2 CRYPT | EC => Does::Sm2Encrypt(Sm2Layout::C1C3C2);
+    CKM_ALIKMS_SM2_ENCRYPT_C1C2C3 Sm2 CRYPT | EC => Does::Sm2Encrypt(Sm2Layout::C1C2C3);
+    CKM_ALIKMS_SM3 None CKF_DIGEST => Does::Digest(Hash::Sm3);
+    CKM_ALIKMS_SM3_HMAC Generic SIGN => Does::Hmac { hash: Hash::Sm3, general: false };
+    CKM_ALIKMS_SM4_KEY_GEN Sm4 CKF_GENERATE => Does::Generate(Keys::Sm4);
+    CKM_ALIKMS_SM4_ECB Sm4 CRYPT => Does::Sm4Ecb;
+    CKM_ALIKMS_SM4_CBC Sm4 CRYPT => Does::Sm4Cbc;
+    CKM_ALIKMS_SM4_CBC_PAD Sm4 CRYPT => Does::Sm4CbcPad;
+    CKM_ALIKMS_SM4_CTR Sm4 CRYPT => Does::Sm4Ctr;
+    CKM_ALIKMS_SM4_GCM Sm4 CRYPT => Does::Sm4Gcm;
 };
 
 impl MechanismRow {
@@ -169,10 +206,10 @@ impl MechanismRow {
     }
 }
 
-/// The hash that a digest mechanism number names in a parameter.
+/// The hash that a digest mechanism number names in a parameter of RSA; no scheme of RSA here has SM3.
 pub fn hash_of(kind: CK_MECHANISM_TYPE) -> Option<Hash> {
     MECHANISMS.iter().find(|row| row.kind == kind).and_then(|row| match row.does {
-        Does::Digest(hash) => Some(hash),
+        Does::Digest(hash) if hash != Hash::Sm3 => Some(hash),
         _ => None,
     })
 }

@@ -12,6 +12,7 @@ pub mod provider;
 pub mod session;
 pub mod sessions;
 pub mod slot;
+pub mod sm;
 pub mod template;
 pub mod vendor;
 mod words;

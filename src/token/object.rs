@@ -22,6 +22,7 @@ use crate::protection::{self, software};
 use crate::token::attribute::{AttributeRow, Create, Shape, class_number};
 use crate::token::ck;
 use crate::token::template::{EntryValue, Template, Value, ulong_of};
+use crate::token::sm;
 use crate::token::vendor::*;
 
 /// An object with every attribute worked out.
@@ -213,7 +214,8 @@ impl Builder {
             .bool(CKA_DERIVE, false)
             .bool(CKA_LOCAL, false)
             .ulong(CKA_KEY_GEN_MECHANISM, CK_UNAVAILABLE_INFORMATION)
-            .empty(&[CKA_ID, CKA_START_DATE, CKA_END_DATE, CKA_ALLOWED_MECHANISMS]);
+            .empty(&[CKA_ID, CKA_START_DATE, CKA_END_DATE])
+            .bytes(CKA_ALLOWED_MECHANISMS, sm::allowed(class, family));
         match class {
             Class::PublicKey => self
                 .bools(&[CKA_ENCRYPT, CKA_VERIFY, CKA_VERIFY_RECOVER, CKA_WRAP, CKA_TRUSTED], false)

@@ -9,6 +9,7 @@ use crate::model::key::Style;
 use crate::token::mechanism::{Does, MechanismRow, hash_of, mgf_of};
 use crate::token::object::{Item, Source};
 use crate::token::operation::{DigestStage, Digesting, Engine, Step, Task, Work, signature_size};
+use crate::token::sm;
 use crate::token::template::ulong_of;
 use crate::token::{Answer, Mechanism, Parameter, Room, Session, ck};
 
@@ -39,7 +40,7 @@ impl Session {
             return Err(ck(CKR_KEY_HANDLE_INVALID));
         }
         let fits = row.keys.key_type() == item.key_type() || is_hmac_of_typed_key(row.does, &item);
-        if !fits {
+        if !fits || !sm::fits_curve(row.keys, &item) {
             return Err(ck(CKR_KEY_TYPE_INCONSISTENT));
         }
         if !item.is(kind.permits) {
@@ -279,11 +280,12 @@ fn key_bytes(item: &Item) -> usize {
 }
 
 fn task(does: Does, parameter: &Parameter, item: &Item, flag: CK_FLAGS) -> Result<Task> {
-    let plain = |job| Task { job, hash: None, info: false, size: None, block: 0 };
+    let plain = |job| Task { job, hash: None, prefix: Vec::new(), info: false, size: None, block: 0 };
     let signing = |scheme: Signing, hash: Option<Hash>| Task {
         size: signature_size(&scheme, key_bytes(item)),
         info: hash.is_some() && scheme == Signing::RsaPkcs1,
         job: Job::Sign(scheme),
+        prefix: Vec::new(),
         hash,
         block: key_bytes(item),
     };
@@ -341,6 +343,31 @@ fn task(does: Does, parameter: &Parameter, item: &Item, flag: CK_FLAGS) -> Resul
             let size = if general { mac_length(parameter, whole)? } else { none(parameter).map(|()| whole)? };
             Task { size: Some(size), ..plain(Job::Mac(Mac::Hmac(hash))) }
         }
+        Does::Sm2 { hash, der } => {
+            let scheme = if der { Signing::Sm2Der } else { Signing::Sm2 };
+            let prefix = if hash { sm::identity(parameter, item)? } else { none(parameter).map(|()| Vec::new())? };
+            Task { prefix, ..signing(scheme, hash.then_some(Hash::Sm3)) }
+        }
+        Does::Sm2Encrypt(layout) => {
+            none(parameter)?;
+            crypting(Cipher::Sm2(layout), 0)
+        }
+        Does::Sm4Cbc => crypting(Cipher::Sm4Cbc { iv: iv(parameter)? }, 16),
+        Does::Sm4CbcPad => crypting(Cipher::Sm4CbcPad { iv: iv(parameter)? }, 16),
+        Does::Sm4Ctr => match parameter {
+            Parameter::Ctr { bits: bits @ 1..=128, block } => {
+                crypting(Cipher::Sm4Ctr { block: *block, bits: *bits as usize }, 0)
+            }
+            _ => return Err(bad_parameter()),
+        },
+        Does::Sm4Ecb => {
+            none(parameter)?;
+            crypting(Cipher::Sm4Ecb, 16)
+        }
+        Does::Sm4Gcm => match gcm(parameter)? {
+            Cipher::AesGcm { iv, aad, tag } if iv.len() <= 16 => crypting(Cipher::Sm4Gcm { iv, aad, tag }, 0),
+            _ => return Err(bad_parameter()),
+        },
         Does::Digest(_) | Does::Ecdh { .. } | Does::Generate(_) => return Err(ck(CKR_MECHANISM_INVALID)),
     })
 }

@@ -11,11 +11,16 @@ use crate::crypto::digest::Hasher;
 use crate::error::{Error, Result};
 use crate::kms::use_key::Ready;
 use crate::model::Bytes;
-use crate::model::algorithm::{Cipher, Job, Signing};
+use crate::model::algorithm::{Cipher, Job, SM2_OVERHEAD, Signing, Sm2Layout};
 use crate::model::hash::Hash;
 use crate::protection::public::Prepared;
 use crate::protection::{Key, Stream};
 use crate::token::{Answer, Room, Session, ck};
+
+/// What DER adds at most to an SM2 ciphertext: a SEQUENCE, two INTEGERs with their zeros, two OCTET STRINGs.
+const SM2_DER: usize = 6 + 2 * 3 + 2 + 6;
+/// The longest SM2 signature in DER.
+const SM2_DER_SIGNATURE: usize = 72;
 
 /// What does the work.
 #[derive(Clone)]
@@ -45,12 +50,28 @@ pub struct Task {
     pub job: Job,
     /// The input is hashed first.
     pub hash: Option<Hash>,
+    /// What is hashed before the input: Z_A of SM2.
+    pub prefix: Vec<u8>,
     /// Wrap the digest into a DigestInfo (PKCS#1 v1.5 with a hash).
     pub info: bool,
     /// Exact length of a signature; of a MAC after truncation.
     pub size: Option<usize>,
     /// Block length of a cipher that wants whole blocks or pads to them; modulus length of RSA; 0 for a stream.
     pub block: usize,
+}
+
+impl Task {
+    fn hasher(&self, hash: Hash) -> Hasher {
+        let mut hasher = Hasher::new(hash);
+        hasher.update(&self.prefix);
+        hasher
+    }
+
+    fn digest(&self, hash: Hash, input: &[u8]) -> Vec<u8> {
+        let mut hasher = self.hasher(hash);
+        hasher.update(input);
+        hasher.finish()
+    }
 }
 
 enum Stage {
@@ -90,14 +111,19 @@ impl Work {
         }
         let block = self.task.block;
         match &self.task.job {
-            Job::Encrypt(Cipher::AesCbcPad { .. }) => (input / block + 1) * block,
-            Job::Encrypt(Cipher::AesGcm { tag, .. }) => input + tag,
-            Job::Decrypt(Cipher::AesGcm { tag, .. }) => input.saturating_sub(*tag),
+            Job::Encrypt(Cipher::AesCbcPad { .. } | Cipher::Sm4CbcPad { .. }) => (input / block + 1) * block,
+            Job::Encrypt(Cipher::AesGcm { tag, .. } | Cipher::Sm4Gcm { tag, .. }) => input + tag,
+            Job::Decrypt(Cipher::AesGcm { tag, .. } | Cipher::Sm4Gcm { tag, .. }) => input.saturating_sub(*tag),
             Job::Encrypt(Cipher::AesKeyWrap { .. }) => input + 8,
             Job::Encrypt(Cipher::AesKeyWrapPad) => input.div_ceil(8) * 8 + 8,
             Job::Decrypt(Cipher::AesKeyWrap { .. } | Cipher::AesKeyWrapPad) => input.saturating_sub(8),
             Job::Encrypt(Cipher::RsaOaep { .. } | Cipher::RsaPkcs1 | Cipher::RsaRaw) => block,
             Job::Decrypt(Cipher::RsaOaep { .. } | Cipher::RsaPkcs1 | Cipher::RsaRaw) => block,
+            Job::Encrypt(Cipher::Sm2(Sm2Layout::Der)) => input + SM2_OVERHEAD + SM2_DER,
+            Job::Encrypt(Cipher::Sm2(_)) => input + SM2_OVERHEAD,
+            Job::Decrypt(Cipher::Sm2(Sm2Layout::Der)) => input.saturating_sub(SM2_OVERHEAD - SM2_DER),
+            Job::Decrypt(Cipher::Sm2(_)) => input.saturating_sub(SM2_OVERHEAD),
+            Job::Sign(Signing::Sm2Der) => SM2_DER_SIGNATURE,
             _ => input,
         }
     }
@@ -106,9 +132,13 @@ impl Work {
     fn put_out(&self, fed: usize) -> usize {
         match &self.task.job {
             Job::Decrypt(Cipher::AesGcm { .. })
+            | Job::Encrypt(Cipher::Sm4Gcm { .. })
+            | Job::Decrypt(Cipher::Sm4Gcm { .. })
             | Job::Encrypt(Cipher::AesKeyWrap { .. } | Cipher::AesKeyWrapPad)
             | Job::Decrypt(Cipher::AesKeyWrap { .. } | Cipher::AesKeyWrapPad) => 0,
-            Job::Decrypt(Cipher::AesCbcPad { .. }) => fed.saturating_sub(1) / self.task.block * self.task.block,
+            Job::Decrypt(Cipher::AesCbcPad { .. } | Cipher::Sm4CbcPad { .. }) => {
+                fed.saturating_sub(1) / self.task.block * self.task.block
+            }
             _ if self.task.block > 1 => fed / self.task.block * self.task.block,
             _ => fed,
         }
@@ -119,6 +149,9 @@ impl Work {
         !matches!(
             self.task.job,
             Job::Decrypt(Cipher::AesCbcPad { .. } | Cipher::AesKeyWrapPad | Cipher::RsaOaep { .. } | Cipher::RsaPkcs1)
+                | Job::Decrypt(Cipher::Sm4CbcPad { .. } | Cipher::Sm2(Sm2Layout::Der))
+                | Job::Encrypt(Cipher::Sm2(Sm2Layout::Der))
+                | Job::Sign(Signing::Sm2Der)
         )
     }
 
@@ -162,7 +195,7 @@ impl Work {
     fn once(&mut self, session: &mut Session, input: &[u8]) -> Result<Bytes> {
         match self.task.hash {
             Some(hash) => {
-                let digest = crate::crypto::digest::hash(hash, input);
+                let digest = self.task.digest(hash, input);
                 self.run(session, &self.hashed(hash, digest))
             }
             None => self.run(session, input),
@@ -215,7 +248,7 @@ impl Work {
                     return Err(ck(CKR_FUNCTION_NOT_SUPPORTED));
                 }
                 Ok(match (self.task.hash, &self.task.job) {
-                    (Some(hash), _) => Feed::Hash(Hasher::new(hash)),
+                    (Some(hash), _) => Feed::Hash(self.task.hasher(hash)),
                     (None, Job::Sign(_)) => Feed::Collect(Bytes::default()),
                     (None, job) => Feed::Stream(self.key(session)?.start(job.clone())?),
                 })
@@ -224,12 +257,12 @@ impl Work {
         }
     }
 
-    /// RSA encrypts and wraps in one part (PKCS#11 3.2 §6.1, table 31); everything else may come in pieces.
+    /// RSA encrypts and wraps in one part (PKCS#11 3.2 §6.1, table 31), SM2 likewise; everything else may come in pieces.
     fn takes_parts(&self) -> bool {
         !matches!(
             self.task.job,
-            Job::Encrypt(Cipher::RsaOaep { .. } | Cipher::RsaPkcs1 | Cipher::RsaRaw)
-                | Job::Decrypt(Cipher::RsaOaep { .. } | Cipher::RsaPkcs1 | Cipher::RsaRaw)
+            Job::Encrypt(Cipher::RsaOaep { .. } | Cipher::RsaPkcs1 | Cipher::RsaRaw | Cipher::Sm2(_))
+                | Job::Decrypt(Cipher::RsaOaep { .. } | Cipher::RsaPkcs1 | Cipher::RsaRaw | Cipher::Sm2(_))
         )
     }
 
@@ -318,7 +351,7 @@ impl Work {
                 let key = key.clone();
                 match self.task.hash {
                     Some(hash) => {
-                        let digest = crate::crypto::digest::hash(hash, input);
+                        let digest = self.task.digest(hash, input);
                         key.verify(scheme, &self.hashed(hash, digest), signature)
                     }
                     None => key.verify(scheme, input, signature),

@@ -18,7 +18,7 @@ numbers! {
     CKM_ALIKMS_SM2 = 0x02;
     /// The same with the signature in DER (GM/T 0009).
     CKM_ALIKMS_SM2_DER = 0x03;
-    /// Input: the message. Parameter: the signer's ID, none for the usual one.
+    /// Input: the message. Parameter: CK_ALIKMS_SM2_PARAMS, none for the usual ID.
     CKM_ALIKMS_SM2_SM3 = 0x04;
     /// The same with the signature in DER (GM/T 0009).
     CKM_ALIKMS_SM2_SM3_DER = 0x05;
@@ -42,7 +42,7 @@ numbers! {
     CKM_ALIKMS_SM4_CBC_PAD = 0x23;
     /// Parameter: CK_AES_CTR_PARAMS.
     CKM_ALIKMS_SM4_CTR = 0x24;
-    /// Parameter: CK_GCM_PARAMS.
+    /// Parameter: CK_GCM_PARAMS with an IV of 1 to 16 bytes.
     CKM_ALIKMS_SM4_GCM = 0x25;
     /// Encrypts to and decrypts from the KMS ciphertext blob. Parameter: none or CK_ALIKMS_ENVELOPE_PARAMS.
     CKM_ALIKMS_ENVELOPE = 0x30;

@@ -31,8 +31,8 @@ impl MechanismRow {
         let info = self.info();
         let unit = match (self.keys, self.does) {
             (Keys::None, _) => return String::new(),
-            (Keys::Rsa | Keys::Ec, _) | (Keys::Generic, Does::Generate(_)) => "bits",
-            (Keys::Aes | Keys::Generic, _) => "bytes",
+            (Keys::Rsa | Keys::Ec | Keys::Sm2, _) | (Keys::Generic, Does::Generate(_)) => "bits",
+            (Keys::Aes | Keys::Generic | Keys::Sm4, _) => "bytes",
         };
         format!("{} to {} {unit}", info.ulMinKeySize, info.ulMaxKeySize)
     }
