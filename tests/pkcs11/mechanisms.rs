@@ -69,8 +69,30 @@ const GOLDEN: &[(CK_MECHANISM_TYPE, CK_ULONG, CK_ULONG, CK_FLAGS)] = &[
     (CKM_SHA3_512, 0, 0, CKF_DIGEST),
 ];
 
+/// SM2, SM3, SM4 (`include/alikms_pkcs11.h`); what they do is proved in `tests/sm.rs`.
+#[rustfmt::skip]
+const SM: &[(CK_MECHANISM_TYPE, CK_ULONG, CK_ULONG, CK_FLAGS)] = &[
+    (0xC14C_4901, 256, 256, CKF_GENERATE_KEY_PAIR | EC),
+    (0xC14C_4902, 256, 256, SIGN | EC),
+    (0xC14C_4903, 256, 256, SIGN | EC),
+    (0xC14C_4904, 256, 256, SIGN | EC),
+    (0xC14C_4905, 256, 256, SIGN | EC),
+    (0xC14C_4906, 256, 256, CRYPT | EC),
+    (0xC14C_4907, 256, 256, CRYPT | EC),
+    (0xC14C_4908, 256, 256, CRYPT | EC),
+    (0xC14C_4910, 0, 0, CKF_DIGEST),
+    (0xC14C_4911, 1, 512, SIGN),
+    (0xC14C_4920, 16, 16, CKF_GENERATE),
+    (0xC14C_4921, 16, 16, CRYPT),
+    (0xC14C_4922, 16, 16, CRYPT),
+    (0xC14C_4923, 16, 16, CRYPT),
+    (0xC14C_4924, 16, 16, CRYPT),
+    (0xC14C_4925, 16, 16, CRYPT),
+];
+
 #[test]
 fn the_list_is_exactly_this() {
+    let golden = [GOLDEN, SM].concat();
     let m = Installation::software().start();
     let found: Vec<_> = m
         .mechanisms()
@@ -81,16 +103,16 @@ fn the_list_is_exactly_this() {
             (kind, info.ulMinKeySize, info.ulMaxKeySize, info.flags)
         })
         .collect();
-    assert_eq!(found, GOLDEN);
+    assert_eq!(found, golden);
     let distinct: BTreeSet<_> = found.iter().map(|row| row.0).collect();
-    assert_eq!(distinct.len(), GOLDEN.len());
+    assert_eq!(distinct.len(), golden.len());
     for unknown in [CKM_DES3_CBC, CKM_MD5, CKM_DH_PKCS_DERIVE, CKM_VENDOR_DEFINED, CK_ULONG::MAX] {
         assert_eq!(m.mechanism_info(unknown).map(|info| info.flags), Err(CKR_MECHANISM_INVALID));
     }
     // The list, by the rules of lists.
     let (mut count, mut room) = (3, [0; 3]);
     assert_eq!(crate::call!(m, C_GetMechanismList(m.slot(), room.as_mut_ptr(), &raw mut count)), CKR_BUFFER_TOO_SMALL);
-    assert_eq!((count as usize, room), (GOLDEN.len(), [0; 3]));
+    assert_eq!((count as usize, room), (golden.len(), [0; 3]));
 }
 
 struct Keys {
