@@ -133,6 +133,12 @@ impl Provider {
             Login::SecurityOfficer => SlotKind::SoPin,
             Login::Nobody | Login::User => SlotKind::UserPin,
         };
+        // First, so that what is said of the length is said of the new one; known again, the old one costs no second time.
+        match kind {
+            SlotKind::SoPin => slot.kms.login_so(old),
+            _ => slot.kms.login_user(old),
+        }
+        .map_err(login_fault)?;
         slot.kms.set_pin(kind, old, new).map_err(pin_length)
     }
 
@@ -224,7 +230,7 @@ impl Provider {
 }
 
 /// A PIN that cannot be one is simply not the right one.
-fn login_fault(error: Error) -> Error {
+pub(super) fn login_fault(error: Error) -> Error {
     match error {
         Error::PinInvalid(_) => Error::PinIncorrect,
         Error::Store(StoreFault::Missing(_)) | Error::Config { .. } => Error::PinNotSet,
