@@ -175,6 +175,11 @@ impl Work {
     }
 
     fn run(&self, session: &mut Session, input: &[u8]) -> Result<Bytes> {
+        let is_rsa_decryption =
+            matches!(self.task.job, Job::Decrypt(Cipher::RsaOaep { .. } | Cipher::RsaPkcs1 | Cipher::RsaRaw));
+        if is_rsa_decryption && input.len() != self.task.block {
+            return Err(Error::CiphertextLength);
+        }
         let output = match &self.engine {
             Engine::Kms { .. } => self.key(session)?.once(&self.task.job, input)?,
             Engine::Session(key) => key.once(&self.task.job, input)?,

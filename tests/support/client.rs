@@ -191,8 +191,8 @@ impl Client {
         found[0]
     }
 
-    pub fn generate(&self, kind: CK_MECHANISM_TYPE, template: &[Attr]) -> Outcome<CK_OBJECT_HANDLE> {
-        let (mechanism, mut list, mut key) = (Mech::new(kind), raw(template), 0);
+    pub fn generate(&self, mechanism: impl Into<Mech>, template: &[Attr]) -> Outcome<CK_OBJECT_HANDLE> {
+        let (mechanism, mut list, mut key) = (mechanism.into(), raw(template), 0);
         let mut raw = mechanism.raw();
         let count = list.len() as CK_ULONG;
         outcome(call!(self.m, C_GenerateKey(self.h, &raw mut raw, list.as_mut_ptr(), count, &raw mut key)))?;
@@ -202,11 +202,11 @@ impl Client {
     /// Answers the public and the private key.
     pub fn generate_pair(
         &self,
-        kind: CK_MECHANISM_TYPE,
+        mechanism: impl Into<Mech>,
         public: &[Attr],
         private: &[Attr],
     ) -> Outcome<(CK_OBJECT_HANDLE, CK_OBJECT_HANDLE)> {
-        let (mechanism, mut outer, mut inner) = (Mech::new(kind), raw(public), raw(private));
+        let (mechanism, mut outer, mut inner) = (mechanism.into(), raw(public), raw(private));
         let (mut raw, mut keys) = (mechanism.raw(), (0, 0));
         outcome(call!(
             self.m,
@@ -320,12 +320,13 @@ impl Client {
         self.decrypt_data(data)
     }
 
-    pub fn digest_init(&self, kind: CK_MECHANISM_TYPE) -> Outcome<()> {
-        let mut raw = Mech::new(kind).raw();
+    pub fn digest_init(&self, mechanism: impl Into<Mech>) -> Outcome<()> {
+        let mechanism = mechanism.into();
+        let mut raw = mechanism.raw();
         outcome(call!(self.m, C_DigestInit(self.h, &raw mut raw)))
     }
 
-    pub fn digest(&self, kind: CK_MECHANISM_TYPE, data: &[u8]) -> Outcome<Vec<u8>> {
+    pub fn digest(&self, kind: impl Into<Mech>, data: &[u8]) -> Outcome<Vec<u8>> {
         self.digest_init(kind)?;
         self.digest_data(data)
     }
