@@ -10,6 +10,7 @@ pub mod device;
 pub mod envelope;
 pub mod import;
 pub mod lifecycle;
+pub mod maintain;
 pub mod objects;
 pub mod realm;
 pub mod rotation;

@@ -26,6 +26,9 @@ const DESTROY_WINDOW: i64 = 30;
 /// Objects of one key or certificate, at most.
 const ALL: usize = 100_000;
 
+/// A key that is gone from the records, with the versions whose material is still to be destroyed.
+type Destroyed = (Key, Vec<(Version, Option<Uuid>)>);
+
 /// What a search can use an index for; everything else is compared by the token.
 #[derive(Debug, Clone, Default)]
 pub struct Search {
@@ -325,24 +328,15 @@ impl Kms {
                 },
                 Class::Data => r.delete_object(handle)?,
             }
-            Ok(Vec::new())
+            Ok(None)
         })?;
-        for version in gone {
-            self.cache.forget(version.id);
-            if let (Some(material), Some(key)) = (&version.material, object.key) {
-                let allowed = self.authorize(caller, action, &self.realm.key_arn(key))?;
-                let level = match material {
-                    crate::model::key::Material::Device { .. } => Level::Hsm,
-                    crate::model::key::Material::Sealed(_) => Level::Software,
-                };
-                self.protection(level, &allowed)?.destroy(version.id, material)?;
-            }
-        }
-        Ok(())
+        let Some((key, versions)) = gone else { return Ok(()) };
+        let allowed = self.authorize(caller, action, &self.realm.key_arn(key.id))?;
+        self.destroy_material(caller, action, key.level, versions, &allowed)
     }
 
-    /// Answers the versions whose material is to be destroyed now.
-    fn destroy_key(&self, caller: &Caller, records: &mut Records<'_>, object: &Object) -> Result<Vec<Version>> {
+    /// Answers the key and its versions if their material is to be destroyed now.
+    fn destroy_key(&self, caller: &Caller, records: &mut Records<'_>, object: &Object) -> Result<Option<Destroyed>> {
         let id = object.key.ok_or_else(|| Error::Internal("a key object without a key".to_owned()))?;
         let mut key = records.key(id)?.ok_or_else(|| Error::KeyNotFound(id.to_string()))?;
         let _allowed = self.authorize(caller, "ScheduleKeyDeletion", &self.realm.key_arn(id))?;
@@ -355,22 +349,10 @@ impl Kms {
         if !(self.config.destroy_immediate && key.door == Door::Cryptoki) {
             records.update_key(&key)?;
             refresh_key(records, &key, self.now())?;
-            return Ok(Vec::new());
+            return Ok(None);
         }
-        for alias in records.aliases(id)? {
-            records.delete_alias(&alias)?;
-        }
-        for certificate in records.certificates_of_key(id)? {
-            self.detach(records, certificate.id)?;
-        }
-        for object in objects_of(records, &key)? {
-            records.delete_object(object.handle)?;
-        }
-        for version in &versions {
-            records.delete_version(version.id)?;
-        }
-        records.delete_key(id)?;
-        Ok(versions)
+        let versions = self.forget_key(records, &key)?;
+        Ok(Some((key, versions)))
     }
 
     fn refresh_owner(&self, records: &mut Records<'_>, object: &Object) -> Result<()> {

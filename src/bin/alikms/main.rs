@@ -6,6 +6,7 @@ mod help;
 mod local;
 mod output;
 mod status;
+mod upkeep;
 mod uri;
 mod verb;
 

@@ -6,7 +6,7 @@ use alikms_pkcs11::api::help::wrap;
 
 use crate::args::Line;
 use crate::output::Stop;
-use crate::{check, features, help, local, status, uri};
+use crate::{check, features, help, local, status, upkeep, uri};
 
 /// One row of [`VERBS`].
 pub struct Verb {
@@ -82,6 +82,27 @@ pub static VERBS: &[Verb] = &[
         run: local::attach_certificate,
     },
     Verb {
+        name: "audit",
+        words: "",
+        summary: "Prints the audit trail, one JSON object a line, oldest first",
+        text: "The chain of the lines is verified on the way: a line that was changed or taken away is an error.",
+        options: &[
+            option("since", false, "DATE", "Only what happened since then: 2026-11-21T13:14:15Z."),
+            option("verify", false, "", "Only verify the chain, and count its lines."),
+        ],
+        example: "alikms audit --verify",
+        run: upkeep::audit,
+    },
+    Verb {
+        name: "check",
+        words: "",
+        summary: "Reads every record and compares the store with itself and with the device",
+        text: "Work on the device that a crash left unfinished is finished; everything else is told, with exit status 1.",
+        options: &[],
+        example: "alikms check",
+        run: upkeep::check,
+    },
+    Verb {
         name: "csr",
         words: "",
         summary: "Makes a certificate signing request for a key, as PEM",
@@ -121,6 +142,15 @@ pub static VERBS: &[Verb] = &[
         ],
         example: "alikms init --pin file:/etc/alikms/token.pin --so-pin file:/etc/alikms/so.pin --group www-data",
         run: local::init,
+    },
+    Verb {
+        name: "maintain",
+        words: "",
+        summary: "Does what is due: rotations, deletions whose window ended, expired key material",
+        text: "Keys behave as if it had been done already, so it need not run at any particular time; once a day is good.",
+        options: &[],
+        example: "alikms maintain",
+        run: upkeep::maintain,
     },
     Verb {
         name: "promote",

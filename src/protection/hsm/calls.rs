@@ -190,6 +190,12 @@ impl Module {
         call!(self, C_Logout(session))
     }
 
+    /// Whether the user is logged in, as far as this session shows.
+    pub fn is_logged_in(&self, session: CK_SESSION_HANDLE) -> Answer<bool> {
+        let mut info = CK_SESSION_INFO::default();
+        call!(self, C_GetSessionInfo(session, &raw mut info)).map(|()| info.state == CKS_RW_USER_FUNCTIONS)
+    }
+
     pub fn random(&self, session: CK_SESSION_HANDLE, out: &mut [u8]) -> Answer<()> {
         call!(self, C_GenerateRandom(session, out.as_mut_ptr(), out.len() as CK_ULONG))
     }

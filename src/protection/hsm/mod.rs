@@ -2,13 +2,14 @@
 //!
 //! From the device upwards: `device` loads the library, `calls` are its functions, `profile` says what is particular to
 //! its family, `connection` is the library initialised and logged in, `pool` lends sessions, `recover` mends what broke,
-//! `templates` and `jobs` say what is asked, `key` is a key at work. `unsafe` is in `device` and `calls` only.
+//! `templates` and `jobs` say what is asked, `key` is a key at work, `parts` its work on input in parts. `unsafe` is in `device` and `calls` only.
 
 mod calls;
 mod connection;
 mod device;
 mod jobs;
 mod key;
+mod parts;
 mod pin;
 mod pool;
 mod profile;
@@ -89,7 +90,7 @@ impl Hsm {
                 serial: token.serial.clone(),
                 model: token.model.clone(),
                 firmware: token.firmware.clone(),
-                mechanisms: connection.mechanisms.iter().map(|(id, _)| *id as u64).collect(),
+                mechanisms: connection.mechanisms.iter().map(|(id, _)| *id).collect(),
             })
         })
     }
