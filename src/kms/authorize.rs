@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::kms::Kms;
 use crate::model::caller::{Caller, Identity};
 use crate::model::names::KeyRef;
-use crate::store::{Audit, Listed, Page};
+use crate::store::Audit;
 
 /// The proof that a caller may do what it asked for; only [`Kms::authorize`] makes one.
 #[must_use]
@@ -16,12 +16,6 @@ impl Kms {
         match caller.identity() {
             Identity::Account => Ok(Allowed(())),
         }
-    }
-
-    /// A page of the audit trail, oldest first; each row was checked (see `Store::audit`).
-    pub fn audit_trail(&self, caller: &Caller, page: Page) -> Result<Listed<Audit>> {
-        let _allowed = self.authorize(caller, "ListAuditTrail", &self.realm.arn("audit", "*"))?;
-        self.store.audit(&self.open()?.realm, page)
     }
 
     /// The audit row of a change.

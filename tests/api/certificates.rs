@@ -332,8 +332,8 @@ fn a_chain_out_of_order_or_out_of_time_is_refused(bed: &Bed) {
         assert_eq!((fault.status, fault.code), (400, "InvalidParameter"));
         assert!(fault.message.starts_with("The specified parameter \"CertificateChain\" is not valid."), "{fault:?}");
     }
-    let expired = ca.sign_with(&csr, &["-not_before", "20200101000000Z", "-not_after", "20210101000000Z"]);
-    let early = ca.sign_with(&csr, &["-not_before", "20900101000000Z", "-not_after", "20910101000000Z"]);
+    let expired = ca.sign_between(&csr, "20200101000000Z", "20210101000000Z");
+    let early = ca.sign_between(&csr, "20900101000000Z", "20910101000000Z");
     for (leaf, word) in
         [(expired, "Expired at 2021-01-01T00:00:00Z."), (early, "Not valid before 2090-01-01T00:00:00Z.")]
     {
