@@ -124,7 +124,7 @@ fn code_of(text: &str) -> String {
     let mut out = String::new();
     let mut at = 0;
     // Skips to `end`, keeping line breaks.
-    let mut skip = |out: &mut String, at: &mut usize, end: usize| {
+    let skip = |out: &mut String, at: &mut usize, end: usize| {
         let end = end.min(letters.len());
         out.extend(letters[*at..end].iter().filter(|c| **c == '\n'));
         *at = end;

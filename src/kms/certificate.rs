@@ -360,7 +360,7 @@ fn fill(certificate: &mut Certificate, leaf: &Leaf, chain: &[Leaf]) {
 }
 
 fn state_change(certificate: &Certificate) -> Error {
-    Error::StateChange { resource: certificate.id.to_string(), reason: format!("it is {:?}", certificate.status) }
+    Error::StateChange { resource: certificate.id.to_string(), reason: format!("it is {}", certificate.status) }
 }
 
 /// Signs a digest the way X.509 writes signatures.
