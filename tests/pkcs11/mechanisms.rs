@@ -122,6 +122,7 @@ fn usual(keys: &Keys, kind: CK_MECHANISM_TYPE) -> (Mech, (CK_OBJECT_HANDLE, CK_O
         CKM_SHA224_RSA_PKCS_PSS => pss(CKM_SHA224, CKG_MGF1_SHA224),
         CKM_SHA384_RSA_PKCS_PSS => pss(CKM_SHA384, CKG_MGF1_SHA384),
         CKM_SHA512_RSA_PKCS_PSS => pss(CKM_SHA512, CKG_MGF1_SHA512),
+        CKM_ECDH1_DERIVE | CKM_ECDH1_COFACTOR_DERIVE => Mech::ecdh(kind, &[4; 65]),
         CKM_AES_CBC | CKM_AES_CBC_PAD => Mech::with(kind, [3; 16]),
         CKM_AES_CTR => Mech::ctr([3; 16], 128),
         CKM_AES_GCM => Mech::gcm(&[3; 12], b"aad", 128),

@@ -12,6 +12,8 @@ type Outcome<T> = Result<T, CK_RV>;
 pub struct Client {
     pub m: &'static Module,
     pub h: CK_SESSION_HANDLE,
+    /// Does an Update put out what it announced? Devices may keep it all for Final.
+    pub exact: bool,
 }
 
 fn outcome(rv: CK_RV) -> Outcome<()> {
@@ -81,7 +83,7 @@ impl Client {
     pub fn try_open(m: &'static Module, slot: CK_SLOT_ID, flags: CK_FLAGS) -> Outcome<Self> {
         let mut h = 0;
         outcome(call!(m, C_OpenSession(slot, flags, std::ptr::null_mut(), None, &raw mut h)))?;
-        Ok(Self { m, h })
+        Ok(Self { m, h, exact: true })
     }
 
     /// A read-write session.
@@ -333,12 +335,12 @@ impl Client {
 
     pub fn encrypt_update(&self, part: &[u8]) -> Outcome<Vec<u8>> {
         let (start, size) = (part.as_ptr().cast_mut(), part.len() as CK_ULONG);
-        two_calls(true, |out, len| call!(self.m, C_EncryptUpdate(self.h, start, size, out, len)))
+        two_calls(self.exact, |out, len| call!(self.m, C_EncryptUpdate(self.h, start, size, out, len)))
     }
 
     pub fn decrypt_update(&self, part: &[u8]) -> Outcome<Vec<u8>> {
         let (start, size) = (part.as_ptr().cast_mut(), part.len() as CK_ULONG);
-        two_calls(true, |out, len| call!(self.m, C_DecryptUpdate(self.h, start, size, out, len)))
+        two_calls(self.exact, |out, len| call!(self.m, C_DecryptUpdate(self.h, start, size, out, len)))
     }
 
     pub fn derive(&self, mechanism: &Mech, key: CK_OBJECT_HANDLE, template: &[Attr]) -> Outcome<CK_OBJECT_HANDLE> {
