@@ -103,7 +103,7 @@ impl Kms {
     }
 
     pub fn create_key(&self, caller: &Caller, new: NewKey) -> Result<KeyView> {
-        let allowed = self.authorize(caller, "CreateKey", &self.realm.arn("key", "*"))?;
+        let allowed = self.authorize(caller, "CreateKey", &self.realm.container("key"))?;
         check_description(&new.description)?;
         let spec = new.spec.unwrap_or_else(Spec::default_spec);
         let usage = new.usage.unwrap_or(spec.default_usage);
@@ -248,7 +248,7 @@ impl Kms {
     }
 
     pub fn list_keys(&self, caller: &Caller, page: Page) -> Result<Listed<KeyView>> {
-        let _allowed = self.authorize(caller, "ListKeys", &self.realm.arn("key", ""))?;
+        let _allowed = self.authorize(caller, "ListKeys", &self.realm.container("key"))?;
         self.store.read(&self.open()?.realm, |r| {
             let Listed { items, total } = r.keys(page)?;
             let now = self.now();

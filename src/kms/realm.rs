@@ -244,7 +244,7 @@ impl Kms {
         }
         Store::create(&self.store_path, None)?;
         let Some(row) = self.row()? else { return self.create(None, so_pin) };
-        self.login(SlotKind::SoPin, so_pin)?;
+        self.login_slot(SlotKind::SoPin, so_pin)?;
         let kek = Kek::generate();
         let slots = self.slots(&row.uuid.to_string(), None, so_pin, &kek)?;
         self.store.reset_realm(row.id, label, &slots)?;
@@ -314,12 +314,12 @@ impl Kms {
 
     /// As the holder of the token's user PIN, which also opens the key-encryption key.
     pub fn login_user(&self, pin: &[u8]) -> Result<()> {
-        self.login(SlotKind::UserPin, pin).map(|_| ())
+        self.login_slot(SlotKind::UserPin, pin).map(|_| ())
     }
 
     /// As the security officer, who may set the user PIN and use no key.
     pub fn login_so(&self, pin: &[u8]) -> Result<()> {
-        self.login(SlotKind::SoPin, pin).map(|_| ())
+        self.login_slot(SlotKind::SoPin, pin).map(|_| ())
     }
 
     fn slot_row(&self, row: &RealmRow, kind: SlotKind) -> Result<SlotRow> {
@@ -328,7 +328,7 @@ impl Kms {
 
     /// Checks a PIN: known again without Argon2id if it was right before and the slot is the same, else counted before it is
     /// tried, one attempt at a time over all processes, so that attempts in flight never lock a right PIN out.
-    fn login(&self, kind: SlotKind, pin: &[u8]) -> Result<Arc<Kek>> {
+    pub(super) fn login_slot(&self, kind: SlotKind, pin: &[u8]) -> Result<Arc<Kek>> {
         let row = self.expect_row()?;
         let slot = self.slot_row(&row, kind)?;
         if slot.failures == 0
@@ -364,7 +364,7 @@ impl Kms {
     }
 
     fn logged_in(&self, kind: SlotKind, row: RealmRow, kek: Arc<Kek>) -> Arc<Kek> {
-        if kind == SlotKind::UserPin {
+        if matches!(kind, SlotKind::UserPin | SlotKind::RamUser(_)) {
             self.install(row, kek.clone());
         }
         kek
@@ -372,7 +372,7 @@ impl Kms {
 
     fn verifier_mac(&self, kind: SlotKind, revision: i64, pin: &[u8]) -> Zeroizing<Vec<u8>> {
         let mut mac = Hmac::new(Hash::Sha256, self.verifier_key.as_slice());
-        mac.update(&[kind as u8]);
+        mac.update(kind.name().as_bytes());
         mac.update(&revision.to_be_bytes());
         mac.update(pin);
         Zeroizing::new(mac.finish())
@@ -398,7 +398,7 @@ impl Kms {
 
     /// C_SetPIN.
     pub fn set_pin(&self, kind: SlotKind, old: &[u8], new: &[u8]) -> Result<()> {
-        let kek = self.login(kind, old)?;
+        let kek = self.login_slot(kind, old)?;
         self.replace_pin(kind, new, &kek)
     }
 
@@ -414,7 +414,7 @@ impl Kms {
         self.replace_pin(SlotKind::UserPin, new, &kek)
     }
 
-    fn replace_pin(&self, kind: SlotKind, new: &[u8], kek: &Kek) -> Result<()> {
+    pub(super) fn replace_pin(&self, kind: SlotKind, new: &[u8], kek: &Kek) -> Result<()> {
         let row = self.expect_row()?;
         self.store.set_slot(row.id, &Slot::with_pin(kind, &row.uuid.to_string(), new, kek)?)
     }
