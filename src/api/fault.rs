@@ -107,11 +107,13 @@ fn rejected(state: KeyState) -> &'static Code {
 
 /// `text`, and behind it the reason as a sentence of its own.
 fn sentence(mut text: String, reason: &str) -> String {
-    let mut letters = reason.chars();
-    if let Some(first) = letters.next() {
+    if let Some(first) = reason.chars().next() {
         text.push_str(if text.ends_with('.') { " " } else { ". " });
-        text.extend(first.to_uppercase());
-        text.push_str(letters.as_str());
+        // A name stays as it is.
+        let is_word = reason.split([' ', ',']).next().is_some_and(|word| word.chars().all(char::is_lowercase));
+        let (head, tail) = reason.split_at(if is_word { first.len_utf8() } else { 0 });
+        text.extend(head.chars().flat_map(char::to_uppercase));
+        text.push_str(tail);
         if !text.ends_with(['.', '?', '!']) {
             text.push('.');
         }

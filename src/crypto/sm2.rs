@@ -100,7 +100,7 @@ impl Private {
 
     pub(super) fn scalar(&self) -> Bytes {
         let scalar = Zeroizing::new(self.signing.to_bytes());
-        Zeroizing::new(scalar.to_vec())
+        Bytes::new(scalar.to_vec())
     }
 
     pub(super) fn point(&self) -> Vec<u8> {
@@ -123,7 +123,7 @@ impl Private {
     pub fn decrypt(&self, layout: Sm2Layout, ciphertext: &[u8]) -> Result<Bytes> {
         let standard = to_standard(layout, ciphertext)?;
         let parsed = Cipher::<Sm2, sm3::Sm3>::from_slice(&standard, Mode::C1C3C2).map_err(|_| Error::Ciphertext)?;
-        let mut out = Zeroizing::new(vec![0; standard.len() - SM2_OVERHEAD]);
+        let mut out = Bytes::new(vec![0; standard.len() - SM2_OVERHEAD]);
         self.decrypting.decrypt_cipher_with_buf(&parsed, &mut out).map_err(|_| Error::Ciphertext)?;
         Ok(out)
     }

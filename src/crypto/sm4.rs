@@ -7,9 +7,7 @@ use aes_gcm::{AeadInOut, AesGcm};
 use cbc::cipher::array::{Array, ArraySize};
 use cbc::cipher::block_padding::{Padding, Pkcs7};
 use cbc::cipher::consts::*;
-use cbc::cipher::{
-    Block, BlockModeDecrypt, BlockModeEncrypt, InnerIvInit, KeyInit, StreamCipher, common::InnerInit,
-};
+use cbc::cipher::{Block, BlockModeDecrypt, BlockModeEncrypt, InnerIvInit, KeyInit, StreamCipher, common::InnerInit};
 use sm4::Sm4;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
@@ -146,7 +144,7 @@ impl Blocks {
         if self.fed > self.limit {
             return Err(self.bad_length());
         }
-        let mut out = Zeroizing::new(Vec::with_capacity(self.held.len() + input.len()));
+        let mut out = Bytes::new(Vec::with_capacity(self.held.len() + input.len()));
         out.extend_from_slice(&self.held);
         out.extend_from_slice(input);
         let keep = match &self.mode {
@@ -155,7 +153,7 @@ impl Blocks {
             _ => out.len() % BLOCK,
         };
         let whole = out.len() - keep;
-        self.held = Zeroizing::new(out.get(whole..).unwrap_or_default().to_vec());
+        self.held = Bytes::new(out.get(whole..).unwrap_or_default().to_vec());
         out.truncate(whole);
         self.work(&mut out)?;
         Ok(out)
@@ -186,7 +184,7 @@ impl Blocks {
                 let len = last.len();
                 block[..len].copy_from_slice(&last);
                 Pkcs7::raw_pad(block.as_mut_slice(), len);
-                let mut out = Zeroizing::new(block.to_vec());
+                let mut out = Bytes::new(block.to_vec());
                 self.work(&mut out)?;
                 Ok(out)
             }
@@ -237,7 +235,7 @@ struct Gcm<N: ArraySize>(AesGcm<Sm4, N>);
 
 impl<N: ArraySize> Gcm<N> {
     fn seal(&self, iv: &Array<u8, N>, aad: &[u8], tag: usize, input: &[u8]) -> Result<Bytes> {
-        let mut out = Zeroizing::new(Vec::with_capacity(input.len().saturating_add(BLOCK)));
+        let mut out = Bytes::new(Vec::with_capacity(input.len().saturating_add(BLOCK)));
         out.extend_from_slice(input);
         let whole = self.apply(iv, aad, &mut out)?;
         // A shorter tag is the start of the whole one (NIST SP 800-38D §7.1).
@@ -247,14 +245,14 @@ impl<N: ArraySize> Gcm<N> {
 
     fn open(&self, iv: &Array<u8, N>, aad: &[u8], tag: usize, input: &[u8]) -> Result<Bytes> {
         let (sealed, given) = input.split_at_checked(input.len().wrapping_sub(tag)).ok_or(Error::CiphertextLength)?;
-        let mut out = Zeroizing::new(sealed.to_vec());
+        let mut out = Bytes::new(sealed.to_vec());
         if let Ok(given) = Array::try_from(given) {
             let opened = self.0.decrypt_inout_detached(iv, aad, out.as_mut_slice().into(), &given);
             return opened.map(|()| out).map_err(|_| Error::Ciphertext);
         }
         // The crate checks whole tags only. Encrypting twice gives the plaintext, then the tag that it should have.
         self.apply(iv, aad, &mut out)?;
-        let mut again = out.clone();
+        let mut again = Bytes::new(out.to_vec());
         let whole = self.apply(iv, aad, &mut again)?;
         let same = whole.get(..tag).is_some_and(|whole| whole.ct_eq(given).into());
         if same { Ok(out) } else { Err(Error::Ciphertext) }

@@ -10,8 +10,8 @@ use crate::kms::x509::{self, Leaf};
 use crate::kms::{Kms, authorize::Allowed};
 use crate::model::algorithm::{Job, Signing};
 use crate::model::caller::Caller;
-use crate::model::curve::Curve;
 use crate::model::certificate::{Certificate, CertificateStatus, Der, Source};
+use crate::model::curve::Curve;
 use crate::model::hash::Hash;
 use crate::model::key::{Door, Key, KeyUsage, Level, Version};
 use crate::model::names::parse_id;
@@ -361,7 +361,7 @@ fn fill(certificate: &mut Certificate, leaf: &Leaf, chain: &[Leaf]) {
 }
 
 fn state_change(certificate: &Certificate) -> Error {
-    Error::StateChange { resource: certificate.id.to_string(), reason: format!("it is {:?}", certificate.status) }
+    Error::StateChange { resource: certificate.id.to_string(), reason: format!("it is {}", certificate.status) }
 }
 
 /// Signs a digest the way X.509 writes signatures.

@@ -1,7 +1,7 @@
 //! A store with its realms: how one is set up, opened and logged in to.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use subtle::ConstantTimeEq;
@@ -127,15 +127,13 @@ impl Service {
             said.push(format!("{} {what}", if made { "made" } else { "kept" }));
         };
         if let Unlock::File(path) = &self.config.unlock {
-            say(create_unlock_file_for(path, group)?, format!("unlock key {}", path.display()));
+            let store = Store::new(&self.config.store);
+            say(make_unlock_key(&store, path, group)?, format!("unlock key {}", path.display()));
         }
         let made = Store::create(&self.config.store, group)?;
         say(made, format!("store {}", self.config.store.display()));
         for token in &self.tokens {
-            let made = token.row()?.is_none();
-            if made {
-                token.create(Some(pin), so_pin)?;
-            }
+            let made = token.row()?.is_none() && token.create_unless_made(pin, so_pin)?;
             say(made, format!("token {}", token.config.label));
         }
         Ok(said)
@@ -220,6 +218,14 @@ impl Kms {
         Ok(())
     }
 
+    /// True unless another process was quicker.
+    fn create_unless_made(&self, pin: &Bytes, so_pin: &Bytes) -> Result<bool> {
+        match self.create(Some(pin), so_pin) {
+            Err(_) if self.row()?.is_some() => Ok(false),
+            made => made.map(|()| true),
+        }
+    }
+
     fn slots(&self, realm: &str, pin: Option<&Bytes>, so_pin: &Bytes, kek: &Kek) -> Result<Vec<Slot>> {
         let mut slots = vec![Slot::with_pin(SlotKind::SoPin, realm, so_pin, kek)?];
         if let Some(pin) = pin {
@@ -234,7 +240,7 @@ impl Kms {
     /// C_InitToken: a new realm, or an existing one emptied after its SO PIN proved right.
     pub fn init_token(&self, so_pin: &Bytes, label: &str) -> Result<()> {
         if let Unlock::File(path) = &self.unlock {
-            create_unlock_file_for(path, None)?;
+            make_unlock_key(&self.store, path, None)?;
         }
         Store::create(&self.store_path, None)?;
         let Some(row) = self.row()? else { return self.create(None, so_pin) };
@@ -418,4 +424,22 @@ impl Kms {
         let Some(row) = self.row()? else { return Ok(None) };
         Ok(self.store.slot(row.id, kind)?.map(|slot| slot.failures))
     }
+}
+
+/// Makes the unlock key if there is none, and if the store does not need the one that was there: another opens nothing.
+fn make_unlock_key(store: &Store, path: &Path, group: Option<u32>) -> Result<bool> {
+    let rows = match store.realms() {
+        Err(Error::Store(StoreFault::Missing(_))) => Vec::new(),
+        rows => rows?,
+    };
+    for row in rows {
+        // In this order: whoever makes a slot has made the key before.
+        if store.slot(row.id, SlotKind::File)?.is_some() && !path.exists() {
+            return Err(Error::Config {
+                place: path.display().to_string(),
+                reason: "the store was made with an unlock key that is no longer here: bring it back".to_owned(),
+            });
+        }
+    }
+    create_unlock_file_for(path, group)
 }

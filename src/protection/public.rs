@@ -1,8 +1,8 @@
 //! Public-key work: needs no protection and is done in process for both levels.
 
 use crate::crypto::ec::{self, EcPublic};
-use crate::crypto::sm2;
 use crate::crypto::rsa::RsaPublic;
+use crate::crypto::sm2;
 use crate::error::{Error, Result};
 use crate::model::algorithm::{Cipher, Signing};
 use crate::model::curve::Curve;

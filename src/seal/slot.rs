@@ -177,7 +177,7 @@ pub fn read_unlock_file(path: &Path) -> Result<Bytes> {
     // One line of 44 characters; room for a little more, so that nothing is ever moved.
     let mut text = Zeroizing::new(Vec::with_capacity(128));
     file.take(100).read_to_end(&mut text).map_err(|error| fault(path, format!("cannot be read: {error}")))?;
-    let mut secret = Zeroizing::new(vec![0; KEY_LEN + 1]);
+    let mut secret = Bytes::new(vec![0; KEY_LEN + 1]);
     match STANDARD.decode_slice(text.trim_ascii(), &mut secret) {
         Ok(KEY_LEN) => secret.truncate(KEY_LEN),
         _ => {

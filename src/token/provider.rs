@@ -130,12 +130,22 @@ impl Provider {
         if !read_write {
             return Err(ck(CKR_SESSION_READ_ONLY));
         }
-        let changed = match (slot.login(), slot.caller().user_name()) {
-            (Login::SecurityOfficer, _) => slot.kms.set_pin(SlotKind::SoPin, old, new),
-            (_, Some(name)) => slot.kms.change_user_pin(name, old, new),
-            (_, None) => slot.kms.set_pin(SlotKind::UserPin, old, new),
-        };
-        changed.map_err(pin_length)
+        // The old one first, so that what is said of the length is said of the new one; known again, it costs no second time.
+        match (slot.login(), slot.caller().user_name()) {
+            (Login::SecurityOfficer, _) => {
+                slot.kms.login_so(old).map_err(login_fault)?;
+                slot.kms.set_pin(SlotKind::SoPin, old, new)
+            }
+            (_, Some(name)) => {
+                slot.kms.login_as(name, old).map_err(login_fault)?;
+                slot.kms.change_user_pin(name, old, new)
+            }
+            (_, None) => {
+                slot.kms.login_user(old).map_err(login_fault)?;
+                slot.kms.set_pin(SlotKind::UserPin, old, new)
+            }
+        }
+        .map_err(pin_length)
     }
 
     pub fn open_session(&self, slot: u64, flags: CK_FLAGS) -> Result<u64> {
@@ -240,7 +250,7 @@ fn log_in(slot: &Slot, pin: &[u8], name: Option<&[u8]>) -> Result<Caller> {
 }
 
 /// A PIN that cannot be one is simply not the right one.
-fn login_fault(error: Error) -> Error {
+pub(super) fn login_fault(error: Error) -> Error {
     match error {
         Error::PinInvalid(_) => Error::PinIncorrect,
         Error::Store(StoreFault::Missing(_)) | Error::Config { .. } => Error::PinNotSet,

@@ -21,6 +21,19 @@ use crate::token::template::{EntryValue, Template, Value};
 /// Objects are read from the store in pages of this many.
 const PAGE: usize = 256;
 
+/// The attributes that say what a key may do.
+const USES: &[CK_ATTRIBUTE_TYPE] = &[
+    CKA_DECRYPT,
+    CKA_DERIVE,
+    CKA_ENCRYPT,
+    CKA_SIGN,
+    CKA_SIGN_RECOVER,
+    CKA_UNWRAP,
+    CKA_VERIFY,
+    CKA_VERIFY_RECOVER,
+    CKA_WRAP,
+];
+
 pub struct Session {
     handle: u64,
     slot: Arc<Slot>,
@@ -191,7 +204,7 @@ impl Session {
         if private && !self.slot.sees(true) {
             return Err(ck(CKR_USER_NOT_LOGGED_IN));
         }
-        if token && self.slot.login() == Login::Nobody {
+        if token && self.slot.login() != Login::User {
             return Err(ck(CKR_USER_NOT_LOGGED_IN));
         }
         Ok(())
@@ -217,6 +230,11 @@ impl Session {
         }
         for entry in &template.0 {
             check_change(entry, item.class, item.bytes(entry.kind))?;
+            // What a key of the KMS is for was decided when it was made: a use may be given up, not gained.
+            let gained = USES.contains(&entry.kind) && entry.is_true() && !item.is(entry.kind);
+            if gained && matches!(item.source, Source::Kms { .. }) {
+                return Err(ck(CKR_ATTRIBUTE_READ_ONLY));
+            }
         }
         if Slot::is_session_object(object) {
             let mut all = item.attributes().clone();

@@ -158,11 +158,15 @@ impl Slot {
             let mut counts = self.counts.lock();
             counts.all = counts.all.saturating_sub(1);
             counts.read_write = counts.read_write.saturating_sub(u64::from(read_write));
+            if counts.all == 0 {
+                // While no session can open: a new one may log in again at once.
+                self.set_login(Login::Nobody);
+            }
             counts.all == 0
         };
         self.forget_objects(|owned| owned.session == session);
         if last {
-            self.logged_out();
+            self.changes.fetch_add(1, Ordering::Release);
         }
     }
 

@@ -38,7 +38,8 @@ fn version_of(interface: &CK_INTERFACE) -> (u8, u8) {
 
 #[test]
 fn interfaces() {
-    let m = Installation::software().load();
+    let installation = Installation::software();
+    let m = installation.load();
     let standard = Some(c"PKCS 11");
     // Before C_Initialize, as NSS and pkcs11-provider ask; the default is the newest.
     for name in [None, standard] {
@@ -66,7 +67,8 @@ fn interfaces() {
 
 #[test]
 fn the_list_of_interfaces() {
-    let m = Installation::software().load();
+    let installation = Installation::software();
+    let m = installation.load();
     let mut count = 77;
     assert_eq!(call!(m, C_GetInterfaceList(std::ptr::null_mut(), &raw mut count)), CKR_OK);
     assert_eq!(count, 3);
@@ -184,7 +186,8 @@ fn slots_and_tokens() {
 
 #[test]
 fn unknown_slots() {
-    let m = Installation::software().start();
+    let installation = Installation::software();
+    let m = installation.start();
     for slot in [0, m.slot() + 1, CK_ULONG::MAX] {
         // SAFETY: plain data.
         let (mut info, mut token): (CK_SLOT_INFO, CK_TOKEN_INFO) = unsafe { std::mem::zeroed() };
@@ -206,7 +209,8 @@ fn unknown_slots() {
 
 #[test]
 fn slot_events() {
-    let m = Installation::software().start();
+    let installation = Installation::software();
+    let m = installation.start();
     let mut slot = 0;
     let null = std::ptr::null_mut();
     assert_eq!(call!(m, C_WaitForSlotEvent(CKF_DONT_BLOCK, &raw mut slot, null)), CKR_NO_EVENT);
@@ -218,7 +222,8 @@ fn slot_events() {
 
 #[test]
 fn random_numbers() {
-    let c = Client::open(Installation::software().start());
+    let installation = Installation::software();
+    let c = Client::open(installation.start());
     let mut bytes = [0u8; 4096 + 16];
     bytes[4096..].fill(0xa5);
     assert_eq!(call!(c.m, C_GenerateRandom(c.h, bytes.as_mut_ptr(), 4096)), CKR_OK);

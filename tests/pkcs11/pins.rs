@@ -56,7 +56,8 @@ fn wrong_pins() {
 
 #[test]
 fn the_officers_pin_counts_too() {
-    let m = Installation::software().start();
+    let installation = Installation::software();
+    let m = installation.start();
     let c = Client::open(m);
     assert_eq!(c.login_as(CKU_SO, "wrong"), CKR_PIN_INCORRECT);
     assert_eq!(m.token_info().flags & (CKF_SO_PIN_COUNT_LOW | LOW), CKF_SO_PIN_COUNT_LOW);
@@ -66,7 +67,8 @@ fn the_officers_pin_counts_too() {
 
 #[test]
 fn changing_pins() {
-    let m = Installation::software().start();
+    let installation = Installation::software();
+    let m = installation.start();
     let (c, ro) = (Client::open(m), Client::open_read_only(m));
     assert_eq!(set_pin(ro, PIN, "new pin"), CKR_SESSION_READ_ONLY);
     let null = std::ptr::null_mut();
@@ -97,7 +99,8 @@ fn changing_pins() {
 
 #[test]
 fn c_init_pin() {
-    let m = Installation::software().start();
+    let installation = Installation::software();
+    let m = installation.start();
     let c = Client::open(m);
     assert_eq!(init_pin(c, "new pin"), CKR_USER_NOT_LOGGED_IN);
     c.login();

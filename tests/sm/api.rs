@@ -60,9 +60,8 @@ fn s004_114_sm2dsa_is_what_openssl_verifies() {
     let answer = key.run("AsymmetricSign", "SM2DSA", &["--Digest", &e]);
     let signature = unbase64(answer["Value"].as_str().unwrap());
     file(&key.home, "signature", &signature);
-    let verify = |name: &str, id: &str| {
-        format!("dgst -sm3 -verify {} -sigopt {id} -signature {name} message", key.public)
-    };
+    let verify =
+        |name: &str, id: &str| format!("dgst -sm3 -verify {} -sigopt {id} -signature {name} message", key.public);
     ssl(&key.home, &verify("signature", DISTID));
     ssl_fails(&key.home, &verify("signature", "distid:somebody"));
 

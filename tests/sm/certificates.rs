@@ -31,7 +31,8 @@ fn issue(home: &Installation, ca: &str, id: &str, name: &str) -> String {
 fn csr_of_a_key_and_its_certificate() {
     let home = Installation::software();
     let key = home.create_key("web", &["--KeySpec=EC_SM2", "--KeyUsage=SIGN/VERIFY"]);
-    let csr = home.print(&["csr", "--KeyId", &key, "--Subject=CN=sm.example.com", "--SubjectAlternativeNames=a.example"]);
+    let csr =
+        home.print(&["csr", "--KeyId", &key, "--Subject=CN=sm.example.com", "--SubjectAlternativeNames=a.example"]);
     file(&home, "csr.pem", csr);
     ssl(&home, &format!("req -in csr.pem -verify -noout -vfyopt {DISTID}"));
     ssl_fails(&home, "req -in csr.pem -verify -noout -vfyopt distid:other");
@@ -40,7 +41,15 @@ fn csr_of_a_key_and_its_certificate() {
 
     authority(&home, "ca");
     let (leaf, chain) = (issue(&home, "ca", DISTID, "leaf.pem"), home.path("ca.pem").display().to_string());
-    home.print(&["attach-certificate", "--KeyId", &key, "--Certificate-FILE", &leaf, "--CertificateChain-FILE", &chain]);
+    home.print(&[
+        "attach-certificate",
+        "--KeyId",
+        &key,
+        "--Certificate-FILE",
+        &leaf,
+        "--CertificateChain-FILE",
+        &chain,
+    ]);
     let c = home.client();
     let label = "web";
     let certificate = c.one(cryptoki_sys::CKO_CERTIFICATE, label);
@@ -90,9 +99,19 @@ fn an_sm2_key_under_an_rsa_authority() {
     );
     ssl(
         &home,
-        &format!("x509 -req -in csr.pem -CA ca.pem -CAkey ca.key -CAcreateserial -vfyopt {DISTID} -days 20 -out leaf.pem"),
+        &format!(
+            "x509 -req -in csr.pem -CA ca.pem -CAkey ca.key -CAcreateserial -vfyopt {DISTID} -days 20 -out leaf.pem"
+        ),
     );
     let (leaf, ca) = (home.path("leaf.pem").display().to_string(), home.path("ca.pem").display().to_string());
     let id = made["CertificateId"].as_str().unwrap();
-    home.print(&["UploadCertificate", "--CertificateId", id, "--Certificate-FILE", &leaf, "--CertificateChain-FILE", &ca]);
+    home.print(&[
+        "UploadCertificate",
+        "--CertificateId",
+        id,
+        "--Certificate-FILE",
+        &leaf,
+        "--CertificateChain-FILE",
+        &ca,
+    ]);
 }

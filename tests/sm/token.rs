@@ -159,8 +159,9 @@ fn curves_are_not_mixed() {
     let home = Installation::software();
     let c = home.client();
     let (public, private) = pair(&c);
-    let (other_public, other) =
-        c.generate_pair(CKM_EC_KEY_PAIR_GEN, &[v(CKA_EC_PARAMS, P256)], &[b(CKA_SIGN, true), b(CKA_DERIVE, true)]).unwrap();
+    let (other_public, other) = c
+        .generate_pair(CKM_EC_KEY_PAIR_GEN, &[v(CKA_EC_PARAMS, P256)], &[b(CKA_SIGN, true), b(CKA_DERIVE, true)])
+        .unwrap();
     for kind in [CKM_ECDSA, CKM_ECDSA_SHA224, CKM_ECDSA_SHA256, CKM_ECDSA_SHA384, CKM_ECDSA_SHA512] {
         assert_eq!(c.sign_init(kind, private), Err(CKR_KEY_TYPE_INCONSISTENT));
         assert_eq!(c.verify_init(kind, public), Err(CKR_KEY_TYPE_INCONSISTENT));
@@ -194,7 +195,10 @@ fn curves_are_not_mixed() {
     // SM3 is no hash of RSA schemes here.
     let (rsa, _) = c.rsa_pair(2048, &[b(CKA_ENCRYPT, true)], &[]).unwrap();
     assert_eq!(c.encrypt_init(Mech::oaep(SM3, CKG_MGF1_SHA256, b""), rsa), Err(CKR_MECHANISM_PARAM_INVALID));
-    assert_eq!(c.verify_init(Mech::pss(CKM_RSA_PKCS_PSS, SM3, CKG_MGF1_SHA256, 32), rsa), Err(CKR_MECHANISM_PARAM_INVALID));
+    assert_eq!(
+        c.verify_init(Mech::pss(CKM_RSA_PKCS_PSS, SM3, CKG_MGF1_SHA256, 32), rsa),
+        Err(CKR_MECHANISM_PARAM_INVALID)
+    );
 }
 
 fn allowed(c: &Client, object: CK_OBJECT_HANDLE) -> Vec<CK_ULONG> {
@@ -233,7 +237,9 @@ fn what_keys_say_of_themselves() {
     let rsa = [u(CKA_KEY_TYPE, CKK_RSA)];
     assert_eq!(c.generate_pair(SM2_PAIR_GEN, &rsa, &[]), Err(CKR_TEMPLATE_INCONSISTENT));
     // A pair for decryption.
-    let (public, private) = c.generate_pair(SM2_PAIR_GEN, &on(true, "crypt"), &[&on(true, "crypt")[..], &[b(CKA_DECRYPT, true)]].concat()).unwrap();
+    let (public, private) = c
+        .generate_pair(SM2_PAIR_GEN, &on(true, "crypt"), &[&on(true, "crypt")[..], &[b(CKA_DECRYPT, true)]].concat())
+        .unwrap();
     assert!(c.is(public, CKA_ENCRYPT) && !c.is(private, CKA_SIGN));
     let sealed = c.encrypt(SM2_C1C3C2, public, MESSAGE).unwrap();
     assert_eq!(c.decrypt(SM2_C1C3C2, private, &sealed).unwrap(), MESSAGE);
@@ -329,8 +335,12 @@ fn sm4_in_every_mode() {
     assert_eq!(c.encrypt(SM4_ECB, key, &unhex(SM4_KEY)).unwrap(), unhex("681edf34d206965e86b3e94f536e4246"));
     // RFC 8998 §A.1.
     let gcm = Mech::gcm(&unhex("00001234567800000000abcd"), &unhex("feedfacedeadbeeffeedfacedeadbeefabaddad2"), 128);
-    let plain = unhex("aaaaaaaaaaaaaaaabbbbbbbbbbbbbbbbccccccccccccccccddddddddddddddddeeeeeeeeeeeeeeeeffffffffffffffffeeeeeeeeeeeeeeeeaaaaaaaaaaaaaaaa");
-    let sealed = unhex("17f399f08c67d5ee19d0dc9969c4bb7d5fd46fd3756489069157b282bb200735d82710ca5c22f0ccfa7cbf93d496ac15a56834cbcf98c397b4024a2691233b8d83de3541e4c2b58177e065a9bf7b62ec");
+    let plain = unhex(
+        "aaaaaaaaaaaaaaaabbbbbbbbbbbbbbbbccccccccccccccccddddddddddddddddeeeeeeeeeeeeeeeeffffffffffffffffeeeeeeeeeeeeeeeeaaaaaaaaaaaaaaaa",
+    );
+    let sealed = unhex(
+        "17f399f08c67d5ee19d0dc9969c4bb7d5fd46fd3756489069157b282bb200735d82710ca5c22f0ccfa7cbf93d496ac15a56834cbcf98c397b4024a2691233b8d83de3541e4c2b58177e065a9bf7b62ec",
+    );
     assert_eq!(c.encrypt(like(gcm, SM4_GCM), key, &plain).unwrap(), sealed);
     for wrong in [
         Mech::with(SM4_CBC, [0; 15]),
@@ -389,7 +399,8 @@ fn sm4_keys() {
         assert!(c.create(&template).is_err(), "{length}");
     }
     // Imported as a token key.
-    let template = [u(CKA_CLASS, CKO_SECRET_KEY), u(CKA_KEY_TYPE, CKK_SM4), v(CKA_VALUE, unhex(SM4_KEY)), b(CKA_TOKEN, true)];
+    let template =
+        [u(CKA_CLASS, CKO_SECRET_KEY), u(CKA_KEY_TYPE, CKK_SM4), v(CKA_VALUE, unhex(SM4_KEY)), b(CKA_TOKEN, true)];
     let key = c.create(&template).unwrap();
     assert_eq!(c.encrypt(SM4_ECB, key, &unhex(SM4_KEY)).unwrap(), unhex("681edf34d206965e86b3e94f536e4246"));
 }

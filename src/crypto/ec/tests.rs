@@ -129,7 +129,10 @@ fn wrong_scalars_and_points_are_refused() {
         let other = EcKey::generate(if curve == Curve::P256 { Curve::Secp256k1 } else { Curve::P256 }).unwrap().point();
         for wrong in [off, compressed, hybrid, zero, other, vec![], vec![0], point[1..].to_vec()] {
             assert!(matches!(EcPublic::new(curve, &wrong), Err(Error::InvalidParameter { .. })), "{curve:?}");
-            assert!(curve == Curve::Sm2 || matches!(key.derive(&wrong), Err(Error::InvalidParameter { .. })), "{curve:?}");
+            assert!(
+                curve == Curve::Sm2 || matches!(key.derive(&wrong), Err(Error::InvalidParameter { .. })),
+                "{curve:?}"
+            );
         }
     }
     for wrong in [&b""[..], &[0x30], &[0x30, 0], &[0x30, 6, 2, 1, 0xff, 2, 1, 1]] {

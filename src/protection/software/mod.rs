@@ -11,7 +11,6 @@ mod sm;
 use std::sync::Arc;
 
 use uuid::Uuid;
-use zeroize::Zeroizing;
 
 use crate::crypto::cipher::AesKey;
 use crate::crypto::ec::EcKey;
@@ -194,7 +193,7 @@ fn rsa_public(key: &RsaKey) -> PublicKey {
 }
 
 fn random_bytes(len: usize) -> Bytes {
-    let mut out = Zeroizing::new(vec![0; len]);
+    let mut out = Bytes::new(vec![0; len]);
     random::fill(&mut out);
     out
 }

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use zeroize::Zeroizing;
-
 use crate::crypto::ec::{self, EcKey};
 use crate::crypto::sm2::Private;
 use crate::crypto::sm4::{Sm4Key, Sm4Stream};
@@ -25,8 +23,8 @@ impl Sm2 {
 impl Key for Sm2 {
     fn once(&self, job: &Job, input: &[u8]) -> Result<Bytes> {
         match job {
-            Job::Sign(Signing::Sm2) => Ok(Zeroizing::new(self.key()?.sign(input)?)),
-            Job::Sign(Signing::Sm2Der) => Ok(Zeroizing::new(ec::to_der(&self.key()?.sign(input)?)?)),
+            Job::Sign(Signing::Sm2) => Ok(Bytes::new(self.key()?.sign(input)?)),
+            Job::Sign(Signing::Sm2Der) => Ok(Bytes::new(ec::to_der(&self.key()?.sign(input)?)?)),
             Job::Decrypt(Cipher::Sm2(layout)) => self.key()?.decrypt(*layout, input),
             _ => Err(unfit(job, "SM2")),
         }
