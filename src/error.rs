@@ -39,8 +39,14 @@ pub enum Error {
     DevicePin { device: String },
     #[error("device {device} cannot be reached: {reason}")]
     DeviceUnavailable { device: String, reason: String },
+    #[error("the import token has expired: ask for a new one with GetParametersForImport")]
+    ExpiredImportToken,
     #[error("internal error: {0}")]
     Internal(String),
+    #[error("the import token is not of this key")]
+    InvalidImportToken,
+    #[error("the key material is not usable: {0}")]
+    InvalidKeyMaterial(String),
     #[error("the parameter {name} is not valid: {reason}")]
     InvalidParameter { name: String, reason: String },
     #[error("no key {0}")]

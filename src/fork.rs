@@ -4,9 +4,9 @@
 //! nginx, httpd and sshd initialise the module and then fork. The child goes on with what it inherited (sessions,
 //! logins, opened keys), but must never use the parent's database connections and device sessions.
 
-use std::cell::UnsafeCell;
+use std::cell::{Cell, UnsafeCell};
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
-use std::sync::{OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// The epoch last given out; a child inherits the value and takes the next one.
 static LAST: AtomicU64 = AtomicU64::new(0);
@@ -79,10 +79,92 @@ extern "C" fn renew() {
     release();
 }
 
-/// Keeps the process from forking while it lives. Hold it for database statements only, never across crypto or a device call.
-pub fn hold() -> RwLockReadGuard<'static, ()> {
+thread_local! {
+    /// How often this thread holds the gate: it takes the lock only once, so that it never waits for itself.
+    static DEPTH: Cell<u32> = const { Cell::new(0) };
+}
+
+/// Keeps the process from forking while it lives. Hold it for database statements and brief locks only, never across
+/// crypto or a device call. A thread may hold it several times.
+pub struct Hold(Option<RwLockReadGuard<'static, ()>>);
+
+pub fn hold() -> Hold {
     epoch();
-    GATE.read().unwrap_or_else(PoisonError::into_inner)
+    let depth = DEPTH.get();
+    let guard = (depth == 0).then(|| GATE.read().unwrap_or_else(PoisonError::into_inner));
+    DEPTH.set(depth + 1);
+    Hold(guard)
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        DEPTH.set(DEPTH.get() - 1);
+        self.0 = None;
+    }
+}
+
+/// A mutex that no fork finds locked: for short changes of tables that a child inherits.
+pub struct Lock<T>(Mutex<T>);
+
+/// The value of a [`Lock`], as long as it lives.
+pub struct LockGuard<'a, T> {
+    value: MutexGuard<'a, T>,
+    _hold: Hold,
+}
+
+impl<T> Lock<T> {
+    pub const fn new(value: T) -> Self {
+        Self(Mutex::new(value))
+    }
+
+    pub fn lock(&self) -> LockGuard<'_, T> {
+        let hold = hold();
+        LockGuard { value: self.0.lock().unwrap_or_else(PoisonError::into_inner), _hold: hold }
+    }
+}
+
+impl<T> std::ops::Deref for LockGuard<'_, T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+impl<T> std::ops::DerefMut for LockGuard<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.value
+    }
+}
+
+/// A value that is read without a lock, inherited over a fork and replaced rarely: what was replaced is never freed.
+pub struct Latest<T: 'static>(AtomicPtr<T>);
+
+impl<T: Send + Sync + 'static> Latest<T> {
+    pub const fn new() -> Self {
+        Self(AtomicPtr::new(std::ptr::null_mut()))
+    }
+
+    pub fn get(&self) -> Option<&'static T> {
+        // SAFETY: a non-null pointer was leaked by `set` and is never freed.
+        unsafe { self.0.load(Ordering::Acquire).as_ref() }
+    }
+
+    pub fn set(&self, value: T) -> &'static T {
+        let fresh = Box::leak(Box::new(value));
+        self.0.store(fresh, Ordering::Release);
+        fresh
+    }
+
+    /// Forgets the value; who got it goes on using it.
+    pub fn clear(&self) {
+        self.0.store(std::ptr::null_mut(), Ordering::Release);
+    }
+}
+
+impl<T: Send + Sync + 'static> Default for Latest<T> {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 /// A value of which each process has its own: a forked child makes a new one on first use and leaves the inherited one
@@ -136,4 +218,10 @@ impl<T: Send + Sync + 'static> PerProcess<T> {
         let node = unsafe { self.current.load(Ordering::Acquire).as_ref() }?;
         node.inherited.map(|node| &node.value)
     }
+}
+
+/// The user that this process runs as.
+pub fn uid() -> u32 {
+    // SAFETY: getuid takes nothing and always succeeds.
+    unsafe { libc::getuid() }
 }

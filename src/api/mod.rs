@@ -1,1 +1,140 @@
-//! The API: one struct per action, in files named after the API's chapters.
+//! The KMS actions as the API 2016-01-20 publishes them: names, parameters, answers, error codes. JSON is made and read here only.
+
+mod account;
+mod aliases;
+mod base64;
+mod certificates;
+mod crypto;
+mod data_keys;
+pub mod fault;
+pub mod help;
+mod import;
+mod keys;
+mod page;
+mod params;
+pub mod published;
+mod tags;
+mod versions;
+
+pub use certificates::names as alternative_names;
+pub use fault::Fault;
+pub use params::Params;
+
+use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema, Schema};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use crate::error::{Error, Result};
+use crate::kms::Kms;
+use crate::model::caller::Caller;
+
+/// The version of the API.
+pub const VERSION: &str = "2016-01-20";
+
+/// An action of the API. The struct that implements it is the request; its doc comments are the help.
+pub trait Action: DeserializeOwned + JsonSchema {
+    /// Beside the RequestId, which every answer has.
+    type Response: Serialize;
+    fn run(self, kms: &Kms, caller: &Caller) -> Result<Self::Response>;
+}
+
+/// One row of [`ACTIONS`].
+pub struct Entry {
+    pub name: &'static str,
+    /// The chapter of the API, and the file here.
+    pub chapter: &'static str,
+    call: fn(&Kms, &Caller, &Params) -> Result<Value>,
+    schema: fn() -> Schema,
+}
+
+macro_rules! actions {
+    ($($chapter:ident: $($name:ident)+;)+) => {
+        /// The list: what the command line and HTTP offer. In the order of the chapters, then of the alphabet.
+        pub static ACTIONS: &[Entry] = &[$($(Entry {
+            name: stringify!($name),
+            chapter: stringify!($chapter),
+            call: call::<$chapter::$name>,
+            schema: schema::<$chapter::$name>,
+        },)+)+];
+    };
+}
+
+actions! {
+    keys: CancelKeyDeletion CreateKey DescribeKey DisableKey EnableKey ListKeys ScheduleKeyDeletion
+        SetDeletionProtection UpdateKeyDescription;
+    versions: CreateKeyVersion DescribeKeyVersion ListKeyVersions UpdateRotationPolicy;
+    aliases: CreateAlias DeleteAlias ListAliases ListAliasesByKeyId UpdateAlias;
+    crypto: AsymmetricDecrypt AsymmetricEncrypt AsymmetricSign AsymmetricVerify Decrypt Encrypt GetPublicKey;
+    data_keys: ExportDataKey GenerateAndExportDataKey GenerateDataKey GenerateDataKeyWithoutPlaintext ReEncrypt;
+    import: DeleteKeyMaterial GetParametersForImport ImportKeyMaterial;
+    tags: ListResourceTags TagResource UntagResource;
+    account: DescribeAccountKmsStatus DescribeRegions;
+    certificates: CreateCertificate DescribeCertificate GetCertificate UpdateCertificateStatus UploadCertificate;
+}
+
+/// The action of this name; capitals count.
+pub fn find(name: &str) -> Result<&'static Entry> {
+    ACTIONS.iter().find(|entry| entry.name == name).ok_or_else(|| Error::UnknownAction(name.to_owned()))
+}
+
+impl Entry {
+    /// Runs the action. The answer, good or bad, and every audit row belong to `request`.
+    pub fn run(&self, kms: &Kms, caller: &Caller, params: &Params, request: Uuid) -> Result<Value> {
+        let result = (self.call)(kms, &caller.within(request), params);
+        match &result {
+            Ok(_) => tracing::info!(action = self.name, %request, "done"),
+            Err(error) => tracing::info!(action = self.name, %request, %error, "refused"),
+        }
+        let mut fields = match result? {
+            Value::Object(fields) => fields,
+            _ => Map::new(),
+        };
+        fields.insert("RequestId".into(), request.to_string().into());
+        Ok(Value::Object(fields))
+    }
+
+    /// The JSON schema of the request.
+    pub fn schema(&self) -> Schema {
+        (self.schema)()
+    }
+}
+
+fn call<A: Action>(kms: &Kms, caller: &Caller, params: &Params) -> Result<Value> {
+    let response = params.read::<A>()?.run(kms, caller)?;
+    serde_json::to_value(response).map_err(|error| Error::Internal(error.to_string()))
+}
+
+fn schema<A: Action>() -> Schema {
+    let settings = SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
+    settings.into_generator().into_root_schema_for::<A>()
+}
+
+/// Refuses parameters that the API knows and this version does not yet serve.
+fn later(parameters: &[(&str, bool)]) -> Result<()> {
+    match parameters.iter().find(|(_, given)| *given) {
+        Some((name, _)) => Err(Error::Unsupported(format!("the parameter {name} is not supported by this version"))),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_action_is_published_and_described() {
+        for entry in ACTIONS {
+            assert!(published::find(entry.name).is_some(), "{}", entry.name);
+            let parameters = help::parameters(entry);
+            assert!(!help::summary(entry).is_empty() && help::example(entry).is_some(), "{}", entry.name);
+            assert!(parameters.iter().all(|parameter| !parameter.text.is_empty()), "{}", entry.name);
+        }
+        let mut names: Vec<_> = ACTIONS.iter().map(|entry| entry.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), ACTIONS.len());
+    }
+}

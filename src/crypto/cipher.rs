@@ -1,35 +1,209 @@
-//! AES: ECB, CBC, CBC with padding, CTR, GCM, key wrap.
-use crate::error::Result;
+//! AES on aws-lc: ECB, CBC, CBC with padding, CTR, GCM, key wrap.
+
+use aws_lc_sys as lc;
+use zeroize::Zeroizing;
+
+use super::evp::Evp;
+use super::ffi::{Owned, accept, filled_secret};
+use super::{append, key_wrap};
+use crate::error::{Error, Result};
 use crate::model::Bytes;
 use crate::model::algorithm::Cipher;
 
-/// Encryption or decryption in progress. GCM decryption releases nothing before `finish`.
-pub struct AesStream;
-impl AesStream {
-    /// Only the `Aes…` variants of [`Cipher`] that stream: not key wrap.
-    pub fn new(_key: &[u8], _cipher: &Cipher, _encrypt: bool) -> Result<Self> {
-        todo!()
-    }
-    pub fn update(&mut self, _input: &[u8]) -> Result<Bytes> {
-        todo!()
-    }
-    pub fn finish(self) -> Result<Bytes> {
-        todo!()
-    }
+/// The tag length of the GCM context that is kept prepared.
+const TAG: usize = 16;
+
+/// A prepared AES key; GCM with 16-byte tags is prepared once.
+pub struct AesKey {
+    bytes: Bytes,
+    gcm: Owned<lc::EVP_AEAD_CTX>,
 }
-/// A prepared AES key: GCM with 12-byte IVs is prepared once.
-pub struct AesKey;
+
+// SAFETY: the context is only passed to EVP_AEAD_CTX_seal and _open, which take it const and which aead.h declares safe
+// to call concurrently for these AEADs ("Concurrency"). No lock is involved, so a fork leaves it usable.
+unsafe impl Sync for AesKey {}
+
 impl AesKey {
-    pub fn new(_key: &[u8]) -> Result<Self> {
-        todo!()
+    /// 16, 24 or 32 bytes, else `InvalidParameter`.
+    pub fn new(key: &[u8]) -> Result<Self> {
+        Ok(Self { gcm: aead(key, TAG)?, bytes: Zeroizing::new(key.to_vec()) })
     }
-    pub fn encrypt(&self, _cipher: &Cipher, _input: &[u8]) -> Result<Bytes> {
-        todo!()
+
+    /// The key itself.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
     }
-    pub fn decrypt(&self, _cipher: &Cipher, _input: &[u8]) -> Result<Bytes> {
-        todo!()
+
+    /// Any `Aes…` cipher on a whole plaintext; `DataLength` if its length does not fit.
+    pub fn encrypt(&self, cipher: &Cipher, input: &[u8]) -> Result<Bytes> {
+        match cipher {
+            Cipher::AesGcm { iv, aad, tag } => self.seal(iv, aad, *tag, input),
+            Cipher::AesKeyWrap { iv } => key_wrap::wrap(&self.bytes, iv.as_ref(), input),
+            Cipher::AesKeyWrapPad => key_wrap::wrap_padded(&self.bytes, input),
+            _ => Evp::new(&self.bytes, cipher, true)?.whole(input),
+        }
     }
-    pub fn stream(&self, _cipher: &Cipher, _encrypt: bool) -> Result<AesStream> {
-        todo!()
+
+    /// Any `Aes…` cipher on a whole ciphertext: `CiphertextLength` if its length does not fit, `Ciphertext` if it is not genuine.
+    pub fn decrypt(&self, cipher: &Cipher, input: &[u8]) -> Result<Bytes> {
+        match cipher {
+            Cipher::AesGcm { iv, aad, tag } if *tag == TAG => {
+                check_gcm(iv, *tag)?;
+                open(&self.gcm, iv, aad, *tag, input)
+            }
+            Cipher::AesGcm { iv, aad, tag } => {
+                check_gcm(iv, *tag)?;
+                open(&aead(&self.bytes, *tag)?, iv, aad, *tag, input)
+            }
+            Cipher::AesKeyWrap { iv } => key_wrap::unwrap(&self.bytes, iv.as_ref(), input),
+            Cipher::AesKeyWrapPad => key_wrap::unwrap_padded(&self.bytes, input),
+            _ => Evp::new(&self.bytes, cipher, false)?.whole(input),
+        }
+    }
+
+    pub fn stream(&self, cipher: &Cipher, encrypt: bool) -> Result<AesStream> {
+        AesStream::new(&self.bytes, cipher, encrypt)
+    }
+
+    fn seal(&self, iv: &[u8], aad: &[u8], tag: usize, input: &[u8]) -> Result<Bytes> {
+        check_gcm(iv, tag)?;
+        let room = input.len().checked_add(TAG).ok_or(Error::DataLength)?;
+        let (context, mut written) = (self.gcm.as_ptr(), 0);
+        // SAFETY: the context is valid and not changed; every buffer is passed with its length; `written` bytes are initialised.
+        let mut out = unsafe {
+            filled_secret(room, |out| {
+                let answer = lc::EVP_AEAD_CTX_seal(
+                    context,
+                    out,
+                    &raw mut written,
+                    room,
+                    iv.as_ptr(),
+                    iv.len(),
+                    input.as_ptr(),
+                    input.len(),
+                    aad.as_ptr(),
+                    aad.len(),
+                );
+                accept(answer, || Error::DataLength).map(|()| written)
+            })?
+        };
+        // A shorter tag is the start of the whole one (NIST SP 800-38D §7.1).
+        out.truncate(room - TAG + tag);
+        Ok(out)
     }
 }
+
+/// Encryption or decryption in progress. GCM decryption releases nothing before `finish`.
+pub struct AesStream(State);
+
+enum State {
+    Evp(Evp),
+    /// The ciphertext is collected: nothing of it may be released before the tag behind it was checked.
+    GcmOpen {
+        gcm: Owned<lc::EVP_AEAD_CTX>,
+        iv: Vec<u8>,
+        aad: Vec<u8>,
+        tag: usize,
+        parts: Bytes,
+    },
+}
+
+impl AesStream {
+    /// Only the `Aes…` variants of [`Cipher`] that stream: key wrap needs its input whole and is `Unsupported`.
+    pub fn new(key: &[u8], cipher: &Cipher, encrypt: bool) -> Result<Self> {
+        Ok(Self(match cipher {
+            Cipher::AesGcm { iv, aad, tag } if !encrypt => {
+                check_gcm(iv, *tag)?;
+                let (iv, aad) = (iv.clone(), aad.clone());
+                State::GcmOpen { gcm: aead(key, *tag)?, iv, aad, tag: *tag, parts: Bytes::default() }
+            }
+            _ => State::Evp(Evp::new(key, cipher, encrypt)?),
+        }))
+    }
+
+    pub fn update(&mut self, input: &[u8]) -> Result<Bytes> {
+        match &mut self.0 {
+            State::Evp(evp) => {
+                let mut out = Zeroizing::new(Vec::with_capacity(input.len().saturating_add(Evp::SLACK)));
+                evp.feed(input, &mut out)?;
+                Ok(out)
+            }
+            State::GcmOpen { parts, .. } => {
+                append(parts, input);
+                Ok(Bytes::default())
+            }
+        }
+    }
+
+    pub fn finish(self) -> Result<Bytes> {
+        match self.0 {
+            State::Evp(evp) => {
+                let mut out = Zeroizing::new(Vec::with_capacity(Evp::SLACK));
+                evp.end(&mut out)?;
+                Ok(out)
+            }
+            State::GcmOpen { gcm, iv, aad, tag, parts } => open(&gcm, &iv, &aad, tag, &parts),
+        }
+    }
+}
+
+pub(super) fn check_gcm(iv: &[u8], tag: usize) -> Result<()> {
+    if iv.is_empty() || iv.len() > 256 {
+        return Err(bad_iv());
+    }
+    match tag {
+        4 | 8 | 12..=16 => Ok(()),
+        _ => Err(Error::invalid("tag", "a GCM tag has 4, 8 or 12 to 16 bytes")),
+    }
+}
+
+/// A GCM context for any IV and tags of `tag` bytes.
+fn aead(key: &[u8], tag: usize) -> Result<Owned<lc::EVP_AEAD_CTX>> {
+    // SAFETY: the descriptions are static; the key has the length that the description names; a new object is made.
+    unsafe {
+        let description = match key.len() {
+            16 => lc::EVP_aead_aes_128_gcm(),
+            24 => lc::EVP_aead_aes_192_gcm(),
+            32 => lc::EVP_aead_aes_256_gcm(),
+            _ => return Err(bad_key()),
+        };
+        Owned::new(lc::EVP_AEAD_CTX_new(description, key.as_ptr(), key.len(), tag), "EVP_AEAD_CTX_new")
+    }
+}
+
+fn open(gcm: &Owned<lc::EVP_AEAD_CTX>, iv: &[u8], aad: &[u8], tag: usize, input: &[u8]) -> Result<Bytes> {
+    let room = input.len();
+    if room < tag {
+        return Err(Error::CiphertextLength);
+    }
+    let mut written = 0;
+    // SAFETY: the context is valid and not changed; every buffer is passed with its length; `written` bytes are initialised.
+    unsafe {
+        filled_secret(room, |out| {
+            let answer = lc::EVP_AEAD_CTX_open(
+                gcm.as_ptr(),
+                out,
+                &raw mut written,
+                room,
+                iv.as_ptr(),
+                iv.len(),
+                input.as_ptr(),
+                input.len(),
+                aad.as_ptr(),
+                aad.len(),
+            );
+            accept(answer, || Error::Ciphertext).map(|()| written)
+        })
+    }
+}
+
+pub(super) fn bad_key() -> Error {
+    Error::invalid("key", "an AES key has 16, 24 or 32 bytes")
+}
+
+pub(super) fn bad_iv() -> Error {
+    Error::invalid("iv", "a GCM IV has 1 to 256 bytes")
+}
+
+#[cfg(test)]
+mod tests;

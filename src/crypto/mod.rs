@@ -2,11 +2,53 @@
 //!
 //! Everything that calls C stands in `crypto/` with a SAFETY line; keys are prepared once and then used from many threads.
 
+mod bignum;
 pub mod cipher;
 pub mod digest;
 pub mod ec;
+mod evp;
 mod ffi;
+mod gate;
 pub mod implicit_rejection;
+mod key_wrap;
 pub mod mac;
+mod nist;
+mod oaep;
 pub mod random;
 pub mod rsa;
+mod rsa_public;
+mod secp256k1;
+
+use zeroize::Zeroizing;
+
+use crate::model::Bytes;
+
+/// Adds `part` to `buffer`. Grows by moving to a larger allocation and wiping the old one, which `Vec` would not do.
+pub fn append(buffer: &mut Bytes, part: &[u8]) {
+    let needed = buffer.len().saturating_add(part.len());
+    if needed > buffer.capacity() {
+        let mut larger = Zeroizing::new(Vec::with_capacity(needed.max(buffer.capacity().saturating_mul(2))));
+        larger.extend_from_slice(buffer);
+        *buffer = larger;
+    }
+    buffer.extend_from_slice(part);
+}
+
+/// A big-endian number in exactly `len` bytes: zeros are added or taken away in front. Nothing if it does not fit.
+fn padded(number: &[u8], len: usize) -> Option<Bytes> {
+    let (extra, number) = number.split_at(number.len().saturating_sub(len));
+    if extra.iter().fold(0, |all, byte| all | byte) != 0 {
+        return None;
+    }
+    let mut out = Zeroizing::new(vec![0; len]);
+    let start = len - number.len();
+    out[start..].copy_from_slice(number);
+    Some(out)
+}
+
+/// Bytes from hexadecimal digits, for vectors in tests.
+#[cfg(test)]
+fn hex(digits: &str) -> Vec<u8> {
+    let digits: Vec<u32> = digits.chars().filter_map(|digit| digit.to_digit(16)).collect();
+    digits.chunks(2).map(|pair| (pair[0] << 4 | pair[1]) as u8).collect()
+}

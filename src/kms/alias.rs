@@ -1,24 +1,90 @@
-//! Aliases.
-use crate::error::Result;
-use crate::kms::Kms;
-use crate::model::caller::Caller;
-use crate::store::{Listed, Page};
+//! Aliases: names of keys, resources of their own.
+
 use uuid::Uuid;
+
+use crate::error::{Error, Result};
+use crate::kms::Kms;
+use crate::kms::catalogue::{refresh_key, remember_name};
+use crate::model::caller::Caller;
+use crate::model::key::KeyState;
+use crate::model::names::check_alias;
+use crate::store::{Listed, Page, Records};
+
 impl Kms {
-    pub fn create_alias(&self, _caller: &Caller, _alias: &str, _key: &str) -> Result<()> {
-        todo!()
+    /// S004-026: permission on the alias and on the key.
+    pub fn create_alias(&self, caller: &Caller, alias: &str, key: &str) -> Result<()> {
+        const ACTION: &str = "CreateAlias";
+        check_alias(alias)?;
+        let audit = self.audit(caller, ACTION, alias);
+        self.store.write(&self.open()?.realm, &audit, |r| {
+            let (key, state) = self.find_key_by_id(r, key)?;
+            let _alias = self.authorize(caller, ACTION, &self.realm.alias_arn(alias))?;
+            let _key = self.authorize(caller, ACTION, &self.realm.key_arn(key.id))?;
+            if state == KeyState::PendingDeletion {
+                return Err(Error::StateChange { resource: key.id.to_string(), reason: format!("it is {state}") });
+            }
+            r.insert_alias(alias, key.id)?;
+            refresh_key(r, &key, self.now())
+        })
     }
-    pub fn update_alias(&self, _caller: &Caller, _alias: &str, _key: &str) -> Result<()> {
-        todo!()
+
+    /// Rebinds an alias; the keys themselves are not changed (S004-015). Permission on the alias and both keys (S004-030).
+    pub fn update_alias(&self, caller: &Caller, alias: &str, key: &str) -> Result<()> {
+        const ACTION: &str = "UpdateAlias";
+        check_alias(alias)?;
+        let audit = self.audit(caller, ACTION, alias);
+        self.store.write(&self.open()?.realm, &audit, |r| {
+            let old = r.alias(alias)?.ok_or_else(|| Error::AliasNotFound(alias.to_owned()))?;
+            let (key, state) = self.find_key_by_id(r, key)?;
+            for resource in [self.realm.alias_arn(alias), self.realm.key_arn(old), self.realm.key_arn(key.id)] {
+                let _allowed = self.authorize(caller, ACTION, &resource)?;
+            }
+            if state == KeyState::PendingDeletion {
+                return Err(Error::KeyState { key: key.id.to_string(), state });
+            }
+            if old == key.id {
+                return Ok(());
+            }
+            r.update_alias(alias, key.id)?;
+            self.unname(r, old, alias)?;
+            refresh_key(r, &key, self.now())
+        })
     }
-    pub fn delete_alias(&self, _caller: &Caller, _alias: &str) -> Result<()> {
-        todo!()
+
+    /// S004-032: permission on the alias and its key.
+    pub fn delete_alias(&self, caller: &Caller, alias: &str) -> Result<()> {
+        const ACTION: &str = "DeleteAlias";
+        check_alias(alias)?;
+        let audit = self.audit(caller, ACTION, alias);
+        self.store.write(&self.open()?.realm, &audit, |r| {
+            let key = r.alias(alias)?.ok_or_else(|| Error::AliasNotFound(alias.to_owned()))?;
+            let _alias = self.authorize(caller, ACTION, &self.realm.alias_arn(alias))?;
+            let _key = self.authorize(caller, ACTION, &self.realm.key_arn(key))?;
+            r.delete_alias(alias)?;
+            self.unname(r, key, alias)
+        })
     }
-    /// Alias name (with prefix) and key, oldest first.
-    pub fn list_aliases(&self, _caller: &Caller, _page: Page) -> Result<Listed<(String, Uuid)>> {
-        todo!()
+
+    /// A key lost an alias: its objects get another label, and the old name is remembered.
+    fn unname(&self, records: &mut Records<'_>, key: Uuid, alias: &str) -> Result<()> {
+        let Some(mut key) = records.key(key)? else { return Ok(()) };
+        remember_name(&mut key, alias.strip_prefix("alias/").unwrap_or(alias));
+        records.update_key(&key)?;
+        refresh_key(records, &key, self.now())
     }
-    pub fn list_aliases_by_key(&self, _caller: &Caller, _key: &str, _page: Page) -> Result<Listed<(String, Uuid)>> {
-        todo!()
+
+    /// Alias name (with prefix) and key, oldest first. S004-035: permission on the alias container.
+    pub fn list_aliases(&self, caller: &Caller, page: Page) -> Result<Listed<(String, Uuid)>> {
+        let _allowed = self.authorize(caller, "ListAliases", &self.realm.alias_arn("alias"))?;
+        self.store.read(&self.open()?.realm, |r| r.aliases_page(None, page))
+    }
+
+    /// S004-038: permission on the key.
+    pub fn list_aliases_by_key(&self, caller: &Caller, key: &str, page: Page) -> Result<Listed<(String, Uuid)>> {
+        self.store.read(&self.open()?.realm, |r| {
+            let (key, _) = self.find_key(r, key)?;
+            let _allowed = self.authorize(caller, "ListAliasesByKeyId", &self.realm.key_arn(key.id))?;
+            r.aliases_page(Some(key.id), page)
+        })
     }
 }

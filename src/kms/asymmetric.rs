@@ -1,10 +1,18 @@
 //! AsymmetricSign, -Verify, -Encrypt, -Decrypt, GetPublicKey.
-use crate::error::Result;
-use crate::kms::Kms;
-use crate::model::Bytes;
-use crate::model::caller::Caller;
-use crate::model::public::PublicKey;
+
 use uuid::Uuid;
+
+use crate::crypto::ec;
+use crate::error::{Error, Result};
+use crate::kms::Kms;
+use crate::kms::use_key::key_state;
+use crate::model::Bytes;
+use crate::model::algorithm::{Algorithm, Job, Signing};
+use crate::model::caller::Caller;
+use crate::model::key::{Key, KeyState, KeyUsage, Version};
+use crate::model::public::PublicKey;
+use crate::model::spec::Family;
+use crate::protection::public::Prepared;
 
 /// Which key and version did it.
 #[derive(Debug, Clone, Copy)]
@@ -14,49 +22,156 @@ pub struct Done {
 }
 
 impl Kms {
-    /// ECDSA signatures are DER (ruling 15).
+    /// A key and version that may do what `algorithm` says; any state but Enabled refuses.
+    fn asymmetric(
+        &self,
+        caller: &Caller,
+        action: &'static str,
+        key: &str,
+        version: &str,
+        algorithm: &str,
+        usage: KeyUsage,
+    ) -> Result<(Key, Version, Algorithm)> {
+        let algorithm =
+            Algorithm::by_name(algorithm).ok_or_else(|| Error::invalid("Algorithm", "no such algorithm"))?;
+        self.store.read(&self.open()?.realm, |r| {
+            let (key, state) = self.find_key(r, key)?;
+            let _allowed = self.authorize(caller, action, &self.realm.key_arn(key.id))?;
+            let version = self.version_of(r, &key, version)?;
+            if state != KeyState::Enabled {
+                return Err(key_state(&key, state));
+            }
+            check_algorithm(&key, algorithm, usage)?;
+            Ok((key, version, algorithm))
+        })
+    }
+
+    /// Signs a digest. ECDSA signatures are DER (ruling 15).
     pub fn asymmetric_sign(
         &self,
-        _caller: &Caller,
-        _key: &str,
-        _version: &str,
-        _algorithm: &str,
-        _digest: &[u8],
+        caller: &Caller,
+        key: &str,
+        version: &str,
+        algorithm: &str,
+        digest: &[u8],
     ) -> Result<(Done, Vec<u8>)> {
-        todo!()
+        const ACTION: &str = "AsymmetricSign";
+        let (key, version, algorithm) =
+            self.asymmetric(caller, ACTION, key, version, algorithm, KeyUsage::SignVerify)?;
+        let (scheme, input) = signing_input(algorithm, digest)?;
+        let ready = self.ready(caller, ACTION, version.id)?;
+        let signature = ready.work.once(&Job::Sign(scheme.clone()), &input)?;
+        let signature = if scheme == Signing::Ecdsa { ec::to_der(&signature)? } else { signature.to_vec() };
+        Ok((Done { key: key.id, version: version.id }, signature))
     }
+
+    /// A wrong signature is `false`, not an error.
     pub fn asymmetric_verify(
         &self,
-        _caller: &Caller,
-        _key: &str,
-        _version: &str,
-        _algorithm: &str,
-        _digest: &[u8],
-        _signature: &[u8],
+        caller: &Caller,
+        key: &str,
+        version: &str,
+        algorithm: &str,
+        digest: &[u8],
+        signature: &[u8],
     ) -> Result<(Done, bool)> {
-        todo!()
+        let (key, version, algorithm) =
+            self.asymmetric(caller, "AsymmetricVerify", key, version, algorithm, KeyUsage::SignVerify)?;
+        let (scheme, input) = signing_input(algorithm, digest)?;
+        let done = Done { key: key.id, version: version.id };
+        let raw = match (&scheme, key.spec.family) {
+            (Signing::Ecdsa, Family::Ec(curve)) => match ec::from_der(curve, signature) {
+                Ok(raw) => raw,
+                Err(_) => return Ok((done, false)),
+            },
+            _ => signature.to_vec(),
+        };
+        match public_of(&version)?.verify(&scheme, &input, &raw) {
+            Ok(()) => Ok((done, true)),
+            Err(Error::SignatureInvalid | Error::SignatureLength) => Ok((done, false)),
+            Err(error) => Err(error),
+        }
     }
+
     pub fn asymmetric_encrypt(
         &self,
-        _caller: &Caller,
-        _key: &str,
-        _version: &str,
-        _algorithm: &str,
-        _plaintext: &[u8],
+        caller: &Caller,
+        key: &str,
+        version: &str,
+        algorithm: &str,
+        plaintext: &[u8],
     ) -> Result<(Done, Vec<u8>)> {
-        todo!()
+        let (key, version, algorithm) =
+            self.asymmetric(caller, "AsymmetricEncrypt", key, version, algorithm, KeyUsage::EncryptDecrypt)?;
+        let cipher = algorithm.sealing().ok_or_else(|| unfit(&key, algorithm))?;
+        let ciphertext = public_of(&version)?.encrypt(&cipher, plaintext).map_err(|error| match error {
+            Error::DataLength => Error::invalid("Plaintext", "too long for this key and algorithm"),
+            other => other,
+        })?;
+        Ok((Done { key: key.id, version: version.id }, ciphertext))
     }
+
     pub fn asymmetric_decrypt(
         &self,
-        _caller: &Caller,
-        _key: &str,
-        _version: &str,
-        _algorithm: &str,
-        _ciphertext: &[u8],
+        caller: &Caller,
+        key: &str,
+        version: &str,
+        algorithm: &str,
+        ciphertext: &[u8],
     ) -> Result<(Done, Bytes)> {
-        todo!()
+        const ACTION: &str = "AsymmetricDecrypt";
+        let (key, version, algorithm) =
+            self.asymmetric(caller, ACTION, key, version, algorithm, KeyUsage::EncryptDecrypt)?;
+        let cipher = algorithm.sealing().ok_or_else(|| unfit(&key, algorithm))?;
+        let ready = self.ready(caller, ACTION, version.id)?;
+        let plaintext = ready.work.once(&Job::Decrypt(cipher), ciphertext)?;
+        Ok((Done { key: key.id, version: version.id }, plaintext))
     }
-    pub fn public_key(&self, _caller: &Caller, _key: &str, _version: &str) -> Result<(Done, PublicKey)> {
-        todo!()
+
+    /// In every state of the key (kms-api §1.2).
+    pub fn public_key(&self, caller: &Caller, key: &str, version: &str) -> Result<(Done, PublicKey)> {
+        self.store.read(&self.open()?.realm, |r| {
+            let (key, _) = self.find_key(r, key)?;
+            let _allowed = self.authorize(caller, "GetPublicKey", &self.realm.key_arn(key.id))?;
+            if !key.spec.family.is_asymmetric() {
+                return Err(Error::Unsupported("a symmetric key has no public key".to_owned()));
+            }
+            let version = self.version_of(r, &key, version)?;
+            let done = Done { key: key.id, version: version.id };
+            let public = version.public.ok_or_else(|| Error::Internal("a key pair without public key".to_owned()))?;
+            Ok((done, public))
+        })
     }
+}
+
+fn public_of(version: &Version) -> Result<Prepared> {
+    let public = version.public.as_ref();
+    Prepared::new(public.ok_or_else(|| Error::Internal("a key pair without public key".to_owned()))?)
+}
+
+/// Usage and algorithm must both fit (S003-020).
+fn check_algorithm(key: &Key, algorithm: Algorithm, usage: KeyUsage) -> Result<()> {
+    let signs = algorithm.signing().is_some();
+    if key.usage != usage || !key.spec.algorithms.contains(&algorithm) || signs != (usage == KeyUsage::SignVerify) {
+        return Err(unfit(key, algorithm));
+    }
+    Ok(())
+}
+
+fn unfit(key: &Key, algorithm: Algorithm) -> Error {
+    Error::Unsupported(format!("{} with a key of KeySpec {} and this KeyUsage", algorithm.name(), key.spec.name))
+}
+
+/// What the key signs: the digest itself, or for PKCS#1 v1.5 the DigestInfo around it. S003-008: the length must fit.
+pub(super) fn signing_input(algorithm: Algorithm, digest: &[u8]) -> Result<(Signing, Vec<u8>)> {
+    let (scheme, hash) =
+        algorithm.signing().ok_or_else(|| Error::Unsupported(format!("{} does not sign", algorithm.name())))?;
+    if digest.len() != hash.len() {
+        return Err(Error::invalid("Digest", format!("{} takes a digest of {} bytes", algorithm.name(), hash.len())));
+    }
+    let input = match scheme {
+        Signing::RsaPkcs1 => [hash.digest_info_prefix(), digest].concat(),
+        _ => digest.to_vec(),
+    };
+    Ok((scheme, input))
 }

@@ -1,10 +1,23 @@
 //! Certificates: CreateCertificate, UploadCertificate, status, CSRs and certificates of CMKs.
-use crate::error::Result;
-use crate::kms::Kms;
+
+use uuid::Uuid;
+
+use crate::crypto::ec;
+use crate::error::{Error, Result};
+use crate::kms::catalogue::{refresh_certificate, refresh_key};
+use crate::kms::lifecycle::Making;
+use crate::kms::x509::{self, Leaf};
+use crate::kms::{Kms, authorize::Allowed};
+use crate::model::algorithm::{Job, Signing};
 use crate::model::caller::Caller;
-use crate::model::certificate::{Certificate, CertificateStatus};
-use crate::model::key::Level;
+use crate::model::certificate::{Certificate, CertificateStatus, Der, Source};
+use crate::model::hash::Hash;
+use crate::model::key::{Door, Key, KeyUsage, Level, Version};
+use crate::model::names::parse_id;
 use crate::model::public::PublicKey;
+use crate::model::spec::Spec;
+use crate::protection::{self, Protection, Usages};
+use crate::store::Records;
 
 /// What CreateCertificate asks for.
 #[derive(Debug, Clone)]
@@ -25,54 +38,338 @@ pub struct LeafView {
     pub subject: String,
     /// Decimal.
     pub serial: String,
-    /// RSA2048-SHA256, ECDSA-SHA256 …
+    /// RSA-SHA256, ECDSA-SHA256 …
     pub signature_algorithm: String,
     /// Hex bytes separated by spaces.
     pub subject_key_identifier: String,
     pub alternative_names: Vec<String>,
 }
 
+impl LeafView {
+    fn of(leaf: &Leaf) -> Self {
+        let hex: Vec<String> = leaf.key_identifier().iter().map(|byte| format!("{byte:02x}")).collect();
+        Self {
+            issuer: leaf.issuer().to_string(),
+            subject: leaf.subject().to_string(),
+            serial: decimal(leaf.serial()),
+            signature_algorithm: leaf.signature_name(),
+            subject_key_identifier: hex.join(" "),
+            alternative_names: leaf.alternative_names(),
+        }
+    }
+}
+
+/// A big-endian number in decimal.
+fn decimal(bytes: &[u8]) -> String {
+    let mut digits = vec![0u8];
+    for byte in bytes {
+        let mut carry = u32::from(*byte);
+        for digit in &mut digits {
+            let value = u32::from(*digit) * 256 + carry;
+            *digit = (value % 10) as u8;
+            carry = value / 10;
+        }
+        while carry > 0 {
+            digits.push((carry % 10) as u8);
+            carry /= 10;
+        }
+    }
+    digits.iter().rev().map(|digit| char::from(b'0' + digit)).collect()
+}
+
 impl Kms {
-    pub fn create_certificate(&self, _caller: &Caller, _new: NewCertificate) -> Result<Certificate> {
-        todo!()
+    fn find_certificate(&self, records: &mut Records<'_>, text: &str) -> Result<Certificate> {
+        let id = parse_id(text).map_err(|_| Error::invalid("CertificateId", "not a GUID"))?;
+        records.certificate(id)?.ok_or_else(|| Error::CertificateNotFound(text.to_owned()))
     }
-    /// PEM texts.
-    pub fn upload_certificate(&self, _caller: &Caller, _id: &str, _leaf: &str, _chain: Option<&str>) -> Result<()> {
-        todo!()
+
+    /// Makes a key pair and its CSR (S001-001); rulings 7 and 12.
+    pub fn create_certificate(&self, caller: &Caller, new: NewCertificate) -> Result<Certificate> {
+        const ACTION: &str = "CreateCertificate";
+        let allowed = self.authorize(caller, ACTION, &self.realm.arn("certificate", "*"))?;
+        let spec = Spec::by_name(&new.spec).filter(|spec| spec.certificate);
+        let spec = spec.ok_or_else(|| Error::invalid("KeySpec", "RSA_2048 or EC_P256"))?;
+        let subject = x509::parse_subject(&new.subject, true)?;
+        let level = new.level.unwrap_or(Level::Software);
+        let exportable = match (level, new.exportable) {
+            (Level::Hsm, Some(true)) => {
+                return Err(Error::Unsupported("ExportablePrivateKey=true at ProtectionLevel HSM".to_owned()));
+            }
+            (Level::Hsm, _) => false,
+            (Level::Software, exportable) => exportable.unwrap_or(true),
+        };
+        let id = Uuid::new_v4();
+        let mut key = self.blank(spec, KeyUsage::SignVerify, level, Door::Kms);
+        key.certificate = Some(id);
+        let mut certificate = Certificate {
+            id,
+            source: Source::Created,
+            status: CertificateStatus::Pending,
+            key: Some(key.id),
+            version: None,
+            spec: Some(spec),
+            exportable,
+            subject: new.subject.clone(),
+            alternative_names: new.alternative_names.clone(),
+            csr: None,
+            leaf: Vec::new(),
+            chain: Vec::new(),
+            not_before: None,
+            not_after: None,
+            listed: false,
+            created: self.now(),
+            updated: self.now(),
+        };
+        let decrypt = !matches!(spec.family, crate::model::spec::Family::Ec(_));
+        let usages = Usages { sign: true, decrypt, ..Usages::default() };
+        let making = Making { usages, value: None, allowed: &allowed };
+        let request = |version: &Version| self.sign_csr(&key, version, &allowed, subject, &new.alternative_names);
+        self.create_with_material(caller, ACTION, &key, making, request, |r, _, version, csr| {
+            certificate.version = Some(version.id);
+            certificate.csr = Some(csr.clone());
+            r.insert_certificate(&certificate)
+        })?;
+        Ok(certificate)
     }
-    pub fn describe_certificate(
+
+    fn sign_csr(
         &self,
-        _caller: &Caller,
-        _id: &str,
-    ) -> Result<(Certificate, LeafView, PublicKey, Level)> {
-        todo!()
+        key: &Key,
+        version: &Version,
+        allowed: &Allowed,
+        subject: x509_cert::name::Name,
+        names: &[String],
+    ) -> Result<String> {
+        let protection: &dyn Protection = self.protection(key.level, allowed)?;
+        let missing = || Error::Internal("a new key pair without material".to_owned());
+        let material = version.material.as_ref().ok_or_else(missing)?;
+        let public = version.public.as_ref().ok_or_else(missing)?;
+        let work = protection.open(version.id, key.spec, material, Some(public))?;
+        x509::csr(subject, names, public, |hash, digest| sign_digest(work.as_ref(), public, hash, digest))
     }
-    /// The record, with PEM of leaf and chain made by `x509::to_pem`.
-    pub fn certificate(&self, _caller: &Caller, _id: &str) -> Result<Certificate> {
-        todo!()
+
+    /// S000-021: into the existing entry, PEM texts. The key pair must match; the chain is checked link by link.
+    pub fn upload_certificate(&self, caller: &Caller, id: &str, leaf: &str, chain: Option<&str>) -> Result<()> {
+        const ACTION: &str = "UploadCertificate";
+        let (leaf, chain) = x509::check_upload(leaf, chain, self.now())?;
+        let public = leaf.public()?;
+        let audit = self.audit(caller, ACTION, id);
+        self.store.write(&self.open()?.realm, &audit, |r| {
+            let mut certificate = self.find_certificate(r, id)?;
+            let _allowed = self.authorize(caller, ACTION, &self.realm.certificate_arn(certificate.id))?;
+            if certificate.source != Source::Created || certificate.status == CertificateStatus::Revoked {
+                return Err(state_change(&certificate));
+            }
+            let own = match certificate.version {
+                Some(version) => r.version(version)?.and_then(|version| version.public),
+                None => None,
+            };
+            if own.as_ref() != Some(&public) {
+                return Err(Error::invalid("Certificate", "Certificate and private key do not match"));
+            }
+            unlist(r, &mut certificate, self.now())?;
+            fill(&mut certificate, &leaf, &chain);
+            certificate.status = CertificateStatus::Active;
+            certificate.updated = self.now();
+            refresh_certificate(r, &mut certificate, self.now())
+        })
     }
-    pub fn update_certificate_status(&self, _caller: &Caller, _id: &str, _status: CertificateStatus) -> Result<()> {
-        todo!()
+
+    pub fn describe_certificate(&self, caller: &Caller, id: &str) -> Result<(Certificate, LeafView, PublicKey, Level)> {
+        self.store.read(&self.open()?.realm, |r| {
+            let certificate = self.find_certificate(r, id)?;
+            let _allowed =
+                self.authorize(caller, "DescribeCertificate", &self.realm.certificate_arn(certificate.id))?;
+            let leaf = if certificate.leaf.is_empty() { None } else { Some(Leaf::from_der(&certificate.leaf)?) };
+            let key = certificate.key.map(|key| r.key(key)).transpose()?.flatten();
+            let version = certificate.version.map(|version| r.version(version)).transpose()?.flatten();
+            let public = match (version.and_then(|version| version.public), &leaf) {
+                (Some(public), _) => public,
+                (None, Some(leaf)) => leaf.public()?,
+                (None, None) => return Err(Error::CertificateNotFound(id.to_owned())),
+            };
+            let level = key.map_or(Level::Software, |key| key.level);
+            let view = leaf.as_ref().map(LeafView::of).unwrap_or_default();
+            Ok((certificate, view, public, level))
+        })
     }
-    /// `alikms csr`: PEM CSR of the version in service (or the one named). The subject need not have O and OU (ruling 18).
+
+    /// The record; `x509::to_pem` makes PEM of its leaf and chain.
+    pub fn certificate(&self, caller: &Caller, id: &str) -> Result<Certificate> {
+        self.store.read(&self.open()?.realm, |r| {
+            let certificate = self.find_certificate(r, id)?;
+            let _allowed = self.authorize(caller, "GetCertificate", &self.realm.certificate_arn(certificate.id))?;
+            Ok(certificate)
+        })
+    }
+
+    /// ACTIVE ↔ INACTIVE → REVOKED, which is final; PENDING has no certificate to change.
+    pub fn update_certificate_status(&self, caller: &Caller, id: &str, status: CertificateStatus) -> Result<()> {
+        const ACTION: &str = "UpdateCertificateStatus";
+        if status == CertificateStatus::Pending {
+            return Err(Error::invalid("Status", "ACTIVE, INACTIVE or REVOKED"));
+        }
+        let audit = self.audit(caller, ACTION, id);
+        self.store.write(&self.open()?.realm, &audit, |r| {
+            let mut certificate = self.find_certificate(r, id)?;
+            let _allowed = self.authorize(caller, ACTION, &self.realm.certificate_arn(certificate.id))?;
+            if matches!(certificate.status, CertificateStatus::Pending | CertificateStatus::Revoked) {
+                return Err(state_change(&certificate));
+            }
+            certificate.status = status;
+            certificate.updated = self.now();
+            refresh_certificate(r, &mut certificate, self.now())
+        })
+    }
+
+    /// `alikms csr`: PEM CSR of the version in service, or the one named. Ruling 18: only CN is required.
     pub fn csr(
         &self,
-        _caller: &Caller,
-        _key: &str,
-        _version: Option<&str>,
-        _subject: &str,
-        _names: &[String],
+        caller: &Caller,
+        key: &str,
+        version: Option<&str>,
+        subject: &str,
+        names: &[String],
     ) -> Result<String> {
-        todo!()
+        const ACTION: &str = "AsymmetricSign";
+        let subject = x509::parse_subject(subject, false)?;
+        let (key, version) = self.store.read(&self.open()?.realm, |r| {
+            let (key, _) = self.find_key(r, key)?;
+            match version {
+                Some(version) => self.version_of(r, &key, version).map(|version| (key, version)),
+                None => self.service_of(r, key),
+            }
+        })?;
+        let Some(public) = &version.public else {
+            return Err(Error::Unsupported("a symmetric key has no CSR".to_owned()));
+        };
+        if key.usage != KeyUsage::SignVerify {
+            return Err(Error::Unsupported("a CSR is signed: the key needs KeyUsage SIGN/VERIFY".to_owned()));
+        }
+        let ready = self.ready(caller, ACTION, version.id)?;
+        x509::csr(subject, names, public, |hash, digest| sign_digest(ready.work.as_ref(), public, hash, digest))
     }
-    /// `alikms attach-certificate`: finds the version by its public key. Answers the version.
-    pub fn attach_certificate(
+
+    /// `alikms attach-certificate`: finds the version by its public key and puts certificate and chain beside it.
+    pub fn attach_certificate(&self, caller: &Caller, key: &str, leaf: &str, chain: Option<&str>) -> Result<Uuid> {
+        const ACTION: &str = "AttachCertificate";
+        let (leaf, chain) = x509::check_upload(leaf, chain, self.now())?;
+        let public = leaf.public()?;
+        let audit = self.audit(caller, ACTION, key);
+        self.store.write(&self.open()?.realm, &audit, |r| {
+            let (key, _) = self.find_key(r, key)?;
+            let _allowed = self.authorize(caller, ACTION, &self.realm.key_arn(key.id))?;
+            let version = r.versions(key.id)?.into_iter().find(|version| version.public.as_ref() == Some(&public));
+            let Some(version) = version else {
+                return Err(Error::invalid("Certificate", "Certificate and private key do not match"));
+            };
+            self.attach(r, &version, &leaf, &chain)?;
+            Ok(version.id)
+        })
+    }
+
+    /// Puts a certificate beside a key version; the same certificate again renews its chain.
+    pub(super) fn attach(
         &self,
-        _caller: &Caller,
-        _key: &str,
-        _leaf: &str,
-        _chain: Option<&str>,
-    ) -> Result<uuid::Uuid> {
-        todo!()
+        records: &mut Records<'_>,
+        version: &Version,
+        leaf: &Leaf,
+        chain: &[Leaf],
+    ) -> Result<Certificate> {
+        let known = records.certificates_of_key(version.key)?.into_iter().find(|known| known.leaf == leaf.der);
+        let mut certificate = match known {
+            Some(known) => known,
+            None => {
+                let fresh = self.uploaded(leaf, Some(version));
+                records.insert_certificate(&fresh)?;
+                fresh
+            }
+        };
+        unlist(records, &mut certificate, self.now())?;
+        fill(&mut certificate, leaf, chain);
+        certificate.status = CertificateStatus::Active;
+        certificate.updated = self.now();
+        refresh_certificate(records, &mut certificate, self.now())?;
+        Ok(certificate)
+    }
+
+    /// The record of a certificate that came from elsewhere.
+    pub(super) fn uploaded(&self, leaf: &Leaf, version: Option<&Version>) -> Certificate {
+        Certificate {
+            id: Uuid::new_v4(),
+            source: if version.is_some() { Source::Attached } else { Source::Uploaded },
+            status: CertificateStatus::Active,
+            key: version.map(|version| version.key),
+            version: version.map(|version| version.id),
+            spec: None,
+            exportable: false,
+            subject: leaf.subject().to_string(),
+            alternative_names: leaf.alternative_names(),
+            csr: None,
+            leaf: leaf.der.clone(),
+            chain: Vec::new(),
+            not_before: Some(leaf.not_before()),
+            not_after: Some(leaf.not_after()),
+            listed: false,
+            created: self.now(),
+            updated: self.now(),
+        }
+    }
+
+    /// Takes a certificate away from the token (C_DestroyObject); its key stays.
+    pub(super) fn detach(&self, records: &mut Records<'_>, id: Uuid) -> Result<()> {
+        let Some(mut certificate) = records.certificate(id)? else { return Ok(()) };
+        if certificate.source == Source::Created {
+            return Err(Error::StateChange {
+                resource: id.to_string(),
+                reason: "it belongs to the certificate manager: use UpdateCertificateStatus".to_owned(),
+            });
+        }
+        unlist(records, &mut certificate, self.now())?;
+        records.delete_certificate(id)?;
+        match certificate.key {
+            Some(key) => match records.key(key)? {
+                Some(key) => refresh_key(records, &key, self.now()),
+                None => Ok(()),
+            },
+            None => {
+                let query = crate::store::Query { certificate: Some(id), ..Default::default() };
+                let objects = records.find_objects(&query, 0, 16)?;
+                objects.iter().try_for_each(|object| records.delete_object(object.handle))
+            }
+        }
+    }
+}
+
+/// Takes the chain out of the count before it is replaced.
+fn unlist(records: &mut Records<'_>, certificate: &mut Certificate, now: crate::model::time::Moment) -> Result<()> {
+    if !certificate.listed {
+        return Ok(());
+    }
+    let status = std::mem::replace(&mut certificate.status, CertificateStatus::Inactive);
+    refresh_certificate(records, certificate, now)?;
+    certificate.status = status;
+    Ok(())
+}
+
+fn fill(certificate: &mut Certificate, leaf: &Leaf, chain: &[Leaf]) {
+    certificate.leaf = leaf.der.clone();
+    certificate.chain = chain.iter().map(|issuer| Der(issuer.der.clone())).collect();
+    certificate.not_before = Some(leaf.not_before());
+    certificate.not_after = Some(leaf.not_after());
+}
+
+fn state_change(certificate: &Certificate) -> Error {
+    Error::StateChange { resource: certificate.id.to_string(), reason: format!("it is {:?}", certificate.status) }
+}
+
+/// Signs a digest the way X.509 writes signatures.
+fn sign_digest(work: &dyn protection::Key, public: &PublicKey, hash: Hash, digest: &[u8]) -> Result<Vec<u8>> {
+    match public {
+        PublicKey::Rsa { .. } => {
+            let info = [hash.digest_info_prefix(), digest].concat();
+            Ok(work.once(&Job::Sign(Signing::RsaPkcs1), &info)?.to_vec())
+        }
+        PublicKey::Ec { .. } => ec::to_der(&work.once(&Job::Sign(Signing::Ecdsa), digest)?),
     }
 }

@@ -1,22 +1,91 @@
 //! Encrypt and Decrypt of symmetric keys: the ciphertext blob.
-use crate::error::Result;
+
+use crate::crypto::random;
+use crate::error::{Error, Result};
 use crate::kms::Kms;
 use crate::kms::asymmetric::Done;
+use crate::kms::use_key::key_state;
 use crate::model::Bytes;
+use crate::model::algorithm::{Cipher, Job};
+use crate::model::blob::{Blob, IV_LEN, TAG_LEN};
 use crate::model::caller::Caller;
 use crate::model::context::Context;
+use crate::model::key::{KeyState, KeyUsage, Style};
+use crate::model::spec::Family;
+use uuid::Uuid;
+
+/// Encrypt takes at most so many bytes (6 KB).
+pub const MAX_PLAINTEXT: usize = 6144;
+
 impl Kms {
-    /// Plaintext up to 6,144 bytes. The result is the binary blob.
-    pub fn encrypt(
+    /// Encrypts under the primary version. The result is the binary blob.
+    pub fn encrypt(&self, caller: &Caller, key: &str, plaintext: &[u8], context: &Context) -> Result<(Done, Vec<u8>)> {
+        if plaintext.len() > MAX_PLAINTEXT {
+            return Err(Error::invalid("Plaintext", "longer than 6144 bytes"));
+        }
+        self.seal_under(caller, "Encrypt", key, plaintext, context)
+    }
+
+    /// Encrypts for `action` under the primary version, which is made anew first if rotation is due.
+    pub(super) fn seal_under(
         &self,
-        _caller: &Caller,
-        _key: &str,
-        _plaintext: &[u8],
-        _context: &Context,
+        caller: &Caller,
+        action: &'static str,
+        key: &str,
+        plaintext: &[u8],
+        context: &Context,
     ) -> Result<(Done, Vec<u8>)> {
-        todo!()
+        self.rotate_if_due(caller, key)?;
+        let (key, version) = self.store.read(&self.open()?.realm, |r| {
+            let (key, state) = self.find_key(r, key)?;
+            let _allowed = self.authorize(caller, action, &self.realm.key_arn(key.id))?;
+            if key.spec.family != Family::Aes || key.usage != KeyUsage::EncryptDecrypt {
+                return Err(Error::Unsupported(format!("encryption with a key of KeySpec {}", key.spec.name)));
+            }
+            if key.style == Style::Raw {
+                return Err(Error::Unsupported("a ciphertext blob of a key that was made through PKCS#11".to_owned()));
+            }
+            if state != KeyState::Enabled {
+                return Err(key_state(&key, state));
+            }
+            let version = key.primary.ok_or_else(|| key_state(&key, KeyState::PendingImport))?;
+            Ok((key.id, version))
+        })?;
+        let ready = self.ready(caller, action, version)?;
+        let iv = random::bytes::<IV_LEN>();
+        let job = Job::Encrypt(gcm(iv, key, version, context));
+        let sealed = ready.work.once(&job, plaintext)?.to_vec();
+        Ok((Done { key, version }, Blob { version, iv, sealed }.to_bytes()))
     }
-    pub fn decrypt(&self, _caller: &Caller, _blob: &[u8], _context: &Context) -> Result<(Done, Bytes)> {
-        todo!()
+
+    /// Needs no key: the blob names the version that encrypted (S004-062).
+    pub fn decrypt(&self, caller: &Caller, blob: &[u8], context: &Context) -> Result<(Done, Bytes)> {
+        self.open_blob(caller, "Decrypt", blob, context)
     }
+
+    /// Decrypts for `action`.
+    pub(super) fn open_blob(
+        &self,
+        caller: &Caller,
+        action: &'static str,
+        blob: &[u8],
+        context: &Context,
+    ) -> Result<(Done, Bytes)> {
+        let blob = Blob::from_bytes(blob)?;
+        let ready = self.ready(caller, action, blob.version).map_err(|error| match error {
+            Error::KeyVersionNotFound(_) => Error::KeyNotFound(blob.version.to_string()),
+            other => other,
+        })?;
+        if ready.key.spec.family != Family::Aes || ready.key.style == Style::Raw {
+            return Err(Error::Ciphertext);
+        }
+        let key = ready.key.id;
+        let job = Job::Decrypt(gcm(blob.iv, key, blob.version, context));
+        let plaintext = ready.work.once(&job, &blob.sealed)?;
+        Ok((Done { key, version: blob.version }, plaintext))
+    }
+}
+
+fn gcm(iv: [u8; IV_LEN], key: Uuid, version: Uuid, context: &Context) -> Cipher {
+    Cipher::AesGcm { iv: iv.to_vec(), aad: Blob::aad(key, version, context), tag: TAG_LEN }
 }

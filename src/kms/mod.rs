@@ -5,10 +5,16 @@ pub mod asymmetric;
 pub mod authorize;
 pub mod catalogue;
 pub mod certificate;
+pub mod data_key;
 pub mod device;
 pub mod envelope;
+pub mod import;
 pub mod lifecycle;
+pub mod maintain;
+pub mod objects;
 pub mod realm;
+pub mod rotation;
+pub mod tags;
 pub mod use_key;
 pub mod x509;
 

@@ -1,5 +1,342 @@
-//! (to come)
+//! X.509: names, CSRs and certificates, read and checked through `x509-cert`.
+
+use der::asn1::{BitString, Ia5String, ObjectIdentifier, SetOfVec};
+use der::pem::LineEnding;
+use der::{Any, Decode, Encode, EncodePem};
+use spki::AlgorithmIdentifierOwned;
+use std::str::FromStr;
+use x509_cert::attr::Attribute;
+use x509_cert::ext::pkix::name::GeneralName;
+use x509_cert::ext::pkix::{BasicConstraints, SubjectAltName, SubjectKeyIdentifier};
+use x509_cert::ext::{Extension, ToExtension};
+use x509_cert::name::Name;
+use x509_cert::request::{CertReq, CertReqInfo, ExtensionReq, Version};
+
+use crate::crypto::digest::hash;
+use crate::crypto::ec;
+use crate::error::{Error, Result};
+use crate::model::algorithm::Signing;
+use crate::model::curve::Curve;
+use crate::model::hash::Hash;
+use crate::model::public::PublicKey;
+use crate::model::time::Moment;
+use crate::protection::public::Prepared;
+
+/// S001-013.
+const MAX_ALTERNATIVE_NAMES: usize = 10;
+
+const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
+const COUNTRY: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.6");
+const ORGANIZATION: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.10");
+const ORGANIZATIONAL_UNIT: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.11");
+
+/// The signature algorithms that are made and understood: OID, hash, name in DescribeCertificate.
+/// PKCS#1 v1.5 unless the OID is one of ECDSA.
+static SIGNATURES: &[(&str, Hash, &str)] = &[
+    ("1.2.840.113549.1.1.11", Hash::Sha256, "RSA-SHA256"),
+    ("1.2.840.113549.1.1.12", Hash::Sha384, "RSA-SHA384"),
+    ("1.2.840.113549.1.1.13", Hash::Sha512, "RSA-SHA512"),
+    ("1.2.840.10045.4.3.2", Hash::Sha256, "ECDSA-SHA256"),
+    ("1.2.840.10045.4.3.3", Hash::Sha384, "ECDSA-SHA384"),
+    ("1.2.840.10045.4.3.4", Hash::Sha512, "ECDSA-SHA512"),
+];
+
+fn bad(name: &str, error: impl std::fmt::Display) -> Error {
+    Error::invalid(name, error.to_string())
+}
+
+/// A certificate, read.
+pub struct Leaf {
+    pub der: Vec<u8>,
+    pub certificate: x509_cert::Certificate,
+}
+
+impl Leaf {
+    pub fn from_der(der: &[u8]) -> Result<Self> {
+        let certificate = x509_cert::Certificate::from_der(der)
+            .map_err(|error| bad("Certificate", format!("not an X.509 certificate: {error}")))?;
+        Ok(Self { der: der.to_vec(), certificate })
+    }
+
+    pub fn public(&self) -> Result<PublicKey> {
+        let info = self.certificate.tbs_certificate().subject_public_key_info();
+        PublicKey::from_info(info).map_err(|error| bad("Certificate", error))
+    }
+
+    pub fn not_before(&self) -> Moment {
+        moment(self.certificate.tbs_certificate().validity().not_before)
+    }
+
+    pub fn not_after(&self) -> Moment {
+        moment(self.certificate.tbs_certificate().validity().not_after)
+    }
+
+    pub fn subject(&self) -> &Name {
+        self.certificate.tbs_certificate().subject()
+    }
+
+    pub fn issuer(&self) -> &Name {
+        self.certificate.tbs_certificate().issuer()
+    }
+
+    /// DER of the serial number, an INTEGER.
+    pub fn serial_der(&self) -> Result<Vec<u8>> {
+        self.certificate.tbs_certificate().serial_number().to_der().map_err(|error| bad("Certificate", error))
+    }
+
+    /// Big-endian.
+    pub fn serial(&self) -> &[u8] {
+        self.certificate.tbs_certificate().serial_number().as_bytes()
+    }
+
+    /// May its key sign certificates (basic constraints)?
+    pub fn is_authority(&self) -> bool {
+        let constraints = self.certificate.tbs_certificate().get_extension::<BasicConstraints>();
+        matches!(constraints, Ok(Some((_, constraints))) if constraints.ca)
+    }
+
+    pub fn signature_name(&self) -> String {
+        let oid = self.certificate.signature_algorithm().oid.to_string();
+        let known = SIGNATURES.iter().find(|(known, _, _)| *known == oid);
+        known.map_or(oid, |(_, _, name)| (*name).to_owned())
+    }
+
+    /// The subject key identifier of the extension, else SHA-1 of the public key bits (RFC 5280 §4.2.1.2).
+    pub fn key_identifier(&self) -> Vec<u8> {
+        let tbs = self.certificate.tbs_certificate();
+        match tbs.get_extension::<SubjectKeyIdentifier>() {
+            Ok(Some((_, identifier))) => identifier.0.as_bytes().to_vec(),
+            _ => hash(Hash::Sha1, tbs.subject_public_key_info().subject_public_key.raw_bytes()),
+        }
+    }
+
+    pub fn alternative_names(&self) -> Vec<String> {
+        let Ok(Some((_, names))) = self.certificate.tbs_certificate().get_extension::<SubjectAltName>() else {
+            return Vec::new();
+        };
+        names
+            .0
+            .iter()
+            .filter_map(|name| match name {
+                GeneralName::DnsName(name) | GeneralName::Rfc822Name(name) => Some(name.to_string()),
+                GeneralName::UniformResourceIdentifier(name) => Some(name.to_string()),
+                GeneralName::IpAddress(octets) => ip_text(octets.as_bytes()),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// Did the holder of `issuer` sign this certificate?
+    fn is_signed_by(&self, issuer: &Leaf) -> Result<()> {
+        let reject = |reason: &str| Err(Error::invalid("CertificateChain", reason));
+        if self.issuer() != issuer.subject() {
+            return reject("the chain is not in order: each certificate is followed by its issuer");
+        }
+        let oid = self.certificate.signature_algorithm().oid.to_string();
+        let Some((_, digest, name)) = SIGNATURES.iter().find(|(known, _, _)| *known == oid) else {
+            return Err(bad("CertificateChain", format!("unknown signature algorithm {oid}")));
+        };
+        let tbs = self.certificate.tbs_certificate().to_der().map_err(|error| bad("CertificateChain", error))?;
+        let digest_value = hash(*digest, &tbs);
+        let signature = self.certificate.signature().raw_bytes();
+        let public = issuer.public()?;
+        let verified = match &public {
+            PublicKey::Ec { curve, .. } if name.starts_with("ECDSA") => ec::from_der(*curve, signature)
+                .and_then(|raw| Prepared::new(&public)?.verify(&Signing::Ecdsa, &digest_value, &raw)),
+            PublicKey::Rsa { .. } if name.starts_with("RSA") => {
+                let info = [digest.digest_info_prefix(), &digest_value].concat();
+                Prepared::new(&public)?.verify(&Signing::RsaPkcs1, &info, signature)
+            }
+            _ => Err(Error::SignatureInvalid),
+        };
+        match verified {
+            Ok(()) => Ok(()),
+            Err(_) => reject("the signature of a certificate was not made by the next one in the chain"),
+        }
+    }
+}
+
+fn ip_text(octets: &[u8]) -> Option<String> {
+    match octets.len() {
+        4 => <[u8; 4]>::try_from(octets).ok().map(|octets| std::net::Ipv4Addr::from(octets).to_string()),
+        16 => <[u8; 16]>::try_from(octets).ok().map(|octets| std::net::Ipv6Addr::from(octets).to_string()),
+        _ => None,
+    }
+}
+
+fn moment(time: x509_cert::time::Time) -> Moment {
+    Moment(i64::try_from(time.to_unix_duration().as_secs()).unwrap_or(i64::MAX))
+}
+
+/// A subject in RFC 2253 form. `needs` names the attributes that must be there (ruling 12).
+pub fn parse_subject(text: &str, certificate_rules: bool) -> Result<Name> {
+    let name = Name::from_str(&normalise(text)).map_err(|_| {
+        bad("Subject", "not a distinguished name of the form CN=userName,OU=kms,O=aliyun,C=CN (RFC 2253)")
+    })?;
+    if name.is_empty() {
+        return Err(bad("Subject", "empty"));
+    }
+    let has = |oid| name.iter().any(|part| part.oid == oid && !part.value.value().is_empty());
+    let needed: &[(&str, ObjectIdentifier)] = if certificate_rules {
+        &[("CN", COMMON_NAME), ("C", COUNTRY), ("O", ORGANIZATION), ("OU", ORGANIZATIONAL_UNIT)]
+    } else {
+        &[("CN", COMMON_NAME)]
+    };
+    if let Some((missing, _)) = needed.iter().find(|(_, oid)| !has(*oid)) {
+        return Err(bad("Subject", format!("{missing} is required")));
+    }
+    let countries = name.iter().filter(|part| part.oid == COUNTRY).map(|part| part.value.value());
+    if countries.into_iter().any(|country| country.len() != 2 || !country.iter().all(u8::is_ascii_uppercase)) {
+        return Err(bad("Subject", "C is a country code of two capital letters (ISO 3166-1)"));
+    }
+    Ok(name)
+}
+
+/// Spaces after the separators go, and E is written out: RFC 2253 tolerates both, the parser does not know them.
+fn normalise(text: &str) -> String {
+    let mut parts: Vec<String> = Vec::new();
+    let mut part = String::new();
+    let mut escaped = false;
+    for letter in text.chars() {
+        if letter == ',' && !escaped {
+            parts.push(std::mem::take(&mut part));
+        } else {
+            part.push(letter);
+        }
+        escaped = letter == '\\' && !escaped;
+    }
+    parts.push(part);
+    let email = |part: &str| match part.trim_start().split_once('=') {
+        Some((name, value)) if name.eq_ignore_ascii_case("E") => format!("emailAddress={value}"),
+        _ => part.trim_start().to_owned(),
+    };
+    parts.iter().map(|part| email(part)).collect::<Vec<_>>().join(",")
+}
+
+/// The common name of a subject in RFC 2253 form.
+pub fn common_name_of(subject: &str) -> Option<String> {
+    text_of(&Name::from_str(&normalise(subject)).ok()?)
+}
+
+/// The common name of a certificate's subject.
+pub fn common_name(der: &[u8]) -> Option<String> {
+    text_of(Leaf::from_der(der).ok()?.subject())
+}
+
+fn text_of(name: &Name) -> Option<String> {
+    let value = name.iter().find(|part| part.oid == COMMON_NAME)?.value.value();
+    std::str::from_utf8(value).ok().map(str::to_owned)
+}
+
+/// The hash that goes with a key in signatures of X.509, and the signature's OID.
+pub fn signature_of(public: &PublicKey) -> (Hash, AlgorithmIdentifierOwned) {
+    let (hash, oid, parameters) = match public {
+        PublicKey::Rsa { .. } => (Hash::Sha256, "1.2.840.113549.1.1.11", Some(Any::null())),
+        PublicKey::Ec { curve: Curve::P384, .. } => (Hash::Sha384, "1.2.840.10045.4.3.3", None),
+        PublicKey::Ec { curve: Curve::P521, .. } => (Hash::Sha512, "1.2.840.10045.4.3.4", None),
+        PublicKey::Ec { .. } => (Hash::Sha256, "1.2.840.10045.4.3.2", None),
+    };
+    (hash, AlgorithmIdentifierOwned { oid: ObjectIdentifier::new_unwrap(oid), parameters })
+}
+
+/// A CSR in PEM. `sign` signs a digest and answers what X.509 wants: PKCS#1 v1.5, or ECDSA in DER.
+pub fn csr(
+    subject: Name,
+    alternative_names: &[String],
+    public: &PublicKey,
+    sign: impl FnOnce(Hash, &[u8]) -> Result<Vec<u8>>,
+) -> Result<String> {
+    let fault = |error: der::Error| Error::Internal(format!("CSR: {error}"));
+    let mut attributes = SetOfVec::new();
+    if !alternative_names.is_empty() {
+        let names = general_names(alternative_names)?;
+        let extension: Extension =
+            (&names).to_extension(&subject, &[]).map_err(|error| bad("SubjectAlternativeNames", error))?;
+        let request = Attribute::try_from(ExtensionReq(vec![extension])).map_err(fault)?;
+        attributes.insert(request).map_err(fault)?;
+    }
+    let info = CertReqInfo { version: Version::V1, subject, public_key: public.spki()?, attributes };
+    let (digest, algorithm) = signature_of(public);
+    let signature = sign(digest, &hash(digest, &info.to_der().map_err(fault)?))?;
+    let request = CertReq { info, algorithm, signature: BitString::from_bytes(&signature).map_err(fault)? };
+    request.to_pem(LineEnding::LF).map_err(fault)
+}
+
+/// Domain names, wildcards included, and IP addresses.
+fn general_names(names: &[String]) -> Result<SubjectAltName> {
+    if names.len() > MAX_ALTERNATIVE_NAMES {
+        return Err(bad("SubjectAlternativeNames", "at most 10 names"));
+    }
+    let one = |name: &String| -> Result<GeneralName> {
+        if let Ok(address) = name.parse::<std::net::IpAddr>() {
+            return Ok(GeneralName::from(address));
+        }
+        let label_ok = |label: &str| {
+            !label.is_empty()
+                && label.len() <= 63
+                && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+        };
+        let rest = name.strip_prefix("*.").unwrap_or(name);
+        if name.len() > 253 || !rest.split('.').all(label_ok) {
+            return Err(bad("SubjectAlternativeNames", format!("{name:?} is not a domain name")));
+        }
+        Ia5String::new(name).map(GeneralName::DnsName).map_err(|error| bad("SubjectAlternativeNames", error))
+    };
+    names.iter().map(one).collect::<Result<Vec<_>>>().map(SubjectAltName)
+}
+
+/// The certificates of a PEM text, which holds nothing else.
+pub fn from_pem(parameter: &str, text: &str) -> Result<Vec<Leaf>> {
+    const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
+    const END: &str = "-----END CERTIFICATE-----";
+    let fault =
+        || bad(parameter, "Certificate format is incorrect: give PEM, from BEGIN CERTIFICATE to END CERTIFICATE");
+    let mut rest = text.trim();
+    let mut found = Vec::new();
+    while !rest.is_empty() {
+        if !rest.starts_with(BEGIN) {
+            return Err(fault());
+        }
+        let end = rest.find(END).ok_or_else(fault)? + END.len();
+        let (label, der) = der::pem::decode_vec(&rest.as_bytes()[..end]).map_err(|_| fault())?;
+        if label != "CERTIFICATE" {
+            return Err(fault());
+        }
+        found.push(Leaf::from_der(&der).map_err(|_| fault())?);
+        rest = rest[end..].trim_start();
+    }
+    if found.is_empty() { Err(fault()) } else { Ok(found) }
+}
+
 /// PEM of one DER certificate.
-pub fn to_pem(_der: &[u8]) -> String {
-    todo!()
+pub fn to_pem(der: &[u8]) -> String {
+    der::pem::encode_string("CERTIFICATE", LineEnding::LF, der).unwrap_or_default()
+}
+
+/// A leaf with its chain, as uploaded: one leaf, the chain in order and signed link by link, everything within its dates.
+/// The chain may stand behind the leaf in the same text.
+pub fn check_upload(leaf: &str, chain: Option<&str>, now: Moment) -> Result<(Leaf, Vec<Leaf>)> {
+    let mut leaves = from_pem("Certificate", leaf)?;
+    let mut issuers = leaves.split_off(1);
+    if let Some(chain) = chain.filter(|chain| !chain.trim().is_empty()) {
+        issuers.extend(from_pem("CertificateChain", chain)?);
+    }
+    let leaf = leaves.pop().ok_or_else(|| bad("Certificate", "empty"))?;
+    issuers.retain(|issuer| issuer.der != leaf.der);
+    let mut below = &leaf;
+    for issuer in &issuers {
+        below.is_signed_by(issuer)?;
+        below = issuer;
+    }
+    for (what, certificate) in
+        std::iter::once(("Certificate", &leaf)).chain(issuers.iter().map(|it| ("CertificateChain", it)))
+    {
+        if certificate.not_after() <= now {
+            return Err(bad(what, format!("expired at {}", certificate.not_after())));
+        }
+        if certificate.not_before() > now {
+            return Err(bad(what, format!("not valid before {}", certificate.not_before())));
+        }
+    }
+    Ok((leaf, issuers))
 }

@@ -52,6 +52,9 @@ pub struct Certificate {
     pub chain: Vec<Der>,
     pub not_before: Option<Moment>,
     pub not_after: Option<Moment>,
+    /// Its chain is counted in the chain objects of the token.
+    #[serde(default)]
+    pub listed: bool,
     pub created: Moment,
     pub updated: Moment,
 }

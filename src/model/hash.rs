@@ -13,6 +13,7 @@ pub enum Hash {
     Sha512,
 }
 
+#[allow(clippy::len_without_is_empty)] // a hash function is never empty
 impl Hash {
     pub const ALL: &[Self] = &[
         Self::Sha1,

@@ -55,6 +55,12 @@ pub struct Object {
     pub value: Vec<u8>,
     /// Is it found by searches as far as stored state tells: a disabled key's objects are not.
     pub shown: bool,
+    /// Destroyed by a caller that may not destroy the key: stays out of sight.
+    #[serde(default)]
+    pub hidden: bool,
+    /// How many certificates have this one in their chain; 0 for every other object.
+    #[serde(default)]
+    pub users: u64,
     /// The label was given by a caller and is kept as it is; otherwise it follows the key's names.
     pub labelled: bool,
     /// The ID was given by a caller and is kept as it is.

@@ -1,7 +1,6 @@
 //! The gate of [`crate::fork`] as one thread passes through it.
 
 use std::cell::Cell;
-use std::sync::RwLockReadGuard;
 
 use crate::fork;
 
@@ -10,7 +9,7 @@ thread_local! {
 }
 
 /// Keeps the process from forking, once for each thread: waiting for the gate while holding it could wait for ever.
-pub(super) struct Gate(Option<RwLockReadGuard<'static, ()>>);
+pub(super) struct Gate(Option<fork::Hold>);
 
 impl Gate {
     /// Holds the gate until dropped, unless this thread does already.

@@ -44,4 +44,17 @@ impl Records<'_> {
     pub fn keys(&mut self, page: Page) -> Result<Listed<Key>> {
         self.page("certificate_id IS NULL", "position", None, page)
     }
+
+    /// How many keys that are no certificate's there are at level SOFTWARE and at level HSM. Reads them all.
+    pub fn count_keys(&mut self) -> Result<(u64, u64)> {
+        // In JSON a quotation mark inside a text has a backslash before it: the pattern is found in the field alone.
+        let sql = "SELECT COUNT(*) FROM keys WHERE realm = ?1 AND certificate_id IS NULL AND body LIKE ?2";
+        let realm = self.realm.row.id;
+        let mut count = |level: crate::model::key::Level| -> Result<u64> {
+            let pattern = format!("%\"level\":\"{}\"%", level.name());
+            let found = self.number(sql, &[realm.into(), pattern.as_str().into()])?;
+            Ok(found.and_then(|number| u64::try_from(number).ok()).unwrap_or(0))
+        };
+        Ok((count(crate::model::key::Level::Software)?, count(crate::model::key::Level::Hsm)?))
+    }
 }

@@ -82,6 +82,10 @@ pub(super) fn key(number: u8) -> Key {
         certificate: None,
         former_names: Vec::new(),
         deletion_protection: false,
+        deletion_protection_description: String::new(),
+        rotation_interval: None,
+        tags: Default::default(),
+        material_digest: Vec::new(),
     }
 }
 
@@ -114,6 +118,7 @@ fn certificate(number: u8, key: Option<u8>) -> Certificate {
         chain: Vec::new(),
         not_before: None,
         not_after: None,
+        listed: false,
         created: Moment(1),
         updated: Moment(1),
     }
@@ -130,6 +135,8 @@ fn object(class: Class, label: &str, key: u8) -> Object {
         version: None,
         certificate: None,
         value: Vec::new(),
+        hidden: false,
+        users: 0,
         shown: true,
         labelled: false,
         identified: false,

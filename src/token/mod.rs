@@ -1,9 +1,20 @@
 //! The token: PKCS#11's view of the KMS. Numbers are PKCS#11's (`cryptoki-sys`), pointers stay in `abi`.
 
+pub mod attribute;
+pub mod keys;
+pub mod make;
+pub mod mechanism;
+pub mod object;
+pub mod operate;
+pub mod operation;
 pub mod parameter;
 pub mod provider;
 pub mod session;
+pub mod sessions;
+pub mod slot;
 pub mod template;
+pub mod vendor;
+mod words;
 
 pub use parameter::{Mechanism, Parameter};
 pub use provider::Provider;

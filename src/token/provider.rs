@@ -1,67 +1,240 @@
 //! One run of the module, from C_Initialize to C_Finalize.
-use crate::error::Result;
-use crate::token::Session;
-use cryptoki_sys::{CK_FLAGS, CK_INFO, CK_MECHANISM_INFO, CK_SESSION_INFO, CK_SLOT_INFO, CK_TOKEN_INFO, CK_VERSION};
 
-pub struct Provider;
+use std::sync::Arc;
+
+use cryptoki_sys::*;
+
+use crate::config::Config;
+use crate::error::{Error, Result, StoreFault};
+use crate::kms::Service;
+use crate::model::Bytes;
+use crate::token::mechanism::{MECHANISMS, MechanismRow};
+use crate::token::sessions::Sessions;
+use crate::token::slot::{Login, Slot, own_version, padded};
+use crate::token::{Session, ck};
+
+/// A token label in C_InitToken.
+const LABEL: usize = 32;
+
+pub struct Provider {
+    slots: Vec<Arc<Slot>>,
+    sessions: Sessions,
+}
 
 impl Provider {
-    /// C_Initialize: reads the configuration and nothing else. `conf`: path given through pReserved ("conf=PATH"), our documented form.
-    pub fn start(_conf: Option<&str>) -> Result<Self> {
-        todo!()
+    /// C_Initialize: reads the configuration and nothing else. `conf`: a path given through pReserved ("conf=PATH").
+    pub fn start(conf: Option<&str>) -> Result<Self> {
+        let config = match conf {
+            Some(path) => Config::read(path.as_ref())?,
+            None => Config::find()?,
+        };
+        let service = Service::new(config);
+        let mut taken = Vec::new();
+        let mut slots = Vec::new();
+        for kms in service.tokens() {
+            let slot = Slot::new(kms.clone(), &taken);
+            taken.push(slot.id);
+            slots.push(Arc::new(slot));
+        }
+        Ok(Self { slots, sessions: Sessions::new() })
     }
-    /// C_Finalize.
+
+    /// C_Finalize: every session is closed; what another thread is doing in one is waited for.
     pub fn stop(&self) {
-        todo!()
+        for handle in self.sessions.handles(|_| true) {
+            let _ = self.close_session(handle);
+        }
     }
-    pub fn info(&self, _version: CK_VERSION) -> CK_INFO {
-        todo!()
+
+    /// C_Initialize or C_Finalize in a forked child: no sessions, nobody logged in; what was opened stays open.
+    pub fn fresh_in_child(&self) {
+        self.stop();
+        for slot in &self.slots {
+            slot.logged_out();
+        }
     }
+
+    pub fn info(&self, version: CK_VERSION) -> CK_INFO {
+        CK_INFO {
+            cryptokiVersion: version,
+            manufacturerID: padded("alikms"),
+            flags: 0,
+            libraryDescription: padded("alikms-pkcs11"),
+            libraryVersion: own_version(),
+        }
+    }
+
+    /// In the order of `alikms.toml`; every token is always present.
     pub fn slots(&self, _token_present: bool) -> Vec<u64> {
-        todo!()
+        self.slots.iter().map(|slot| slot.id).collect()
     }
-    pub fn slot_info(&self, _slot: u64) -> Result<CK_SLOT_INFO> {
-        todo!()
+
+    fn slot(&self, id: u64) -> Result<&Arc<Slot>> {
+        self.slots.iter().find(|slot| slot.id == id).ok_or(ck(CKR_SLOT_ID_INVALID))
     }
-    pub fn token_info(&self, _slot: u64) -> Result<CK_TOKEN_INFO> {
-        todo!()
+
+    pub fn slot_info(&self, slot: u64) -> Result<CK_SLOT_INFO> {
+        let slot = self.slot(slot)?;
+        Ok(CK_SLOT_INFO {
+            slotDescription: padded(&format!("alikms {}", slot.kms.label())),
+            manufacturerID: padded("alikms"),
+            flags: CKF_TOKEN_PRESENT,
+            hardwareVersion: CK_VERSION { major: 0, minor: 0 },
+            firmwareVersion: own_version(),
+        })
     }
-    pub fn mechanisms(&self, _slot: u64) -> Result<Vec<u64>> {
-        todo!()
+
+    pub fn token_info(&self, slot: u64) -> Result<CK_TOKEN_INFO> {
+        self.slot(slot).map(|slot| slot.token_info())
     }
-    pub fn mechanism_info(&self, _slot: u64, _kind: u64) -> Result<CK_MECHANISM_INFO> {
-        todo!()
+
+    pub fn mechanisms(&self, slot: u64) -> Result<Vec<u64>> {
+        self.slot(slot)?;
+        Ok(MECHANISMS.iter().map(|row| row.kind).collect())
     }
-    /// `pin` None: NULL pointer.
-    pub fn init_token(&self, _slot: u64, _pin: Option<&[u8]>, _label: &[u8; 32]) -> Result<()> {
-        todo!()
+
+    pub fn mechanism_info(&self, slot: u64, kind: u64) -> Result<CK_MECHANISM_INFO> {
+        self.slot(slot)?;
+        MechanismRow::find(kind).map(MechanismRow::info)
     }
-    pub fn init_pin(&self, _session: u64, _pin: Option<&[u8]>) -> Result<()> {
-        todo!()
+
+    /// `pin` None: NULL pointer. A token with keys is only initialised again where `destroy = "immediate"` allows it.
+    pub fn init_token(&self, slot: u64, pin: Option<&[u8]>, label: &[u8; LABEL]) -> Result<()> {
+        let slot = self.slot(slot)?;
+        let pin = Bytes::new(pin.ok_or(ck(CKR_ARGUMENTS_BAD))?.to_vec());
+        if slot.counts().all > 0 {
+            return Err(ck(CKR_SESSION_EXISTS));
+        }
+        let label = std::str::from_utf8(label).map_err(|_| ck(CKR_ARGUMENTS_BAD))?.trim_end_matches(' ');
+        if slot.kms.row()?.is_some() && !slot.kms.config().destroy_immediate && slot.kms.has_keys()? {
+            return Err(ck(CKR_TOKEN_WRITE_PROTECTED));
+        }
+        slot.kms.init_token(&pin, label)
     }
-    pub fn set_pin(&self, _session: u64, _old: Option<&[u8]>, _new: Option<&[u8]>) -> Result<()> {
-        todo!()
+
+    /// C_InitPIN.
+    pub fn init_pin(&self, session: u64, pin: Option<&[u8]>) -> Result<()> {
+        let slot = self.session(session, |session| Ok(session.slot().clone()))?;
+        if slot.login() != Login::SecurityOfficer {
+            return Err(ck(CKR_USER_NOT_LOGGED_IN));
+        }
+        slot.kms.init_pin(pin.ok_or(ck(CKR_ARGUMENTS_BAD))?).map_err(pin_length)
     }
-    pub fn open_session(&self, _slot: u64, _flags: CK_FLAGS) -> Result<u64> {
-        todo!()
+
+    /// C_SetPIN: the PIN of whoever is logged in, the user's if nobody is.
+    pub fn set_pin(&self, session: u64, old: Option<&[u8]>, new: Option<&[u8]>) -> Result<()> {
+        use crate::seal::slot::SlotKind;
+        let (slot, read_write) = self.session(session, |session| Ok((session.slot().clone(), session.read_write())))?;
+        let (Some(old), Some(new)) = (old, new) else { return Err(ck(CKR_ARGUMENTS_BAD)) };
+        if !read_write {
+            return Err(ck(CKR_SESSION_READ_ONLY));
+        }
+        let kind = match slot.login() {
+            Login::SecurityOfficer => SlotKind::SoPin,
+            Login::Nobody | Login::User => SlotKind::UserPin,
+        };
+        slot.kms.set_pin(kind, old, new).map_err(pin_length)
     }
-    pub fn close_session(&self, _session: u64) -> Result<()> {
-        todo!()
+
+    pub fn open_session(&self, slot: u64, flags: CK_FLAGS) -> Result<u64> {
+        let slot = self.slot(slot)?;
+        if flags & CKF_SERIAL_SESSION == 0 {
+            return Err(ck(CKR_SESSION_PARALLEL_NOT_SUPPORTED));
+        }
+        let read_write = flags & CKF_RW_SESSION != 0;
+        slot.opened(read_write)?;
+        let opened = self.sessions.open(|handle| Session::new(handle, slot.clone(), read_write));
+        if opened.is_err() {
+            slot.closed(0, read_write);
+        }
+        opened
     }
-    pub fn close_all_sessions(&self, _slot: u64) -> Result<()> {
-        todo!()
+
+    pub fn close_session(&self, session: u64) -> Result<()> {
+        let session = self.sessions.close(session)?;
+        session.slot().closed(session.handle(), session.read_write());
+        Ok(())
     }
-    pub fn session_info(&self, _session: u64) -> Result<CK_SESSION_INFO> {
-        todo!()
+
+    pub fn close_all_sessions(&self, slot: u64) -> Result<()> {
+        let slot = self.slot(slot)?;
+        for handle in self.sessions.handles(|session| session.slot().id == slot.id) {
+            let _ = self.close_session(handle);
+        }
+        Ok(())
     }
-    pub fn login(&self, _session: u64, _user: u64, _pin: Option<&[u8]>, _name: Option<&[u8]>) -> Result<()> {
-        todo!()
+
+    pub fn session_info(&self, session: u64) -> Result<CK_SESSION_INFO> {
+        self.session(session, |session| Ok(session.info()))
     }
-    pub fn logout(&self, _session: u64) -> Result<()> {
-        todo!()
+
+    /// `name`: C_LoginUser. RAM users are not there yet, so only the account itself, without a name, logs in.
+    pub fn login(&self, session: u64, user: u64, pin: Option<&[u8]>, name: Option<&[u8]>) -> Result<()> {
+        if user == CKU_CONTEXT_SPECIFIC {
+            return self.session(session, |session| session.authenticate(pin));
+        }
+        let slot = self.session(session, |session| Ok(session.slot().clone()))?;
+        if !matches!(user, CKU_SO | CKU_USER) {
+            return Err(ck(CKR_USER_TYPE_INVALID));
+        }
+        let pin = pin.ok_or(ck(CKR_ARGUMENTS_BAD))?;
+        match (slot.login(), user) {
+            (Login::Nobody, _) => {}
+            (Login::User, CKU_USER) | (Login::SecurityOfficer, CKU_SO) => {
+                return Err(ck(CKR_USER_ALREADY_LOGGED_IN));
+            }
+            _ => return Err(ck(CKR_USER_ANOTHER_ALREADY_LOGGED_IN)),
+        }
+        if name.is_some_and(|name| !name.is_empty()) {
+            return Err(ck(CKR_PIN_INCORRECT));
+        }
+        if user == CKU_SO {
+            let counts = slot.counts();
+            if counts.all > counts.read_write {
+                return Err(ck(CKR_SESSION_READ_ONLY_EXISTS));
+            }
+            slot.kms.login_so(pin).map_err(login_fault)?;
+            slot.set_login(Login::SecurityOfficer);
+        } else {
+            slot.kms.login_user(pin).map_err(login_fault)?;
+            slot.set_login(Login::User);
+        }
+        Ok(())
     }
+
+    pub fn logout(&self, session: u64) -> Result<()> {
+        let slot = self.session(session, |session| Ok(session.slot().clone()))?;
+        if slot.login() == Login::Nobody {
+            return Err(ck(CKR_USER_NOT_LOGGED_IN));
+        }
+        for handle in self.sessions.handles(|session| session.slot().id == slot.id) {
+            let _ = self.session(handle, |session| {
+                session.logged_out();
+                Ok(())
+            });
+        }
+        slot.logged_out();
+        Ok(())
+    }
+
     /// Checks the handle, then runs `work` with the session to itself.
-    pub fn session<T>(&self, _session: u64, _work: impl FnOnce(&mut Session) -> Result<T>) -> Result<T> {
-        todo!()
+    pub fn session<T>(&self, session: u64, work: impl FnOnce(&mut Session) -> Result<T>) -> Result<T> {
+        self.sessions.with(session, work)
+    }
+}
+
+/// A PIN that cannot be one is simply not the right one.
+fn login_fault(error: Error) -> Error {
+    match error {
+        Error::PinInvalid(_) => Error::PinIncorrect,
+        Error::Store(StoreFault::Missing(_)) | Error::Config { .. } => Error::PinNotSet,
+        other => other,
+    }
+}
+
+fn pin_length(error: Error) -> Error {
+    match error {
+        Error::PinInvalid(_) => ck(CKR_PIN_LEN_RANGE),
+        other => other,
     }
 }

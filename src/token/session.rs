@@ -1,146 +1,360 @@
-//! A session: what a C_ function that names one does.
-//!
-//! Every `…_init` takes `None` for a NULL mechanism, which cancels (PKCS#11 3.x) the operation of that kind.
-//! Inputs are slices read before anything is written back; a length that is absurd was refused at the door.
-use crate::error::Result;
-use crate::token::template::Value;
-use crate::token::{Answer, Mechanism, Room, Template};
+//! A session: whose it is, what is going on in it, and the objects that it looks for.
 
-pub struct Session;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use cryptoki_sys::*;
+use uuid::Uuid;
+
+use crate::error::{Error, Result};
+use crate::fork::epoch;
+use crate::kms::objects::{Search, Seed};
+use crate::kms::use_key::Ready;
+use crate::model::caller::Caller;
+use crate::token::attribute::{check_change, class_of};
+use crate::token::ck;
+use crate::token::object::{Item, Source};
+use crate::token::operation::{Digesting, Work};
+use crate::token::slot::{Login, Slot};
+use crate::token::template::{EntryValue, Template, Value};
+
+/// Objects are read from the store in pages of this many.
+const PAGE: usize = 256;
+
+pub struct Session {
+    handle: u64,
+    slot: Arc<Slot>,
+    read_write: bool,
+    find: Option<Find>,
+    pub(super) digest: Option<Digesting>,
+    pub(super) encrypt: Option<Work>,
+    pub(super) decrypt: Option<Work>,
+    pub(super) sign: Option<Work>,
+    pub(super) verify: Option<Work>,
+    last_used: Option<Used>,
+}
+
+/// The object that the session worked with last, and for how long that holds.
+struct Used {
+    item: Arc<Item>,
+    ready: Option<Arc<Ready>>,
+    generation: (u64, u64),
+    epoch: u64,
+}
+
+/// A search in progress: what was found and not yet fetched, and how to go on.
+struct Find {
+    found: VecDeque<u64>,
+    rest: Option<Rest>,
+}
+
+struct Rest {
+    search: Search,
+    /// What no index answers.
+    filter: Template,
+    after: u64,
+}
 
 impl Session {
-    pub fn create_object(&mut self, _template: &Template) -> Result<u64> {
-        todo!()
-    }
-    pub fn copy_object(&mut self, _object: u64, _template: &Template) -> Result<u64> {
-        todo!()
-    }
-    pub fn destroy_object(&mut self, _object: u64) -> Result<()> {
-        todo!()
-    }
-    pub fn object_size(&mut self, _object: u64) -> Result<u64> {
-        todo!()
-    }
-    /// In the order asked for.
-    pub fn attributes(&mut self, _object: u64, _kinds: &[u64]) -> Result<Vec<Value>> {
-        todo!()
-    }
-    pub fn set_attributes(&mut self, _object: u64, _template: &Template) -> Result<()> {
-        todo!()
-    }
-    pub fn find_init(&mut self, _template: &Template) -> Result<()> {
-        todo!()
-    }
-    pub fn find(&mut self, _max: usize) -> Result<Vec<u64>> {
-        todo!()
-    }
-    pub fn find_final(&mut self) -> Result<()> {
-        todo!()
+    pub fn new(handle: u64, slot: Arc<Slot>, read_write: bool) -> Self {
+        Self {
+            handle,
+            slot,
+            read_write,
+            find: None,
+            digest: None,
+            encrypt: None,
+            decrypt: None,
+            sign: None,
+            verify: None,
+            last_used: None,
+        }
     }
 
-    pub fn encrypt_init(&mut self, _mechanism: Option<&Mechanism>, _key: u64) -> Result<()> {
-        todo!()
+    pub fn handle(&self) -> u64 {
+        self.handle
     }
-    pub fn encrypt(&mut self, _data: &[u8], _room: Room) -> Result<Answer> {
-        todo!()
+
+    pub fn slot(&self) -> &Arc<Slot> {
+        &self.slot
     }
-    pub fn encrypt_update(&mut self, _part: &[u8], _room: Room) -> Result<Answer> {
-        todo!()
+
+    pub fn read_write(&self) -> bool {
+        self.read_write
     }
-    pub fn encrypt_final(&mut self, _room: Room) -> Result<Answer> {
-        todo!()
+
+    pub(super) fn caller(&self) -> Caller {
+        Caller::account()
     }
-    pub fn decrypt_init(&mut self, _mechanism: Option<&Mechanism>, _key: u64) -> Result<()> {
-        todo!()
+
+    pub fn info(&self) -> CK_SESSION_INFO {
+        let state = match (self.slot.login(), self.read_write) {
+            (Login::Nobody, false) => CKS_RO_PUBLIC_SESSION,
+            (Login::Nobody, true) => CKS_RW_PUBLIC_SESSION,
+            (Login::User, false) => CKS_RO_USER_FUNCTIONS,
+            (Login::User, true) => CKS_RW_USER_FUNCTIONS,
+            (Login::SecurityOfficer, _) => CKS_RW_SO_FUNCTIONS,
+        };
+        let read_write = if self.read_write { CKF_RW_SESSION } else { 0 };
+        CK_SESSION_INFO { slotID: self.slot.id, state, flags: CKF_SERIAL_SESSION | read_write, ulDeviceError: 0 }
     }
-    pub fn decrypt(&mut self, _data: &[u8], _room: Room) -> Result<Answer> {
-        todo!()
+
+    /// Ends what needs the login that has just ended.
+    pub(super) fn logged_out(&mut self) {
+        self.find = None;
+        self.encrypt = None;
+        self.decrypt = None;
+        self.sign = None;
+        self.verify = None;
+        self.last_used = None;
     }
-    pub fn decrypt_update(&mut self, _part: &[u8], _room: Room) -> Result<Answer> {
-        todo!()
-    }
-    pub fn decrypt_final(&mut self, _room: Room) -> Result<Answer> {
-        todo!()
-    }
-    pub fn digest_init(&mut self, _mechanism: Option<&Mechanism>) -> Result<()> {
-        todo!()
-    }
-    pub fn digest(&mut self, _data: &[u8], _room: Room) -> Result<Answer> {
-        todo!()
-    }
-    pub fn digest_update(&mut self, _part: &[u8]) -> Result<()> {
-        todo!()
-    }
-    pub fn digest_key(&mut self, _key: u64) -> Result<()> {
-        todo!()
-    }
-    pub fn digest_final(&mut self, _room: Room) -> Result<Answer> {
-        todo!()
-    }
-    pub fn sign_init(&mut self, _mechanism: Option<&Mechanism>, _key: u64) -> Result<()> {
-        todo!()
-    }
-    pub fn sign(&mut self, _data: &[u8], _room: Room) -> Result<Answer> {
-        todo!()
-    }
-    pub fn sign_update(&mut self, _part: &[u8]) -> Result<()> {
-        todo!()
-    }
-    pub fn sign_final(&mut self, _room: Room) -> Result<Answer> {
-        todo!()
-    }
-    pub fn verify_init(&mut self, _mechanism: Option<&Mechanism>, _key: u64) -> Result<()> {
-        todo!()
-    }
-    pub fn verify(&mut self, _data: &[u8], _signature: &[u8]) -> Result<()> {
-        todo!()
-    }
-    pub fn verify_update(&mut self, _part: &[u8]) -> Result<()> {
-        todo!()
-    }
-    pub fn verify_final(&mut self, _signature: &[u8]) -> Result<()> {
-        todo!()
-    }
+
     /// C_SessionCancel: CKF_* of the operations to end.
-    pub fn cancel(&mut self, _flags: u64) -> Result<()> {
-        todo!()
-    }
-    /// Ends the operation of the kind that the failing function belongs to: the door calls it when an argument is bad
-    /// after the handle was good (CKR_ARGUMENTS_BAD ends the operation, reference conformance.md). `flag` is CKF_SIGN and the like.
-    pub fn abort(&mut self, _flag: u64) {
-        todo!()
+    pub fn cancel(&mut self, flags: u64) -> Result<()> {
+        self.abort(flags);
+        Ok(())
     }
 
-    pub fn generate_key(&mut self, _mechanism: &Mechanism, _template: &Template) -> Result<u64> {
-        todo!()
+    /// Ends operations without more ado: the door calls it when an argument is bad after the handle was good.
+    pub fn abort(&mut self, flags: u64) {
+        if flags & CKF_FIND_OBJECTS != 0 {
+            self.find = None;
+        }
+        if flags & CKF_DIGEST != 0 {
+            self.digest = None;
+        }
+        let slots = [
+            (CKF_ENCRYPT, &mut self.encrypt),
+            (CKF_DECRYPT, &mut self.decrypt),
+            (CKF_SIGN, &mut self.sign),
+            (CKF_VERIFY, &mut self.verify),
+        ];
+        for (flag, work) in slots {
+            if flags & flag != 0 {
+                *work = None;
+            }
+        }
     }
-    pub fn generate_key_pair(
-        &mut self,
-        _mechanism: &Mechanism,
-        _public: &Template,
-        _private: &Template,
-    ) -> Result<(u64, u64)> {
-        todo!()
+
+    /// An object that this session may use; `missing` is the code for a handle that leads nowhere.
+    pub(super) fn item(&mut self, handle: u64, missing: CK_RV) -> Result<Arc<Item>> {
+        let generation = self.slot.generation();
+        if let Some(used) = &self.last_used
+            && used.item.handle == handle
+            && used.generation == generation
+            && used.epoch == epoch()
+            && self.slot.sees(used.item.is_private())
+        {
+            return Ok(used.item.clone());
+        }
+        let Some(item) = self.slot.item(handle)? else {
+            // A private object that is there but out of sight: say what would help.
+            let hidden = self.slot.login() != Login::User && handle != 0 && self.is_there(handle);
+            return Err(ck(if hidden { CKR_USER_NOT_LOGGED_IN } else { missing }));
+        };
+        self.last_used = Some(Used { item: item.clone(), ready: None, generation, epoch: epoch() });
+        Ok(item)
     }
-    pub fn wrap_key(&mut self, _mechanism: &Mechanism, _wrapping: u64, _key: u64, _room: Room) -> Result<Answer> {
-        todo!()
+
+    fn is_there(&self, handle: u64) -> bool {
+        !Slot::is_session_object(handle)
+            && self.slot.row_of(handle).is_some_and(
+                |(row, _)| matches!(self.slot.kms.object(&self.caller(), row), Ok(Some(view)) if view.object.shown),
+            )
     }
-    pub fn unwrap_key(
-        &mut self,
-        _mechanism: &Mechanism,
-        _unwrapping: u64,
-        _wrapped: &[u8],
-        _template: &Template,
-    ) -> Result<u64> {
-        todo!()
+
+    /// The key behind an item, opened; what the session used last is found again without a look at anything shared.
+    pub(super) fn ready(&mut self, item: &Item, action: &'static str, version: Uuid) -> Result<Arc<Ready>> {
+        if let Some(Used { item: used, ready: Some(ready), .. }) = &self.last_used
+            && used.handle == item.handle
+            && ready.version.id == version
+        {
+            return Ok(match self.slot.kms.refresh(&self.caller(), action, ready)? {
+                None => ready.clone(),
+                Some(renewed) => renewed,
+            });
+        }
+        let ready = self.slot.kms.ready(&self.caller(), action, version)?;
+        if let Some(used) = &mut self.last_used
+            && used.item.handle == item.handle
+        {
+            used.ready = Some(ready.clone());
+        }
+        Ok(ready)
     }
-    pub fn derive_key(&mut self, _mechanism: &Mechanism, _base: u64, _template: &Template) -> Result<u64> {
-        todo!()
+
+    /// May this session make or change such an object?
+    pub(super) fn check_write(&self, token: bool, private: bool) -> Result<()> {
+        if token && !self.read_write {
+            return Err(ck(CKR_SESSION_READ_ONLY));
+        }
+        if private && !self.slot.sees(true) {
+            return Err(ck(CKR_USER_NOT_LOGGED_IN));
+        }
+        if token && self.slot.login() == Login::Nobody {
+            return Err(ck(CKR_USER_NOT_LOGGED_IN));
+        }
+        Ok(())
     }
+
+    /// In the order asked for.
+    pub fn attributes(&mut self, object: u64, kinds: &[u64]) -> Result<Vec<Value>> {
+        let item = self.item(object, CKR_OBJECT_HANDLE_INVALID)?;
+        Ok(kinds.iter().map(|kind| item.value(*kind)).collect())
+    }
+
+    /// A rough size: the bytes of all attributes.
+    pub fn object_size(&mut self, object: u64) -> Result<u64> {
+        let item = self.item(object, CKR_OBJECT_HANDLE_INVALID)?;
+        Ok(item.attributes().values().map(|value| value.len() as u64 + 16).sum())
+    }
+
+    pub fn set_attributes(&mut self, object: u64, template: &Template) -> Result<()> {
+        let item = self.item(object, CKR_OBJECT_HANDLE_INVALID)?;
+        self.check_write(item.is(CKA_TOKEN), item.is_private())?;
+        if !item.is(CKA_MODIFIABLE) {
+            return Err(ck(CKR_ACTION_PROHIBITED));
+        }
+        for entry in &template.0 {
+            check_change(entry, item.class, item.bytes(entry.kind))?;
+        }
+        if Slot::is_session_object(object) {
+            let mut all = item.attributes().clone();
+            for entry in &template.0 {
+                if let EntryValue::Bytes(value) = &entry.value {
+                    all.insert(entry.kind, value.clone());
+                }
+            }
+            let changed = crate::token::make::with_attributes(&item, object, all)?;
+            self.slot.replace(object, changed);
+            return Ok(());
+        }
+        let (row, _) = self.slot.row_of(object).ok_or(ck(CKR_OBJECT_HANDLE_INVALID))?;
+        let mut seed = Seed {
+            label: template.bytes(CKA_LABEL).map(<[u8]>::to_vec),
+            id: template.bytes(CKA_ID).map(<[u8]>::to_vec),
+            ..Seed::default()
+        };
+        for entry in template.0.iter().filter(|entry| !matches!(entry.kind, CKA_LABEL | CKA_ID)) {
+            if let EntryValue::Bytes(value) = &entry.value {
+                seed.attributes.insert(entry.kind, value.to_vec());
+            }
+        }
+        self.slot.kms.change_object(&self.caller(), row, &seed)
+    }
+
+    pub fn destroy_object(&mut self, object: u64) -> Result<()> {
+        let item = self.item(object, CKR_OBJECT_HANDLE_INVALID)?;
+        self.check_write(item.is(CKA_TOKEN), item.is_private())?;
+        if !item.is(CKA_DESTROYABLE) {
+            return Err(ck(CKR_ACTION_PROHIBITED));
+        }
+        self.last_used = None;
+        if Slot::is_session_object(object) {
+            self.slot.remove(object);
+            return Ok(());
+        }
+        if let Source::Kms { usable: false, .. } = item.source {
+            return Err(ck(CKR_OBJECT_HANDLE_INVALID));
+        }
+        let (row, _) = self.slot.row_of(object).ok_or(ck(CKR_OBJECT_HANDLE_INVALID))?;
+        self.slot.kms.destroy_object(&self.caller(), row)
+    }
+
+    pub fn find_init(&mut self, template: &Template) -> Result<()> {
+        if self.find.is_some() {
+            return Err(ck(CKR_OPERATION_ACTIVE));
+        }
+        self.find = Some(self.begin_search(template)?);
+        Ok(())
+    }
+
+    fn begin_search(&self, template: &Template) -> Result<Find> {
+        let token = template.bytes(CKA_TOKEN);
+        let mut found = VecDeque::new();
+        if token != Some(&[1]) {
+            let visible = |item: &Arc<Item>| self.slot.sees(item.is_private()) && item.matches(template);
+            found.extend(self.slot.session_items().iter().filter(|item| visible(item)).map(|item| item.handle));
+        }
+        let nothing = Find { found: found.clone(), rest: None };
+        if token == Some(&[0]) {
+            return Ok(nothing);
+        }
+        let mut search = Search::default();
+        let mut filter = Template::default();
+        for entry in &template.0 {
+            let EntryValue::Bytes(value) = &entry.value else { return Ok(nothing) };
+            match entry.kind {
+                CKA_TOKEN => {}
+                CKA_CLASS => match crate::token::template::ulong_of(value).and_then(class_of) {
+                    Some(class) if search.class.is_none_or(|other| other == class) => search.class = Some(class),
+                    _ => return Ok(nothing),
+                },
+                CKA_LABEL if search.label.is_none() => search.label = Some(value.to_vec()),
+                CKA_ID if search.id.is_none() => search.id = Some(value.to_vec()),
+                CKA_UNIQUE_ID if search.unique.is_none() => {
+                    match std::str::from_utf8(value).ok().and_then(|text| Uuid::try_parse(text).ok()) {
+                        Some(unique) => search.unique = Some(unique),
+                        None => return Ok(nothing),
+                    }
+                }
+                _ => filter.0.push(entry.clone()),
+            }
+        }
+        Ok(Find { found, rest: Some(Rest { search, filter, after: 0 }) })
+    }
+
+    pub fn find(&mut self, max: usize) -> Result<Vec<u64>> {
+        let mut find = self.find.take().ok_or(ck(CKR_OPERATION_NOT_INITIALIZED))?;
+        while find.found.len() < max
+            && let Some(rest) = find.rest.take()
+        {
+            find.rest = self.search_on(rest, &mut find.found)?;
+        }
+        let count = max.min(find.found.len());
+        let handles = find.found.drain(..count).collect();
+        self.find = Some(find);
+        Ok(handles)
+    }
+
+    /// Reads one more page; None if it was the last one.
+    fn search_on(&self, mut rest: Rest, found: &mut VecDeque<u64>) -> Result<Option<Rest>> {
+        let page = match self.slot.kms.find_objects(&self.caller(), &rest.search, rest.after, PAGE) {
+            Err(Error::Locked) => return Ok(None),
+            page => page?,
+        };
+        let full = page.len() >= PAGE;
+        for hit in &page {
+            rest.after = rest.after.max(hit.object.handle);
+            let private = match hit.object.attributes.get(&CKA_PRIVATE) {
+                Some(value) => value.as_slice() == [1],
+                None => Slot::is_private_class(hit.object.class),
+            };
+            if !self.slot.sees(private) {
+                continue;
+            }
+            let handle = match &hit.view {
+                Some(label) => self.slot.named(hit.object.handle, label),
+                None => hit.object.handle,
+            };
+            if rest.filter.0.is_empty() || self.slot.item(handle)?.is_some_and(|item| item.matches(&rest.filter)) {
+                found.push_back(handle);
+            }
+        }
+        Ok(full.then_some(rest))
+    }
+
+    pub fn find_final(&mut self) -> Result<()> {
+        self.find.take().map(|_| ()).ok_or(ck(CKR_OPERATION_NOT_INITIALIZED))
+    }
+
     pub fn seed_random(&mut self, _seed: &[u8]) -> Result<()> {
-        todo!()
+        Err(ck(CKR_RANDOM_SEED_NOT_SUPPORTED))
     }
-    pub fn generate_random(&mut self, _out: usize) -> Result<Vec<u8>> {
-        todo!()
+
+    pub fn generate_random(&mut self, length: usize) -> Result<Vec<u8>> {
+        let mut out = vec![0; length];
+        crate::crypto::random::fill(&mut out);
+        Ok(out)
     }
 }

@@ -1,5 +1,10 @@
-//! Attribute templates as the caller gave them.
+//! Attribute templates as the caller gave them, and typed looks at them.
+
+use cryptoki_sys::*;
+
+use crate::error::Result;
 use crate::model::Bytes;
+use crate::token::ck;
 
 /// Pairs in the caller's order. A length of CK_UNAVAILABLE_INFORMATION or a NULL value with a length was refused at the door.
 /// Values are raw bytes; array attributes (CKA_WRAP_TEMPLATE …) are nested templates.
@@ -27,4 +32,40 @@ pub enum Value {
     Sensitive,
     /// CKR_ATTRIBUTE_TYPE_INVALID, length CK_UNAVAILABLE_INFORMATION.
     Unknown,
+}
+
+impl Template {
+    /// The bytes of an attribute; the last one counts if it stands there twice.
+    pub fn bytes(&self, kind: CK_ATTRIBUTE_TYPE) -> Option<&[u8]> {
+        self.0.iter().rev().find(|entry| entry.kind == kind).and_then(|entry| match &entry.value {
+            EntryValue::Bytes(bytes) => Some(bytes.as_slice()),
+            EntryValue::Nested(_) => None,
+        })
+    }
+
+    /// A CK_BBOOL.
+    pub fn bool(&self, kind: CK_ATTRIBUTE_TYPE) -> Result<Option<bool>> {
+        match self.bytes(kind) {
+            None => Ok(None),
+            Some([0]) => Ok(Some(false)),
+            Some([1]) => Ok(Some(true)),
+            Some(_) => Err(ck(CKR_ATTRIBUTE_VALUE_INVALID)),
+        }
+    }
+
+    /// A CK_ULONG.
+    pub fn ulong(&self, kind: CK_ATTRIBUTE_TYPE) -> Result<Option<u64>> {
+        match self.bytes(kind) {
+            None => Ok(None),
+            Some(bytes) => ulong_of(bytes).map(Some).ok_or(ck(CKR_ATTRIBUTE_VALUE_INVALID)),
+        }
+    }
+
+    pub fn has(&self, kind: CK_ATTRIBUTE_TYPE) -> bool {
+        self.0.iter().any(|entry| entry.kind == kind)
+    }
+}
+
+pub fn ulong_of(bytes: &[u8]) -> Option<u64> {
+    <[u8; size_of::<CK_ULONG>()]>::try_from(bytes).ok().map(CK_ULONG::from_ne_bytes)
 }

@@ -1,9 +1,48 @@
 //! Level HSM: keys live in a device behind its own PKCS#11 library and never leave it.
+//!
+//! From the device upwards: `device` loads the library, `calls` are its functions, `profile` says what is particular to
+//! its family, `connection` is the library initialised and logged in, `pool` lends sessions, `recover` mends what broke,
+//! `templates` and `jobs` say what is asked, `key` is a key at work, `parts` its work on input in parts. `unsafe` is in `device` and `calls` only.
+
+mod calls;
+mod connection;
+mod device;
+mod jobs;
+mod key;
+mod parts;
+mod pin;
+mod pool;
+mod profile;
+mod recover;
+mod templates;
+
+use std::cell::Cell;
+use std::sync::Arc;
+
+use cryptoki_sys::*;
+use uuid::Uuid;
+
+use self::calls::Failed;
+use self::connection::{Connection, Session};
+use self::key::DeviceKey;
+use self::pool::Device;
+use self::profile::mechanism_name;
+use self::recover::Fault;
+use self::templates::New;
 use crate::config::DeviceConfig;
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::model::Bytes;
+use crate::model::algorithm::Job;
+use crate::model::key::{Level, Material};
+use crate::model::public::PublicKey;
+use crate::model::spec::{Family, Spec};
+use crate::protection::{Generated, Key, Protection, Usages};
 
 /// One configured device. Nothing is loaded before first use; one value per process and device, shared by its tokens.
-pub struct Hsm;
+/// A forked child goes on with it: it loads or initialises the library for itself when it first needs it.
+pub struct Hsm {
+    device: Arc<Device>,
+}
 
 /// What `alikms status` tells of a device.
 #[derive(Debug, Clone)]
@@ -15,23 +54,279 @@ pub struct DeviceReport {
     pub serial: String,
     pub model: String,
     pub firmware: String,
-    /// Numbers of the mechanisms that it offers.
+    /// Numbers of the mechanisms that it offers, ascending.
     pub mechanisms: Vec<u64>,
 }
 
+/// The classes of object that a key of ours consists of, the private one first: what it can do goes first.
+const CLASSES: [CK_OBJECT_CLASS; 3] = [CKO_PRIVATE_KEY, CKO_SECRET_KEY, CKO_PUBLIC_KEY];
+/// Mechanisms of which an AES key in a device needs at least one to be of use.
+const AES_MODES: &[CK_MECHANISM_TYPE] = &[CKM_AES_GCM, CKM_AES_CBC_PAD, CKM_AES_CBC, CKM_AES_CTR, CKM_AES_ECB];
+/// More objects than any device of ours keeps.
+const ALL: usize = 10_000_000;
+
 impl Hsm {
-    pub fn new(_config: DeviceConfig) -> Self {
-        todo!()
+    pub fn new(config: DeviceConfig) -> Self {
+        Self { device: Arc::new(Device::new(config)) }
     }
+
+    /// Of the configuration's `[[device]]`.
     pub fn name(&self) -> &str {
-        todo!()
+        &self.device.config.name
     }
+
     /// Loads, logs in and asks the device what it is; does a real operation.
     pub fn probe(&self) -> Result<DeviceReport> {
-        todo!()
+        let config = &self.device.config;
+        self.device.run(&healthy, |session| {
+            let connection = &session.connection;
+            connection.touch_device(session.handle)?;
+            let token = &connection.token;
+            Ok(DeviceReport {
+                name: config.name.clone(),
+                profile: config.profile.clone(),
+                library: config.library.display().to_string(),
+                token: token.label.clone(),
+                serial: token.serial.clone(),
+                model: token.model.clone(),
+                firmware: token.firmware.clone(),
+                mechanisms: connection.mechanisms.iter().map(|(id, _)| *id).collect(),
+            })
+        })
     }
+
     /// Refuses, naming the missing mechanism, a spec that the device cannot do.
-    pub fn supports(&self, _spec: crate::model::spec::Spec) -> Result<()> {
-        todo!()
+    pub fn supports(&self, spec: Spec) -> Result<()> {
+        self.device.run(&healthy, |session| self.can(&session.connection, spec).map_err(Fault::Stop))
+    }
+
+    /// Refuses, naming the missing mechanism, a job that keys of this spec cannot do in the device. `len`: of an input
+    /// such as the job would have.
+    pub fn does(&self, spec: Spec, job: &Job, len: usize) -> Result<()> {
+        self.device.run(&healthy, |session| {
+            let subject = jobs::Subject { spec, public: None };
+            let input = vec![0; len];
+            jobs::Plan::new(&self.device, &session.connection, subject, job, &input).map(|_| ()).map_err(Fault::Stop)
+        })
+    }
+
+    /// The CKA_IDs of private and secret keys on the token that have the length of ours. Not all need be ours.
+    pub fn ids(&self) -> Result<Vec<Uuid>> {
+        self.device.run(&healthy, |session| {
+            let mut ids = Vec::new();
+            for class in [CKO_PRIVATE_KEY, CKO_SECRET_KEY] {
+                for object in session.find(&templates::of_class(class), ALL)? {
+                    // Somebody may have destroyed it meanwhile.
+                    let Ok(values) = session.attributes(object, &[(CKA_ID, 64)]) else { continue };
+                    ids.extend(values.iter().flatten().filter_map(|id| Uuid::from_slice(id).ok()));
+                }
+            }
+            ids.sort_unstable();
+            ids.dedup();
+            Ok(ids)
+        })
+    }
+
+    fn can(&self, connection: &Connection, spec: Spec) -> Result<()> {
+        let device = &self.device;
+        let (generation, _) = templates::generation(spec.family);
+        let made_by = if spec.family.is_asymmetric() { CKF_GENERATE_KEY_PAIR } else { CKF_GENERATE };
+        if !connection.does(generation, made_by) {
+            return Err(device.lacks(mechanism_name(generation)));
+        }
+        if let Some(Some(info)) = connection.info(generation) {
+            // Devices count the length of secrets in bytes or in bits.
+            let bits = spec.bits as CK_ULONG;
+            let fits = |size: CK_ULONG| (info.ulMinKeySize..=info.ulMaxKeySize).contains(&size);
+            let is_known = info.ulMaxKeySize != 0 && info.ulMaxKeySize >= info.ulMinKeySize;
+            if is_known && !fits(bits) && (spec.family.is_asymmetric() || !fits(bits / 8)) {
+                return Err(device.lacks(format!("{} with {bits} bits", mechanism_name(generation))));
+            }
+        }
+        let need = |choices: &[(CK_MECHANISM_TYPE, CK_FLAGS)]| match choices {
+            [(first, _), ..] if !choices.iter().any(|(id, flag)| connection.does(*id, *flag)) => {
+                Err(device.lacks(mechanism_name(*first)))
+            }
+            _ => Ok(()),
+        };
+        match spec.family {
+            Family::Aes => need(&AES_MODES.iter().map(|id| (*id, CKF_ENCRYPT)).collect::<Vec<_>>()),
+            Family::Ec(curve) if device.profile()?.lacks_curves.contains(&curve) => {
+                Err(device.lacks(format!("the curve {curve:?}")))
+            }
+            Family::Ec(_) => need(&[(CKM_ECDSA, CKF_SIGN)]),
+            Family::Generic => {
+                let (_, _, mac) = profile::hash_numbers(templates::mac_hash(spec));
+                need(&[(mac, CKF_SIGN)])
+            }
+            Family::Rsa => need(&[(CKM_RSA_PKCS, CKF_SIGN)])
+                .or_else(|_| need(&[(CKM_RSA_PKCS_OAEP, CKF_DECRYPT), (CKM_RSA_X_509, CKF_DECRYPT)])),
+        }
+    }
+
+    /// What this usage needs beyond what [`Self::can`] asks.
+    fn can_be_used(&self, connection: &Connection, spec: Spec, usages: Usages) -> Result<()> {
+        let needs: &[(bool, CK_MECHANISM_TYPE, CK_FLAGS)] = match spec.family {
+            Family::Rsa => {
+                let oaep = if connection.does(CKM_RSA_X_509, CKF_DECRYPT) { CKM_RSA_X_509 } else { CKM_RSA_PKCS_OAEP };
+                &[
+                    (usages.sign, CKM_RSA_PKCS, CKF_SIGN),
+                    (usages.sign, CKM_RSA_PKCS_PSS, CKF_SIGN),
+                    (usages.decrypt, oaep, CKF_DECRYPT),
+                ]
+            }
+            Family::Ec(_) => &[(usages.sign, CKM_ECDSA, CKF_SIGN), (usages.derive, CKM_ECDH1_DERIVE, CKF_DERIVE)],
+            Family::Aes | Family::Generic => &[],
+        };
+        match needs.iter().find(|(is_needed, id, flag)| *is_needed && !connection.does(*id, *flag)) {
+            Some((_, id, _)) => Err(self.device.lacks(mechanism_name(*id))),
+            None => Ok(()),
+        }
+    }
+
+    /// Makes the key in this session, reads it back and compares.
+    fn make(&self, session: &Session, spec: Spec, new: &New) -> Result<Option<PublicKey>> {
+        let cannot = |failed| self.refusal(failed, spec, new.mechanism);
+        let module = session.connection.module;
+        let (public, private) = match &new.public {
+            Some(public) => {
+                let made = module.generate_pair(session.handle, new.mechanism, public, &new.private).map_err(cannot)?;
+                (Some(made.0), made.1)
+            }
+            None => (None, module.generate_key(session.handle, new.mechanism, &new.private).map_err(cannot)?),
+        };
+        self.compare(session, private, &new.private_facts())?;
+        let Some(public) = public else { return Ok(None) };
+        self.compare(session, public, &new.public_facts())?;
+        let parts = session
+            .attributes(public, &templates::public_parts(spec.family))
+            .map_err(|failed| self.device.error(failed))?;
+        match templates::public_key(spec.family, &parts) {
+            Ok(Some(key)) if key.bits() == spec.bits => Ok(Some(key)),
+            _ => Err(self.device.lacks(format!("a public key of {} bits for a new {}", spec.bits, spec.name))),
+        }
+    }
+
+    fn compare(&self, session: &Session, object: CK_OBJECT_HANDLE, facts: &[calls::Attribute]) -> Result<()> {
+        let read =
+            session.attributes(object, &templates::to_read(facts)).map_err(|failed| self.device.error(failed))?;
+        match templates::contradiction(facts, &read) {
+            Some(id) => {
+                Err(self.device.lacks(format!("new keys as asked for: attribute 0x{id:08x} reads back differently")))
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn refusal(&self, failed: Failed, spec: Spec, mechanism: CK_MECHANISM_TYPE) -> Error {
+        match failed.rv {
+            CKR_MECHANISM_INVALID | CKR_FUNCTION_NOT_SUPPORTED | CKR_MECHANISM_PARAM_INVALID => {
+                self.device.lacks(mechanism_name(mechanism))
+            }
+            CKR_CURVE_NOT_SUPPORTED | CKR_DOMAIN_PARAMS_INVALID | CKR_KEY_SIZE_RANGE => {
+                self.device.lacks(format!("{} for {}", mechanism_name(mechanism), spec.name))
+            }
+            _ => self.device.error(failed),
+        }
+    }
+
+    /// Destroys whatever has this CKA_ID; whether there was anything.
+    fn erase(&self, session: &Session, id: &[u8]) -> Result<bool, Fault> {
+        let mut was_there = false;
+        for class in CLASSES {
+            for object in session.find(&templates::search(class, id), 64)? {
+                was_there = true;
+                match session.destroy(object) {
+                    // The halves of a pair may be one object to the device.
+                    Ok(()) | Err(Failed { rv: CKR_OBJECT_HANDLE_INVALID, .. }) => {}
+                    Err(failed) => return Err(Fault::Stop(self.device.error(failed))),
+                }
+            }
+        }
+        for class in CLASSES {
+            if was_there && !session.find(&templates::search(class, id), 1)?.is_empty() {
+                return Err(Fault::Stop(self.device.lacks("destroying a key: C_DestroyObject left it there")));
+            }
+        }
+        Ok(was_there)
+    }
+
+    fn locator<'a>(&self, id: Uuid, material: &'a Material) -> Result<&'a [u8]> {
+        match material {
+            Material::Device { device, id, .. } if device == self.name() => Ok(id),
+            Material::Device { device, .. } => Err(Error::Internal(format!("key {id} is in device {device}"))),
+            Material::Sealed(_) => Err(Error::Internal(format!("key {id} is not in a device"))),
+        }
+    }
+}
+
+/// For work without a key: that the device works at all is asked by recovery itself.
+fn healthy(_: &Session) -> Result<(), Fault> {
+    Ok(())
+}
+
+impl Protection for Hsm {
+    fn level(&self) -> Level {
+        Level::Hsm
+    }
+
+    fn generate(&self, id: Uuid, spec: Spec, usages: Usages) -> Result<Generated> {
+        let profile = self.device.profile()?;
+        let began = Cell::new(false);
+        let made = self.device.run(&healthy, |session| {
+            let connection = &session.connection;
+            self.can(connection, spec)
+                .and_then(|()| self.can_be_used(connection, spec, usages))
+                .map_err(Fault::Stop)?;
+            // Up to here all may be done again, so a session that has died meanwhile is noticed here.
+            connection.touch_device(session.handle)?;
+            for class in CLASSES {
+                if !session.find(&templates::search(class, id.as_bytes()), 1)?.is_empty() {
+                    return Err(Fault::Stop(Error::Internal(format!("the token has an object with the CKA_ID {id}"))));
+                }
+            }
+            began.set(true);
+            let public = self.make(session, spec, &New::key(id, spec, usages, profile)).map_err(Fault::Stop)?;
+            Ok((public, connection.token.serial.clone()))
+        });
+        match made {
+            Ok((public, serial)) => {
+                let device = self.name().to_owned();
+                Ok(Generated { material: Material::Device { device, serial, id: id.as_bytes().to_vec() }, public })
+            }
+            Err(error) => {
+                if began.get()
+                    && let Err(left) = self.device.run(&healthy, |session| self.erase(session, id.as_bytes()))
+                {
+                    tracing::warn!(device = self.name(), %id, error = %left, "a key that failed half way may be left behind");
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn import(&self, _id: Uuid, _spec: Spec, _usages: Usages, _value: &Bytes) -> Result<Generated> {
+        // Key bytes must not pass through a template; unwrapping inside the device is to come.
+        Err(self.device.lacks("import of key material (by C_UnwrapKey inside the device)"))
+    }
+
+    fn open(&self, id: Uuid, spec: Spec, material: &Material, public: Option<&PublicKey>) -> Result<Arc<dyn Key>> {
+        let locator = self.locator(id, material)?.to_vec();
+        let key = DeviceKey::new(Arc::clone(&self.device), locator, spec, public.cloned());
+        key.look()?;
+        Ok(Arc::new(key))
+    }
+
+    fn destroy(&self, id: Uuid, material: &Material) -> Result<()> {
+        let locator = self.locator(id, material)?;
+        let erased = self.device.run(&healthy, |session| match self.erase(session, locator)? {
+            true => Ok(()),
+            false => Err(Fault::Missing(locator.to_vec())),
+        });
+        match erased {
+            // Proven to be gone: see `recover`.
+            Err(Error::KeyNotFound(_)) => Ok(()),
+            other => other,
+        }
     }
 }

@@ -1,0 +1,54 @@
+#!/bin/bash
+# Installs what is missing, builds, and runs every test: cargo's own and the real clients of tests/interop.
+#   ALIKMS_RUNNER=cargo   plain `cargo test` even where nextest is installed
+# The last line says how many checks passed and failed. Nothing is left behind but target/.
+. "$(dirname "$0")/common.sh"
+
+scratch=$(mktemp -d); trap 'rm -rf "$scratch"' EXIT
+export TMPDIR=$scratch
+chmod 711 "$scratch" # servers under test drop to another user and must get through
+passed=0 failed=0
+
+cargo_tests() {
+  if [ "${ALIKMS_RUNNER:-}" != cargo ] && cargo nextest --version >/dev/null 2>&1; then
+    timeout --kill-after=30 3000 cargo nextest run --locked --no-fail-fast --color never
+  else
+    timeout --kill-after=30 3000 cargo test --locked --no-fail-fast --color never
+  fi
+}
+
+# Both runners' closing lines: "Summary [ 3.2s] 9 tests run: 8 passed, 1 failed, …" and "test result: ok. 8 passed; 1 failed; …".
+count() { # FILE WORD
+  { grep -aE '^ *(Summary \[|test result: )' "$1" || true; } | { grep -oE "[0-9]+ (tests? )?$2" || true; } | awk '{sum += $1} END {print sum + 0}'
+}
+
+run_cargo() {
+  local status=0
+  cargo_tests 2>&1 | tee "$scratch/cargo.log" || status=$?
+  local good bad
+  good=$(count "$scratch/cargo.log" passed) bad=$(count "$scratch/cargo.log" '(failed|timed out)')
+  # A build that fails, a test program that dies and a run without any test are failures that no closing line counts.
+  if [ $((good + bad)) = 0 ] || { [ $status != 0 ] && [ "$bad" = 0 ]; }; then bad=$((bad + 1)); fi
+  passed=$((passed + good)) failed=$((failed + bad))
+  [ "$bad" = 0 ]
+}
+
+run_clients() {
+  local status=0 line
+  tests/interop/run.sh 2>&1 | tee "$scratch/interop.log" || status=$?
+  line=$(tail -n 1 "$scratch/interop.log")
+  if [[ $line =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed$ ]]; then
+    passed=$((passed + BASH_REMATCH[1])) failed=$((failed + BASH_REMATCH[2]))
+  else
+    failed=$((failed + 1))
+  fi
+  [ $status = 0 ]
+}
+
+timed "what the tests need" ci/install.sh test
+timed "cargo build --release" cargo build --release --locked
+timed "cargo's tests" run_cargo || true
+timed "real clients" run_clients || true
+timings
+say "$passed passed, $failed failed"
+[ $failed = 0 ]

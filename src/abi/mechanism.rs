@@ -1,0 +1,185 @@
+//! `CK_MECHANISM` read into `token::Mechanism`: which structure each mechanism takes as its parameter.
+
+use std::ffi::c_void;
+
+use cryptoki_sys::*;
+
+use crate::abi::args::{Arg, In, Plain};
+use crate::error::{Error, Result};
+use crate::model::Bytes;
+use crate::token::{Mechanism, Parameter, ck};
+
+/// Bytes of an IV, a label, a point, or a parameter that is passed on as it is.
+const MAX_BYTES: CK_ULONG = 1024 * 1024;
+/// Bytes of additional authenticated data.
+const MAX_AAD: CK_ULONG = 16 * 1024 * 1024;
+
+/// Numbers of ours (`include/alikms_pkcs11.h`) whose parameters are structures.
+const CKM_ALIKMS_SM2_SM3: CK_MECHANISM_TYPE = 0xC14C_4904;
+const CKM_ALIKMS_SM2_SM3_DER: CK_MECHANISM_TYPE = 0xC14C_4905;
+const CKM_ALIKMS_SM4_CTR: CK_MECHANISM_TYPE = 0xC14C_4924;
+const CKM_ALIKMS_SM4_GCM: CK_MECHANISM_TYPE = 0xC14C_4925;
+
+/// `None` for NULL, which cancels an operation (PKCS#11 3.x).
+pub(super) fn read(mechanism: In<CK_MECHANISM>) -> Result<Option<Mechanism>> {
+    mechanism.optional().map(|ck| Ok(Mechanism { kind: ck.mechanism, parameter: parameter(&ck)? })).transpose()
+}
+
+/// CKR_ARGUMENTS_BAD for NULL.
+pub(super) fn needed(mechanism: In<CK_MECHANISM>) -> Result<Mechanism> {
+    read(mechanism)?.ok_or_else(|| ck(CKR_ARGUMENTS_BAD))
+}
+
+fn invalid() -> Error {
+    ck(CKR_MECHANISM_PARAM_INVALID)
+}
+
+fn parameter(mechanism: &CK_MECHANISM) -> Result<Parameter> {
+    match mechanism.mechanism {
+        CKM_AES_CTR | CKM_ALIKMS_SM4_CTR => {
+            let CK_AES_CTR_PARAMS { ulCounterBits, cb } = structure(mechanism)?;
+            Ok(Parameter::Ctr { bits: ulCounterBits, block: cb })
+        }
+        CKM_AES_GCM | CKM_ALIKMS_SM4_GCM => gcm(mechanism),
+        CKM_ECDH1_DERIVE | CKM_ECDH1_COFACTOR_DERIVE => {
+            let p: CK_ECDH1_DERIVE_PARAMS = structure(mechanism)?;
+            Ok(Parameter::Ecdh {
+                kdf: p.kdf,
+                shared: bytes(p.pSharedData, p.ulSharedDataLen, MAX_BYTES)?,
+                public: bytes(p.pPublicData, p.ulPublicDataLen, MAX_BYTES)?,
+            })
+        }
+        CKM_RSA_PKCS_OAEP => {
+            let p: CK_RSA_PKCS_OAEP_PARAMS = structure(mechanism)?;
+            let label = bytes(p.pSourceData.cast(), p.ulSourceDataLen, MAX_BYTES)?;
+            Ok(Parameter::Oaep { hash: p.hashAlg, mgf: p.mgf, source: p.source, label })
+        }
+        CKM_RSA_PKCS_PSS
+        | CKM_SHA1_RSA_PKCS_PSS
+        | CKM_SHA224_RSA_PKCS_PSS
+        | CKM_SHA256_RSA_PKCS_PSS
+        | CKM_SHA384_RSA_PKCS_PSS
+        | CKM_SHA512_RSA_PKCS_PSS
+        | CKM_SHA3_224_RSA_PKCS_PSS
+        | CKM_SHA3_256_RSA_PKCS_PSS
+        | CKM_SHA3_384_RSA_PKCS_PSS
+        | CKM_SHA3_512_RSA_PKCS_PSS => {
+            let CK_RSA_PKCS_PSS_PARAMS { hashAlg, mgf, sLen } = structure(mechanism)?;
+            Ok(Parameter::Pss { hash: hashAlg, mgf, salt: sLen })
+        }
+        // The signer's ID, default if there is no parameter; what follows Raw is then the ID itself.
+        CKM_ALIKMS_SM2_SM3 | CKM_ALIKMS_SM2_SM3_DER if mechanism.ulParameterLen != 0 => {
+            let Buffer { start, len } = structure(mechanism)?;
+            Ok(Parameter::Raw(Bytes::new(bytes(start, len, MAX_BYTES)?)))
+        }
+        _ if mechanism.ulParameterLen == 0 => Ok(Parameter::None),
+        _ => bytes(mechanism.pParameter.cast(), mechanism.ulParameterLen, MAX_BYTES)
+            .map(|raw| Parameter::Raw(Bytes::new(raw))),
+    }
+}
+
+/// A place and its length, as structures of ours hold it.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Buffer {
+    start: CK_BYTE_PTR,
+    len: CK_ULONG,
+}
+
+/// CK_GCM_PARAMS of PKCS#11 2.20, which Java tries first: without `ulIvBits`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Gcm220 {
+    iv: Buffer,
+    aad: Buffer,
+    tag_bits: CK_ULONG,
+}
+
+// SAFETY: a pointer and a number, in C layout.
+unsafe impl Plain for Buffer {}
+// SAFETY: pointers and numbers, in C layout.
+unsafe impl Plain for Gcm220 {}
+
+fn gcm(mechanism: &CK_MECHANISM) -> Result<Parameter> {
+    let (iv, iv_bits, aad, tag_bits) = if mechanism.ulParameterLen == size_of::<Gcm220>() as CK_ULONG {
+        let Gcm220 { iv, aad, tag_bits } = structure(mechanism)?;
+        (iv, None, aad, tag_bits)
+    } else {
+        let p: CK_GCM_PARAMS = structure(mechanism)?;
+        let aad = Buffer { start: p.pAAD, len: p.ulAADLen };
+        (Buffer { start: p.pIv, len: p.ulIvLen }, Some(p.ulIvBits), aad, p.ulTagBits)
+    };
+    let (iv, aad) = (bytes(iv.start, iv.len, MAX_BYTES)?, bytes(aad.start, aad.len, MAX_AAD)?);
+    Ok(Parameter::Gcm { iv_bits: iv_bits.unwrap_or(iv.len() as u64 * 8), iv, aad, tag_bits })
+}
+
+/// The parameter as the structure that the mechanism takes: exactly its size.
+fn structure<T: Plain>(mechanism: &CK_MECHANISM) -> Result<T> {
+    if mechanism.ulParameterLen != size_of::<T>() as CK_ULONG {
+        return Err(invalid());
+    }
+    inside::<T>(mechanism.pParameter).optional().ok_or_else(invalid)
+}
+
+/// Bytes that a parameter points to.
+fn bytes(start: CK_BYTE_PTR, len: CK_ULONG, max: CK_ULONG) -> Result<Vec<u8>> {
+    if len > max {
+        return Err(invalid());
+    }
+    inside::<u8>(start.cast()).bytes(len).map(<[u8]>::to_vec).map_err(|_| invalid())
+}
+
+/// What a mechanism of the caller's points to.
+fn inside<T>(start: *mut c_void) -> In<T> {
+    // SAFETY: the pointer stands in a CK_MECHANISM or a parameter of the caller's, who vouches for it as for that.
+    unsafe { In::from_c(start.cast()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed<T>(kind: CK_MECHANISM_TYPE, parameter: &T, len: usize) -> Result<Parameter> {
+        let mut mechanism = CK_MECHANISM {
+            mechanism: kind,
+            pParameter: std::ptr::from_ref(parameter).cast_mut().cast(),
+            ulParameterLen: len as CK_ULONG,
+        };
+        // SAFETY: `mechanism` outlives the call.
+        needed(unsafe { In::from_c(&raw mut mechanism) }).map(|mechanism| mechanism.parameter)
+    }
+
+    #[test]
+    fn gcm_in_both_forms() {
+        let nonce = [9u8; 12];
+        let iv = Buffer { start: nonce.as_ptr().cast_mut(), len: 12 };
+        let aad = Buffer { start: std::ptr::null_mut(), len: 0 };
+        let old = Gcm220 { iv, aad, tag_bits: 128 };
+        let new =
+            CK_GCM_PARAMS { pIv: iv.start, ulIvLen: 12, ulIvBits: 96, pAAD: aad.start, ulAADLen: 0, ulTagBits: 128 };
+        for parameter in [parsed(CKM_AES_GCM, &old, 40), parsed(CKM_ALIKMS_SM4_GCM, &new, 48)] {
+            let Ok(Parameter::Gcm { iv, iv_bits: 96, aad, tag_bits: 128 }) = parameter else { panic!("{parameter:?}") };
+            assert_eq!((iv, aad), (vec![9; 12], vec![]));
+        }
+        for len in [0, 39, 41, 47, 49] {
+            assert_eq!(parsed(CKM_AES_GCM, &new, len).unwrap_err(), invalid());
+        }
+        for (start, len) in [(std::ptr::null_mut(), 12), (iv.start, MAX_BYTES + 1), (iv.start, CK_ULONG::MAX)] {
+            let wrong = CK_GCM_PARAMS { pIv: start, ulIvLen: len, ..new };
+            assert_eq!(parsed(CKM_AES_GCM, &wrong, 48).unwrap_err(), invalid());
+        }
+    }
+
+    #[test]
+    fn raw_and_none() {
+        assert!(matches!(parsed(CKM_AES_CBC, &[1u8; 16], 16), Ok(Parameter::Raw(iv)) if **iv == [1; 16]));
+        assert!(matches!(parsed(CKM_ECDSA, &0u8, 0), Ok(Parameter::None)));
+        assert_eq!(parsed(CKM_RSA_PKCS_PSS, &0u8, 0).unwrap_err(), invalid());
+        let mut null = CK_MECHANISM { mechanism: CKM_AES_CBC, pParameter: std::ptr::null_mut(), ulParameterLen: 16 };
+        // SAFETY: `null` outlives the call.
+        assert_eq!(read(unsafe { In::from_c(&raw mut null) }).unwrap_err(), invalid());
+        assert!(read(inside(std::ptr::null_mut())).unwrap().is_none());
+        let id = Buffer { start: b"alice".as_ptr().cast_mut(), len: 5 };
+        assert!(matches!(parsed(CKM_ALIKMS_SM2_SM3, &id, 16), Ok(Parameter::Raw(id)) if **id == *b"alice"));
+    }
+}

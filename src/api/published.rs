@@ -1,0 +1,132 @@
+//! The names of all actions that the API publishes, ours or not, for `alikms features` and for suggestions.
+
+/// Chapter and actions. The last two chapters are about things that a self-hosted service does not have.
+pub static PUBLISHED: &[(&str, &[&str])] = &[
+    (
+        "key",
+        &[
+            "CancelKeyDeletion",
+            "CreateKey",
+            "DescribeKey",
+            "DisableKey",
+            "EnableKey",
+            "GetKeyPolicy",
+            "ListKeys",
+            "ScheduleKeyDeletion",
+            "SetDeletionProtection",
+            "SetKeyPolicy",
+            "UpdateKeyDescription",
+        ],
+    ),
+    ("key-version", &["CreateKeyVersion", "DescribeKeyVersion", "ListKeyVersions", "UpdateRotationPolicy"]),
+    ("alias", &["CreateAlias", "DeleteAlias", "ListAliases", "ListAliasesByKeyId", "UpdateAlias"]),
+    (
+        "crypto",
+        &[
+            "AdvanceEncrypt",
+            "AsymmetricDecrypt",
+            "AsymmetricEncrypt",
+            "AsymmetricSign",
+            "AsymmetricVerify",
+            "Decrypt",
+            "Encrypt",
+            "ExportDataKey",
+            "GenerateAndExportDataKey",
+            "GenerateDataKey",
+            "GenerateDataKeyWithoutPlaintext",
+            "GenerateMac",
+            "GetManagedDataKey",
+            "GetPublicKey",
+            "ListManagedDataKeyVersions",
+            "ReEncrypt",
+            "VerifyMac",
+        ],
+    ),
+    (
+        "certificate",
+        &[
+            "CertificatePrivateKeyDecrypt",
+            "CertificatePrivateKeySign",
+            "CertificatePublicKeyEncrypt",
+            "CertificatePublicKeyVerify",
+            "CreateCertificate",
+            "DeleteCertificate",
+            "DescribeCertificate",
+            "ExportCertificate",
+            "GetCertificate",
+            "ImportCertificate",
+            "ImportEncryptionCertificate",
+            "ListCertificates",
+            "UpdateCertificateStatus",
+            "UploadCertificate",
+        ],
+    ),
+    ("import", &["DeleteKeyMaterial", "GetParametersForImport", "ImportKeyMaterial"]),
+    (
+        "tag",
+        &["ListResourceTags", "ListTagResources", "TagResource", "TagResources", "UntagResource", "UntagResources"],
+    ),
+    (
+        "other",
+        &["DescribeAccountKmsStatus", "DescribeRegions", "DescribeService", "GetRandomPassword", "OpenKmsService"],
+    ),
+    (
+        "secrets",
+        &[
+            "BatchGetSecretValue",
+            "CreateSecret",
+            "DeleteSecret",
+            "DescribeSecret",
+            "GetSecretPolicy",
+            "GetSecretValue",
+            "ListSecretVersionIds",
+            "ListSecrets",
+            "PutSecretValue",
+            "RestoreSecret",
+            "RotateSecret",
+            "SetSecretPolicy",
+            "UpdateSecret",
+            "UpdateSecretRotationPolicy",
+            "UpdateSecretVersionStage",
+        ],
+    ),
+    (
+        "instance-management",
+        &[
+            "ConnectKmsInstance",
+            "CreateApplicationAccessPoint",
+            "CreateClientKey",
+            "CreateNetworkRule",
+            "CreatePolicy",
+            "DeleteApplicationAccessPoint",
+            "DeleteClientKey",
+            "DeleteNetworkRule",
+            "DeletePolicy",
+            "DescribeApplicationAccessPoint",
+            "DescribeNetworkRule",
+            "DescribePolicy",
+            "GetClientKey",
+            "GetDefaultKmsInstance",
+            "GetKmsInstance",
+            "GetKmsInstanceQuotaInfos",
+            "ListApplicationAccessPoints",
+            "ListClientKeys",
+            "ListKmsInstances",
+            "ListNetworkRules",
+            "ListPolicies",
+            "ReleaseKmsInstance",
+            "UpdateApplicationAccessPoint",
+            "UpdateKmsInstanceBindVpc",
+            "UpdateNetworkRule",
+            "UpdatePolicy",
+        ],
+    ),
+];
+
+/// The chapters that are not planned: secrets and the rental of instances.
+pub const FOREIGN: &[&str] = &["secrets", "instance-management"];
+
+/// The chapter of an action, if the API has one of this name.
+pub fn find(action: &str) -> Option<&'static str> {
+    PUBLISHED.iter().find(|(_, names)| names.contains(&action)).map(|(chapter, _)| *chapter)
+}

@@ -1,0 +1,90 @@
+//! The verbs that change something: init, csr, attach-certificate, promote, retire.
+
+use std::process::{Command, ExitCode};
+
+use alikms_pkcs11::api;
+use alikms_pkcs11::config::PinSource;
+use alikms_pkcs11::kms::Service;
+use alikms_pkcs11::model::caller::Caller;
+use serde_json::json;
+
+use crate::args::Line;
+use crate::output::{self, Stop};
+use crate::{config, open};
+
+/// `alikms init`.
+pub fn init(line: &Line, _: &[&str]) -> Result<ExitCode, Stop> {
+    let config = config(line)?;
+    let pin = |name| PinSource::parse(line.option(name).unwrap_or_default())?.read();
+    let (user, officer) = (pin("pin")?, pin("so-pin")?);
+    let group = line.option("group").map(group).transpose()?;
+    let done = Service::new(config).init(&user, &officer, group)?;
+    done_with(&done.iter().map(|said| format!("{said}\n")).collect::<String>())
+}
+
+/// `alikms csr`.
+pub fn csr(line: &Line, _: &[&str]) -> Result<ExitCode, Stop> {
+    let names = match line.option("SubjectAlternativeNames") {
+        Some(list) if list.trim_start().starts_with(['[', '{']) => api::alternative_names(list)?,
+        Some(list) => list.split(',').map(|name| name.trim().to_owned()).collect(),
+        None => Vec::new(),
+    };
+    let subject = line.option("Subject").unwrap_or_default();
+    let kms = open(line)?;
+    done_with(&kms.csr(&Caller::account(), key(line), line.option("KeyVersionId"), subject, &names)?)
+}
+
+/// `alikms attach-certificate`.
+pub fn attach_certificate(line: &Line, _: &[&str]) -> Result<ExitCode, Stop> {
+    let leaf = line.option("Certificate").unwrap_or_default();
+    let version =
+        open(line)?.attach_certificate(&Caller::account(), key(line), leaf, line.option("CertificateChain"))?;
+    output::answer(&json!({ "KeyVersionId": version.to_string() }), line.option("query"))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `alikms promote`.
+pub fn promote(line: &Line, _: &[&str]) -> Result<ExitCode, Stop> {
+    open(line)?.promote(&Caller::account(), key(line), version(line))?;
+    done_with(&format!("version {} of {} is in service\n", version(line), key(line)))
+}
+
+/// `alikms retire`.
+pub fn retire(line: &Line, _: &[&str]) -> Result<ExitCode, Stop> {
+    open(line)?.retire(&Caller::account(), key(line), version(line))?;
+    done_with(&format!("version {} of {} is retired\n", version(line), key(line)))
+}
+
+fn key(line: &Line) -> &str {
+    line.option("KeyId").unwrap_or_default()
+}
+
+fn version(line: &Line) -> &str {
+    line.option("KeyVersionId").unwrap_or_default()
+}
+
+fn done_with(text: &str) -> Result<ExitCode, Stop> {
+    output::print(text).map(|()| ExitCode::SUCCESS)
+}
+
+/// The number of a group: as it stands, from /etc/group, or from whatever else `getent` asks (LDAP and the like).
+fn group(name: &str) -> Result<u32, Stop> {
+    if let Ok(number) = name.parse() {
+        return Ok(number);
+    }
+    let number = |list: &str| {
+        list.lines().find_map(|line| {
+            let mut fields = line.split(':');
+            (fields.next() == Some(name)).then(|| fields.nth(1)?.parse().ok())?
+        })
+    };
+    let local = std::fs::read_to_string("/etc/group").ok();
+    local
+        .as_deref()
+        .and_then(number)
+        .or_else(|| {
+            let answer = Command::new("getent").args(["group", "--", name]).output().ok()?;
+            number(&String::from_utf8_lossy(&answer.stdout))
+        })
+        .ok_or_else(|| Stop::usage(format!("there is no group '{name}'")))
+}

@@ -1,0 +1,239 @@
+//! The verbs that are no actions of the API: their names, options and help in one table.
+
+use std::process::ExitCode;
+
+use alikms_pkcs11::api::help::wrap;
+
+use crate::args::Line;
+use crate::output::Stop;
+use crate::{check, features, help, local, status, upkeep, uri};
+
+/// One row of [`VERBS`].
+pub struct Verb {
+    pub name: &'static str,
+    /// The words behind the verb, for people; none if empty.
+    words: &'static str,
+    summary: &'static str,
+    /// More than the summary says.
+    text: &'static str,
+    options: &'static [Opt],
+    /// A command that runs as it stands.
+    example: &'static str,
+    run: fn(&Line, &[&str]) -> Result<ExitCode, Stop>,
+}
+
+/// An option of a verb, or of all commands.
+pub struct Opt {
+    pub name: &'static str,
+    needed: bool,
+    value: &'static str,
+    text: &'static str,
+}
+
+const fn option(name: &'static str, needed: bool, value: &'static str, text: &'static str) -> Opt {
+    Opt { name, needed, value, text }
+}
+
+/// The options of every command.
+pub const GLOBAL: &[Opt] = &[
+    option(
+        "config",
+        false,
+        "FILE",
+        "Read this alikms.toml; else the one that ALIKMS_CONF names, else ~/.config/alikms/alikms.toml, else /etc/alikms/alikms.toml.",
+    ),
+    option("token", false, "LABEL", "Work in this token; else in the first one of alikms.toml."),
+    option(
+        "pin",
+        false,
+        "SOURCE",
+        "Log in with the token's PIN from file:PATH, env:NAME or credential:NAME; needed with [unlock] method = \"pin\".",
+    ),
+    option(
+        "query",
+        false,
+        "PATH",
+        "Print only this field of the answer, as plain text: KeyMetadata.KeyId, Keys.Key.0.KeyId.",
+    ),
+    option("help", false, "", "Explain the command instead of running it."),
+];
+
+const KEY_ID: Opt = option("KeyId", true, "KEY", "ID, alias or ARN of the key.");
+
+/// The list.
+pub static VERBS: &[Verb] = &[
+    Verb {
+        name: "attach-certificate",
+        words: "",
+        summary: "Puts a certificate and its chain beside the key that it belongs to",
+        text: "The version of the key is found by the certificate's public key. Programs then find key and certificate \
+               by the same CKA_ID.",
+        options: &[
+            KEY_ID,
+            option("Certificate", true, "PEM", "The certificate; with --Certificate-FILE, the file that it is in."),
+            option(
+                "CertificateChain",
+                false,
+                "PEM",
+                "The certificates above it, the issuer first; with --CertificateChain-FILE, their file.",
+            ),
+        ],
+        example: "alikms attach-certificate --KeyId alias/web --Certificate-FILE web.pem --CertificateChain-FILE chain.pem",
+        run: local::attach_certificate,
+    },
+    Verb {
+        name: "audit",
+        words: "",
+        summary: "Prints the audit trail, one JSON object a line, oldest first",
+        text: "The chain of the lines is verified on the way: a line that was changed or taken away is an error.",
+        options: &[
+            option("since", false, "DATE", "Only what happened since then: 2026-11-21T13:14:15Z."),
+            option("verify", false, "", "Only verify the chain, and count its lines."),
+        ],
+        example: "alikms audit --verify",
+        run: upkeep::audit,
+    },
+    Verb {
+        name: "check",
+        words: "",
+        summary: "Reads every record and compares the store with itself and with the device",
+        text: "Work on the device that a crash left unfinished is finished; everything else is told, with exit status 1.",
+        options: &[],
+        example: "alikms check",
+        run: upkeep::check,
+    },
+    Verb {
+        name: "csr",
+        words: "",
+        summary: "Makes a certificate signing request for a key, as PEM",
+        text: "It is signed by the key itself, by its version in service unless another is named.",
+        options: &[
+            KEY_ID,
+            option("Subject", true, "NAME", "The owner, as RFC 2253 writes it."),
+            option(
+                "SubjectAlternativeNames",
+                false,
+                "LIST",
+                "Names of the server: a JSON list, or with commas between them.",
+            ),
+            option("KeyVersionId", false, "ID", "Another version than the one in service."),
+        ],
+        example: "alikms csr --KeyId alias/web --Subject CN=www.example.com --SubjectAlternativeNames '[\"www.example.com\"]'",
+        run: local::csr,
+    },
+    Verb {
+        name: "features",
+        words: "",
+        summary: "Lists every KMS action, PKCS#11 function and mechanism with its state",
+        text: "",
+        options: &[option("markdown", false, "", "As tables for a README.")],
+        example: "alikms features --markdown",
+        run: features::run,
+    },
+    Verb {
+        name: "init",
+        words: "",
+        summary: "Makes the store, the unlock key and the tokens of alikms.toml",
+        text: "What is there already is left as it is, so it can be run again after a token was added to alikms.toml.",
+        options: &[
+            option("pin", true, "SOURCE", "The PIN that programs log in with: file:PATH, env:NAME or credential:NAME."),
+            option("so-pin", true, "SOURCE", "The PIN that sets a new PIN when the first is lost."),
+            option("group", false, "NAME", "The group whose members may use the store, such as www-data."),
+        ],
+        example: "alikms init --pin file:/etc/alikms/token.pin --so-pin file:/etc/alikms/so.pin --group www-data",
+        run: local::init,
+    },
+    Verb {
+        name: "maintain",
+        words: "",
+        summary: "Does what is due: rotations, deletions whose window ended, expired key material",
+        text: "Keys behave as if it had been done already, so it need not run at any particular time; once a day is good.",
+        options: &[],
+        example: "alikms maintain",
+        run: upkeep::maintain,
+    },
+    Verb {
+        name: "promote",
+        words: "",
+        summary: "Chooses the version of a key that is in service",
+        text: "The version in service bears the key's plain label; without a choice it is the one with the longest valid \
+               certificate, else the oldest. For asymmetric keys.",
+        options: &[KEY_ID, option("KeyVersionId", true, "ID", "The version, from ListKeyVersions.")],
+        example: "alikms promote --KeyId alias/web --KeyVersionId c0a3d5dc-0b47-4199-a050-b289349a0000",
+        run: local::promote,
+    },
+    Verb {
+        name: "retire",
+        words: "",
+        summary: "Hides an old version of a key from searches",
+        text: "The version in service cannot be retired: promote another one first.",
+        options: &[KEY_ID, option("KeyVersionId", true, "ID", "The version, from ListKeyVersions.")],
+        example: "alikms retire --KeyId alias/web --KeyVersionId c0a3d5dc-0b47-4199-a050-b289349a0000",
+        run: local::retire,
+    },
+    Verb {
+        name: "status",
+        words: "",
+        summary: "Shows the tokens with their keys, and whether each device can be reached",
+        text: "The exit code is 1 if something cannot be reached.",
+        options: &[],
+        example: "alikms status",
+        run: status::run,
+    },
+    Verb {
+        name: "uri",
+        words: "KEY",
+        summary: "Prints the PKCS#11 URI of a key, and how OpenSSL, nginx, Apache, Java, osslsigncode and SSH use it",
+        text: "KEY is the ID, an alias or the ARN of the key. With --pin file:PATH the snippets name that file.",
+        options: &[option("version", false, "ID", "Another version than the one in service.")],
+        example: "alikms uri alias/web",
+        run: uri::run,
+    },
+];
+
+pub fn find(name: &str) -> Option<&'static Verb> {
+    VERBS.iter().find(|verb| verb.name == name)
+}
+
+impl Verb {
+    pub fn run(&self, line: &Line, words: &[&str]) -> Result<ExitCode, Stop> {
+        let names: Vec<_> = self.options.iter().map(|option| option.name).collect();
+        check(line, self.name, &names, self.options.iter().filter(|option| option.needed).map(|option| option.name))?;
+        if words.len() != usize::from(!self.words.is_empty()) {
+            let message = match self.words {
+                "" => format!("'{}' is not expected here", words.join(" ")),
+                expected => format!("one {expected} is needed"),
+            };
+            return Err(Stop::Tip { message, tip: help::see(self.name) });
+        }
+        (self.run)(line, words)
+    }
+
+    pub fn summary(&self) -> &'static str {
+        self.summary
+    }
+
+    /// The whole help.
+    pub fn help(&self) -> String {
+        let mut out = wrap(&format!("{}. {}", self.summary, self.text), 0);
+        let mut usage = format!("alikms {} {}", self.name, self.words).trim_end().to_owned();
+        for option in self.options {
+            let typed = format!("--{} {}", option.name, option.value);
+            usage += &if option.needed { format!(" {typed}") } else { format!(" [{}]", typed.trim_end()) };
+        }
+        out += &format!("\nUsage:\n{}", wrap(&usage, 2));
+        if !self.options.is_empty() {
+            out.push('\n');
+            out += &options(self.options);
+        }
+        out + &format!("\nExample:\n  {}\n", self.example)
+    }
+}
+
+/// One option a paragraph.
+pub fn options(options: &[Opt]) -> String {
+    let paragraph = |option: &Opt| {
+        format!("  --{} {}", option.name, option.value).trim_end().to_owned() + "\n" + &wrap(option.text, 6)
+    };
+    options.iter().map(paragraph).collect()
+}

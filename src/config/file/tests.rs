@@ -1,0 +1,252 @@
+//! Every mistake that can be made in `alikms.toml`, with its exact sentence.
+
+use super::*;
+
+/// The form that the README shows, comments included.
+const GOOD: &str = r#"[store]
+url = "sqlite:/var/lib/alikms/kms.db"
+[unlock]
+method = "file"                      # or "pin": nothing is opened before C_Login
+path   = "/etc/alikms/unlock.key"
+[[device]]
+name = "softhsm"
+profile = "softhsm2"
+library = "/usr/lib/softhsm/libsofthsm2.so"
+token = "alikms-hsm"
+pin = "file:/etc/alikms/device.pin"  # file:, env:, credential:
+# also: slot, serial, init_args, env (nginx scrubs the environment), isolate = "copy"
+[[token]]
+label = "alikms"
+account = "1000000000000001"
+region = "cn-hangzhou"
+device = "softhsm"                   # optional: without it the token has SOFTWARE keys only
+protection_level = "HSM"             # default for keys that generic tools create
+"#;
+
+fn sentence(text: &str) -> String {
+    match read(Path::new("a.toml"), text) {
+        Ok(_) => "accepted".into(),
+        Err(error) => error.to_string(),
+    }
+}
+
+#[test]
+fn the_documented_form() {
+    let config = read(Path::new("/etc/alikms/alikms.toml"), GOOD).unwrap();
+    assert_eq!(config.store, Path::new("/var/lib/alikms/kms.db"));
+    assert_eq!(config.unlock, Unlock::File("/etc/alikms/unlock.key".into()));
+    let device = config.device("softhsm").unwrap();
+    assert_eq!((device.profile.as_str(), device.token.as_deref()), ("softhsm2", Some("alikms-hsm")));
+    assert_eq!(device.pin, PinSource::File("/etc/alikms/device.pin".into()));
+    let token = &config.tokens[0];
+    assert_eq!((token.protection_level, token.destroy_immediate), (Level::Hsm, false));
+    assert_eq!((token.label.as_str(), token.device.as_deref()), ("alikms", Some("softhsm")));
+}
+
+#[test]
+fn everything_else_that_may_be_said() {
+    let text = r#"
+        [store]
+        url = "sqlite:/k.db"
+        [unlock]
+        method = "pin"
+        [[device]]
+        name = "luna"
+        library = "/l.so"
+        slot = 4294967295
+        serial = "42"
+        pin = "credential:luna"
+        init_args = "a=b"
+        isolate = "share"
+        [device.env]
+        ChrystokiConfigurationPath = "/etc"
+        [[token]]
+        label = "t"
+        account = "1"
+        region = "r"
+        device = "luna"
+        destroy = "immediate"
+        [[token]]
+        label = "u"
+        account = "1"
+        region = "s"
+    "#;
+    let config = read(Path::new("a"), text).unwrap();
+    let device = &config.devices[0];
+    assert_eq!(
+        (device.slot, device.serial.as_deref(), device.isolate),
+        (Some(4294967295), Some("42"), Some(Isolate::Share))
+    );
+    assert_eq!((device.profile.as_str(), device.env["ChrystokiConfigurationPath"].as_str()), ("generic", "/etc"));
+    let levels: Vec<_> = config.tokens.iter().map(|token| (token.protection_level, token.destroy_immediate)).collect();
+    assert_eq!(levels, [(Level::Hsm, true), (Level::Software, false)]);
+}
+
+/// What is replaced in the good form, by what, and the sentence.
+const MISTAKES: &[(&str, &str, &str)] = &[
+    ("[store]\nurl", "[stor]\nurl", "1: unknown key stor: did you mean store?"),
+    ("url =", "urrl =", "2: unknown key urrl: did you mean url?"),
+    ("method =", "methods = ", "4: unknown key methods: did you mean method?"),
+    ("token = \"alikms-hsm\"", "Token = \"alikms-hsm\"", "10: unknown key Token: did you mean token?"),
+    (
+        "account =",
+        "owner =",
+        "15: unknown key owner: known here are label, account, region, device, protection_level, destroy",
+    ),
+    (
+        "[store]\n",
+        "[limits]\nkeys = 3\n[store]\n",
+        "1: unknown key limits: known here are store, unlock, device, token",
+    ),
+    ("[store]\n", "[policy]\n[store]\n", "1: unknown key policy: known here are store, unlock, device, token"),
+    (
+        "[store]\nurl = \"sqlite:/var/lib/alikms/kms.db\"\n",
+        "",
+        "1: [store] is missing: add [store] with url = \"sqlite:/var/lib/alikms/kms.db\"",
+    ),
+    (
+        "url = \"sqlite:/var/lib/alikms/kms.db\"",
+        "",
+        "1: [store] lacks url: add url = \"sqlite:/var/lib/alikms/kms.db\"",
+    ),
+    (
+        "\"sqlite:/var/lib/alikms/kms.db\"",
+        "5",
+        "2: url cannot be integer 5: write url = \"sqlite:/var/lib/alikms/kms.db\"",
+    ),
+    ("sqlite:/var", "sqlite://var", "2: one slash follows sqlite:: url = \"sqlite:/var/lib/alikms/kms.db\""),
+    ("sqlite:/var", "sqlite:var", "2: the path must begin with a slash: url = \"sqlite:/var/lib/alikms/kms.db\""),
+    ("kms.db", "", "2: the path must name a file, not a directory: url = \"sqlite:/var/lib/alikms/kms.db\""),
+    (
+        "sqlite:/var/lib",
+        "postgres:/var/lib",
+        "2: the store is an SQLite file, written: url = \"sqlite:/var/lib/alikms/kms.db\"",
+    ),
+    ("\"file\" ", "\"key\" ", "4: method cannot be \"key\": write method = \"file\" or method = \"pin\""),
+    ("\"file\" ", "\"pin\" ", "5: path belongs to method = \"file\": remove it, or change the method"),
+    (
+        "path   = \"/etc/alikms/unlock.key\"",
+        "",
+        "3: [unlock] with method \"file\" lacks path: add path = \"/etc/alikms/unlock.key\"",
+    ),
+    (
+        "\"/etc/alikms/unlock.key\"",
+        "\"unlock.key\"",
+        "5: path must be a path that begins with a slash, not \"unlock.key\": path = \"/etc/alikms/unlock.key\"",
+    ),
+    ("name = \"softhsm\"\n", "\n", "6: [[device]] lacks name: add name = \"softhsm\""),
+    (
+        "name = \"softhsm\"\n",
+        "name = \"\"\n",
+        "7: name cannot be empty or contain control characters: name = \"softhsm\"",
+    ),
+    (
+        "library = \"/usr/lib/softhsm/libsofthsm2.so\"\n",
+        "\n",
+        "6: [[device]] lacks library: add library = \"/usr/lib/softhsm/libsofthsm2.so\"",
+    ),
+    (
+        "\"/usr/lib/softhsm/libsofthsm2.so\"",
+        "\"libsofthsm2.so\"",
+        "9: library must be a path that begins with a slash, not \"libsofthsm2.so\": library = \"/usr/lib/softhsm/libsofthsm2.so\"",
+    ),
+    (
+        "token = \"alikms-hsm\"\n",
+        "\n",
+        "6: nothing tells which token of the device \"softhsm\" to use: add token = \"alikms-hsm\", serial = \"0123456789abcdef\" or slot = 0",
+    ),
+    ("token = \"alikms-hsm\"", "slot = \"0\"", "10: slot cannot be string \"0\": write slot = 0"),
+    ("token = \"alikms-hsm\"", "slot = -1", "10: slot cannot be integer -1: write slot = 0"),
+    (
+        "token = \"alikms-hsm\"",
+        "token = \"a\"\nisolate = true",
+        "11: isolate cannot be boolean true: write isolate = \"copy\" or isolate = \"share\"",
+    ),
+    (
+        "token = \"alikms-hsm\"",
+        "token = \"a\"\nisolate = \"yes\"",
+        "11: isolate cannot be \"yes\": write isolate = \"copy\" or isolate = \"share\"",
+    ),
+    (
+        "token = \"alikms-hsm\"",
+        "token = \"a\"\nenv = [\"A=B\"]",
+        "11: env cannot be sequence: write env = { SOFTHSM2_CONF = \"/etc/alikms/softhsm2.conf\" }",
+    ),
+    (
+        "token = \"alikms-hsm\"",
+        "token = \"a\"\nenv = { \"A=B\" = \"c\" }",
+        "11: \"A=B\" cannot be a variable of the environment",
+    ),
+    (
+        "pin = \"file:/etc/alikms/device.pin\"",
+        "pin = \"1234\"",
+        "11: a PIN is not written here but where it is: \"file:/path\", \"env:NAME\" or \"credential:NAME\" (of systemd)",
+    ),
+    ("\"file:/etc/alikms/device.pin\"", "1234", "11: pin must be text: write pin = \"file:/etc/alikms/device.pin\""),
+    ("file:/etc/alikms/device.pin", "file:device.pin", "11: the path of a PIN file must begin with a slash"),
+    ("[[device]]", "[device]", "6: device cannot be map: write [[device]], with two brackets on each side"),
+    ("label = \"alikms\"", "label = \"\"", "14: a label cannot be empty: label = \"alikms\""),
+    ("label = \"alikms\"", "label = \"alikms \"", "14: a label cannot begin or end with a blank: label = \"alikms\""),
+    (
+        "label = \"alikms\"",
+        "label = \"ééééééééééééééééé\"",
+        "14: a label has at most 32 bytes, this one has 34: label = \"alikms\"",
+    ),
+    ("\"1000000000000001\"", "\"me\"", "15: an account is 1 to 32 digits: account = \"1000000000000001\""),
+    (
+        "\"1000000000000001\"",
+        "1000000000000001",
+        "15: account cannot be integer 1000000000000001: write account = \"1000000000000001\"",
+    ),
+    (
+        "\"cn-hangzhou\"",
+        "\"CN/hangzhou\"",
+        "16: a region is 1 to 64 small letters, digits and hyphens: region = \"cn-hangzhou\"",
+    ),
+    (
+        "device = \"softhsm\"",
+        "device = \"softhms\"",
+        "17: no [[device]] has the name \"softhms\": did you mean \"softhsm\"?",
+    ),
+    ("device = \"softhsm\"", "device = \"luna\"", "17: no [[device]] has the name \"luna\": there is softhsm"),
+    (
+        "device = \"softhsm\"",
+        "",
+        "18: protection_level = \"HSM\" needs a device: add device = \"the name of a [[device]]\", or write protection_level = \"SOFTWARE\"",
+    ),
+    (
+        "= \"HSM\"",
+        "= \"hsm\"",
+        "18: protection_level cannot be \"hsm\": write protection_level = \"HSM\" or protection_level = \"SOFTWARE\"",
+    ),
+    ("protection_level = \"HSM\"", "destroy = \"now\"", "18: destroy cannot be \"now\": write destroy = \"immediate\""),
+    ("region = ", "region ", "16: key with no value, expected `=`"),
+];
+
+#[test]
+fn mistakes() {
+    for (good, bad, expected) in MISTAKES {
+        assert!(GOOD.contains(good), "{good}");
+        assert_eq!(sentence(&GOOD.replacen(good, bad, 1)), format!("a.toml:{expected}"), "{bad}");
+    }
+}
+
+#[test]
+fn what_may_not_appear_twice() {
+    let again = |more: &str| sentence(&format!("{GOOD}{more}"));
+    let token = |label: &str, region: &str| {
+        again(&format!("[[token]]\nlabel = \"{label}\"\naccount = \"1000000000000001\"\nregion = \"{region}\"\n"))
+    };
+    assert_eq!(token("other", "cn-beijing"), "accepted");
+    assert_eq!(token("alikms", "cn-beijing"), "a.toml:19: two tokens have the label \"alikms\": rename one");
+    assert_eq!(
+        token("other", "cn-hangzhou"),
+        "a.toml:19: two tokens are account 1000000000000001 in region cn-hangzhou: an account has one token in a region"
+    );
+    assert_eq!(
+        again("[[device]]\nname = \"softhsm\"\nlibrary = \"/x\"\nslot = 1\npin = \"env:PIN\"\n"),
+        "a.toml:19: two devices have the name \"softhsm\": rename one"
+    );
+    let without = GOOD.split("[[token]]").next().unwrap();
+    assert_eq!(sentence(without), "a.toml:1: there is no token: add [[token]] with label, account and region");
+}

@@ -1,0 +1,132 @@
+//! `alikms.toml`: where it is found, what it may say, and how a mistake in it is answered.
+
+mod file;
+mod nearest;
+mod pin;
+
+pub use nearest::nearest;
+pub use pin::PinSource;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+use crate::model::key::Level;
+
+/// What one `alikms.toml` says, checked. Whether a library, a device or the store is there is not looked at:
+/// C_Initialize works with all of them out of reach.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The file that it was read from.
+    pub path: PathBuf,
+    /// The SQLite file of `[store] url = "sqlite:/path"`.
+    pub store: PathBuf,
+    pub unlock: Unlock,
+    pub devices: Vec<DeviceConfig>,
+    /// At least one.
+    pub tokens: Vec<TokenConfig>,
+}
+
+/// How the key-encryption keys are opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unlock {
+    /// With this file, without a person.
+    File(PathBuf),
+    /// By C_Login.
+    Pin,
+}
+
+/// One `[[device]]`.
+#[derive(Debug, Clone)]
+pub struct DeviceConfig {
+    pub name: String,
+    /// Which family of devices; `generic` if not given.
+    pub profile: String,
+    pub library: PathBuf,
+    /// At least one of token, slot, serial is given.
+    pub token: Option<String>,
+    pub slot: Option<u64>,
+    pub serial: Option<String>,
+    pub pin: PinSource,
+    /// Passed to the library's C_Initialize as pReserved, for libraries that read it.
+    pub init_args: Option<String>,
+    /// Environment variables set before the library is initialised.
+    pub env: BTreeMap<String, String>,
+    /// None: as the profile says.
+    pub isolate: Option<Isolate>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Isolate {
+    /// The library is loaded from a private copy, so that nothing of it is shared with the application.
+    Copy,
+    /// The library is shared with an application that uses it too.
+    Share,
+}
+
+/// One `[[token]]`: an account in a region.
+#[derive(Debug, Clone)]
+pub struct TokenConfig {
+    /// 1 to 32 bytes.
+    pub label: String,
+    pub account: String,
+    pub region: String,
+    /// `name` of a `[[device]]`.
+    pub device: Option<String>,
+    /// For keys that generic tools create. Not given: HSM for a token with a device, else SOFTWARE.
+    pub protection_level: Level,
+    /// `destroy = "immediate"`.
+    pub destroy_immediate: bool,
+}
+
+impl Config {
+    /// `ALIKMS_CONF`, else `$XDG_CONFIG_HOME/alikms/alikms.toml`, `$HOME/.config/alikms/alikms.toml`, `/etc/alikms/alikms.toml`.
+    pub fn find() -> Result<Self> {
+        let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        if let Some(path) = set("ALIKMS_CONF") {
+            return Self::read(&path);
+        }
+        let mut places: Vec<PathBuf> =
+            [set("XDG_CONFIG_HOME"), set("HOME").map(|home| home.join(".config")), Some("/etc".into())]
+                .into_iter()
+                .flatten()
+                .map(|place| place.join("alikms/alikms.toml"))
+                .collect();
+        places.dedup();
+        // A place that may not even be looked at, such as root's home in an nginx worker, is passed over.
+        match places.iter().find(|place| fs::metadata(place).is_ok()) {
+            Some(path) => Self::read(path),
+            None => {
+                let looked: Vec<_> = places.iter().map(|place| place.display().to_string()).collect();
+                Err(Error::Config {
+                    place: "alikms.toml".into(),
+                    reason: format!(
+                        "not found. Looked at {}. Write one there, or set ALIKMS_CONF to its path",
+                        looked.join(", ")
+                    ),
+                })
+            }
+        }
+    }
+
+    /// Reads this file. Every mistake is `Error::Config` with its file and line.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = fs::read_to_string(path).map_err(|error| Error::Config {
+            place: path.display().to_string(),
+            reason: match error.kind() {
+                ErrorKind::NotFound => "there is no such file: write it, or point ALIKMS_CONF elsewhere".into(),
+                ErrorKind::PermissionDenied => "this user may not read it: give its group read permission".into(),
+                ErrorKind::InvalidData => "it is not UTF-8 text".into(),
+                _ => format!("it cannot be read: {error}"),
+            },
+        })?;
+        file::read(path, &text)
+    }
+
+    /// The device of this name.
+    pub fn device(&self, name: &str) -> Option<&DeviceConfig> {
+        self.devices.iter().find(|device| device.name == name)
+    }
+}

@@ -1,0 +1,427 @@
+//! A connection: the library initialised in this process, the right token found, logged in and proven by a real
+//! operation. Every step of the recovery ladder ends in a new one, with a new number.
+
+use std::os::unix::fs::MetadataExt;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use cryptoki_sys::*;
+
+use super::calls::{Act, Answer, Attribute, Failed, Mechanism};
+use super::device::{self, Module, Refusal};
+use super::pin::Verdict;
+use super::pool::Device;
+use super::profile::{Class, NAMES};
+use crate::config::Isolate;
+use crate::error::{Error, Result};
+use crate::model::Bytes;
+
+/// How many instances of a library a process loads at most: each stays in memory for ever.
+const INSTANCES: u32 = 4;
+
+pub struct Connection {
+    pub module: &'static Module,
+    pub slot: CK_SLOT_ID,
+    pub token: Token,
+    /// Numbers in ascending order, with the flags where they were asked for and answered.
+    pub mechanisms: Vec<(CK_MECHANISM_TYPE, Option<CK_MECHANISM_INFO>)>,
+    /// Differs between all connections that a process or its parents ever had. Handles of keys are good for one only.
+    pub generation: u64,
+    /// Kept open and unused, because a token logs everybody out when the last session is closed.
+    pub anchor: CK_SESSION_HANDLE,
+    /// How many sessions may be open beside the anchor.
+    pub capacity: usize,
+    pub since: Instant,
+    /// An object that was on the token: while it still is, another one that is not found is really gone.
+    witness: Mutex<Option<Witness>>,
+}
+
+#[derive(Clone)]
+struct Witness {
+    object: CK_OBJECT_HANDLE,
+    id: Vec<u8>,
+}
+
+/// What a token says of itself, without the padding.
+#[derive(Debug, Clone)]
+pub struct Token {
+    pub label: String,
+    pub serial: String,
+    pub model: String,
+    pub firmware: String,
+    pub flags: CK_FLAGS,
+    max_sessions: CK_ULONG,
+}
+
+/// The library in this process.
+#[derive(Default)]
+pub struct Library {
+    module: Option<&'static Module>,
+    is_initialised: bool,
+    instances: u32,
+    /// Why the file with this identity is of no use, so that it is not loaded again and again.
+    useless: Option<(Identity, String)>,
+}
+
+/// Device, inode, size and time of change of a file: another one may serve where this one did not.
+type Identity = (u64, u64, u64, i64);
+
+impl Connection {
+    /// From nothing, or from a library in any state: loads, initialises (again, where that is ours to do), attaches.
+    pub fn start(device: &Device, library: &mut Library, deadline: Instant) -> Result<Self> {
+        if device.pins.is_refused(&*device.config.pin.read()?) {
+            return Err(device.pin_refused());
+        }
+        let module = library.initialise(device)?;
+        Self::attach(device, module, deadline)
+    }
+
+    /// Closes every session of ours, then attaches again. `idle`: those beside the anchor.
+    pub fn reopen(device: &Device, old: &Self, idle: &[CK_SESSION_HANDLE], deadline: Instant) -> Result<Self> {
+        match device.isolate()? {
+            Isolate::Copy => {
+                let _ = old.module.close_all(old.slot);
+            }
+            Isolate::Share => {
+                for session in idle.iter().chain([&old.anchor]) {
+                    let _ = old.module.close_session(*session);
+                }
+            }
+        }
+        Self::attach(device, old.module, deadline)
+    }
+
+    /// Logs in again; the sessions stay.
+    pub fn log_in_again(device: &Device, old: &Self, deadline: Instant) -> Result<Self> {
+        if device.isolate()? == Isolate::Copy {
+            let _ = old.module.logout(old.anchor);
+        }
+        log_in(device, old.module, old.anchor, deadline)?;
+        Ok(Self {
+            module: old.module,
+            slot: old.slot,
+            token: old.token.clone(),
+            mechanisms: old.mechanisms.clone(),
+            generation: device.generations.fetch_add(1, Ordering::Relaxed) + 1,
+            anchor: old.anchor,
+            capacity: old.capacity,
+            // Logging in does not make the device look at its objects again.
+            since: old.since,
+            witness: Mutex::default(),
+        })
+    }
+
+    fn attach(device: &Device, module: &'static Module, deadline: Instant) -> Result<Self> {
+        let (slot, token) = choose(device, module)?;
+        let anchor = module.open_session(slot).map_err(|failed| device.cannot("open a session", failed))?;
+        let connection = Self::prove(device, module, slot, token, anchor, deadline);
+        if connection.is_err() {
+            let _ = module.close_session(anchor);
+        }
+        connection
+    }
+
+    fn prove(
+        device: &Device,
+        module: &'static Module,
+        slot: CK_SLOT_ID,
+        token: Token,
+        anchor: CK_SESSION_HANDLE,
+        deadline: Instant,
+    ) -> Result<Self> {
+        if token.flags & CKF_LOGIN_REQUIRED != 0 {
+            log_in(device, module, anchor, deadline)?;
+        }
+        let mut mechanisms: Vec<_> = module
+            .mechanisms(slot)
+            .map_err(|failed| device.cannot("list its mechanisms", failed))?
+            .into_iter()
+            .map(|id| {
+                let ours = NAMES.iter().any(|(known, _)| *known == id);
+                (id, if ours { module.mechanism_info(slot, id).ok() } else { None })
+            })
+            .collect();
+        mechanisms.sort_by_key(|(id, _)| *id);
+        let limit = match token.max_sessions {
+            0 | CK_ULONG::MAX => usize::MAX,
+            limit => usize::try_from(limit).unwrap_or(usize::MAX),
+        };
+        let connection = Self {
+            module,
+            slot,
+            token,
+            mechanisms,
+            generation: device.generations.fetch_add(1, Ordering::Relaxed) + 1,
+            anchor,
+            capacity: device.profile()?.sessions.min(limit).saturating_sub(1).max(1),
+            since: Instant::now(),
+            witness: Mutex::default(),
+        };
+        connection.touch_device(anchor).map_err(|failed| device.cannot("work", failed))?;
+        Ok(connection)
+    }
+
+    /// A real operation, because what tokens say of themselves they say when they are gone, too.
+    pub fn touch_device(&self, session: CK_SESSION_HANDLE) -> Answer<()> {
+        if self.token.flags & CKF_RNG == 0 {
+            return Ok(());
+        }
+        self.module.random(session, &mut [0; 8])
+    }
+
+    /// Whether somebody has logged us out: without a login private objects are not to be seen.
+    pub fn is_logged_out(&self, session: CK_SESSION_HANDLE) -> bool {
+        self.token.flags & CKF_LOGIN_REQUIRED != 0 && self.module.is_logged_in(session) == Ok(false)
+    }
+
+    /// Whether the device has this mechanism for this use (a CKF_ flag); a device that tells no flags is believed.
+    pub fn does(&self, id: CK_MECHANISM_TYPE, flag: CK_FLAGS) -> bool {
+        self.info(id).is_some_and(|info| info.is_none_or(|info| info.flags & flag != 0))
+    }
+
+    pub fn info(&self, id: CK_MECHANISM_TYPE) -> Option<Option<&CK_MECHANISM_INFO>> {
+        let at = self.mechanisms.binary_search_by_key(&id, |(id, _)| *id).ok()?;
+        self.mechanisms.get(at).map(|(_, info)| info.as_ref())
+    }
+
+    /// Remembers an object that was just found.
+    pub fn witness(&self, object: CK_OBJECT_HANDLE, id: &[u8]) {
+        *self.lock_witness() = Some(Witness { object, id: id.to_vec() });
+    }
+
+    /// Whether another object than `id` is known to be on the token at this moment; None if none is known.
+    pub fn is_vouched_for(&self, session: CK_SESSION_HANDLE, id: &[u8]) -> Option<bool> {
+        let witness = self.lock_witness().clone().filter(|witness| witness.id != id)?;
+        let answer = self.module.attributes(session, witness.object, &[(CKA_ID, witness.id.len())]);
+        Some(answer.is_ok_and(|values| values.first().is_some_and(|id| id.as_deref() == Some(&witness.id))))
+    }
+
+    fn lock_witness(&self) -> std::sync::MutexGuard<'_, Option<Witness>> {
+        self.witness.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A session of the device, with the connection that it belongs to.
+pub struct Session {
+    pub handle: CK_SESSION_HANDLE,
+    pub connection: Arc<Connection>,
+}
+
+impl Session {
+    fn module(&self) -> &'static Module {
+        self.connection.module
+    }
+
+    pub fn act(
+        &self,
+        act: Act,
+        mechanism: &Mechanism<'_>,
+        key: CK_OBJECT_HANDLE,
+        input: &[u8],
+        room: usize,
+    ) -> Answer<Bytes> {
+        self.module().act(self.handle, act, mechanism, key, input, room)
+    }
+
+    pub fn attributes(
+        &self,
+        object: CK_OBJECT_HANDLE,
+        wanted: &[(CK_ATTRIBUTE_TYPE, usize)],
+    ) -> Answer<Vec<Option<Bytes>>> {
+        self.module().attributes(self.handle, object, wanted)
+    }
+
+    pub fn derive(
+        &self,
+        mechanism: &Mechanism<'_>,
+        base: CK_OBJECT_HANDLE,
+        template: &[Attribute],
+    ) -> Answer<CK_OBJECT_HANDLE> {
+        self.module().derive(self.handle, mechanism, base, template)
+    }
+
+    pub fn destroy(&self, object: CK_OBJECT_HANDLE) -> Answer<()> {
+        self.module().destroy(self.handle, object)
+    }
+
+    pub fn find(&self, template: &[Attribute], max: usize) -> Answer<Vec<CK_OBJECT_HANDLE>> {
+        self.module().find(self.handle, template, max)
+    }
+}
+
+impl Library {
+    fn initialise(&mut self, device: &Device) -> Result<&'static Module> {
+        let isolate = device.isolate()?;
+        let module = match self.module {
+            Some(module) => module,
+            None => self.load(device, isolate)?,
+        };
+        let begin = |module: &Module| {
+            device::with_environment(device.config.env.iter(), isolate == Isolate::Copy, || {
+                module.initialize(device.config.init_args.as_deref())
+            })
+        };
+        let (module, answer) = match isolate {
+            // An application's own sessions would end with C_Finalize.
+            Isolate::Share if self.is_initialised => (module, Ok(())),
+            Isolate::Share => (module, accept(begin(module), CKR_CRYPTOKI_ALREADY_INITIALIZED)),
+            Isolate::Copy => {
+                if self.is_initialised {
+                    let _ = module.finalize();
+                    self.is_initialised = false;
+                }
+                match begin(module) {
+                    // It cannot be ended: another instance takes its place, so many times.
+                    Err(Failed { rv: CKR_CRYPTOKI_ALREADY_INITIALIZED, .. }) if self.instances < INSTANCES => {
+                        let module = self.load(device, isolate)?;
+                        (module, begin(module))
+                    }
+                    Err(Failed { rv: CKR_CRYPTOKI_ALREADY_INITIALIZED, .. }) => {
+                        let _ = module.finalize();
+                        (module, begin(module))
+                    }
+                    answer => (module, answer),
+                }
+            }
+        };
+        answer.map_err(|failed| device.cannot("initialise", failed))?;
+        self.is_initialised = true;
+        Ok(module)
+    }
+
+    fn load(&mut self, device: &Device, isolate: Isolate) -> Result<&'static Module> {
+        let path = &device.config.library;
+        let identity = std::fs::metadata(path).map(|file| (file.dev(), file.ino(), file.size(), file.mtime())).ok();
+        if let Some((known, reason)) = &self.useless
+            && Some(*known) == identity
+        {
+            return Err(device.unavailable(reason));
+        }
+        match Module::load(path, isolate) {
+            Ok(module) => {
+                tracing::debug!(device = device.config.name, ?isolate, "device library loaded");
+                self.module = Some(module);
+                self.instances += 1;
+                Ok(module)
+            }
+            Err(Refusal::Absent(reason)) => Err(device.unavailable(reason)),
+            Err(Refusal::Useless(reason)) => {
+                self.useless = identity.map(|identity| (identity, reason.clone()));
+                Err(device.unavailable(reason))
+            }
+        }
+    }
+}
+
+fn accept(answer: Answer<()>, also: CK_RV) -> Answer<()> {
+    match answer {
+        Err(failed) if failed.rv == also => Ok(()),
+        other => other,
+    }
+}
+
+/// The token that the configuration names: all that is given must agree, and only one may.
+fn choose(device: &Device, module: &Module) -> Result<(CK_SLOT_ID, Token)> {
+    let config = &device.config;
+    let slots = module.slots().map_err(|failed| device.cannot("list its slots", failed))?;
+    let tokens: Vec<_> =
+        slots.into_iter().filter_map(|slot| Some((slot, Token::new(&module.token_info(slot).ok()?)))).collect();
+    let mut chosen = tokens.iter().filter(|(slot, token)| {
+        config.slot.is_none_or(|wanted| wanted == *slot)
+            && config.token.as_ref().is_none_or(|wanted| *wanted == token.label)
+            && config.serial.as_ref().is_none_or(|wanted| *wanted == token.serial)
+    });
+    let wanted = [
+        config.token.as_ref().map(|label| format!("label \"{label}\"")),
+        config.serial.as_ref().map(|serial| format!("serial \"{serial}\"")),
+        config.slot.map(|slot| format!("slot {slot}")),
+    ];
+    let wanted = wanted.into_iter().flatten().collect::<Vec<_>>().join(", ");
+    match (chosen.next(), chosen.next()) {
+        (Some(_), Some(_)) => {
+            Err(device.unavailable(format!("more than one token has {wanted}: tell them apart by `serial` or `slot`")))
+        }
+        (Some((_, token)), None) if token.flags & CKF_TOKEN_INITIALIZED == 0 => {
+            Err(device.unavailable(format!("the token with {wanted} is not initialised")))
+        }
+        (Some((slot, token)), None) => Ok((*slot, token.clone())),
+        (None, _) => {
+            let present: Vec<_> = tokens
+                .iter()
+                .filter(|(_, token)| token.flags & CKF_TOKEN_INITIALIZED != 0)
+                .map(|(slot, token)| format!("\"{}\" (serial {}, slot {slot})", token.label, token.serial))
+                .collect();
+            let present = if present.is_empty() { "none".to_owned() } else { present.join(", ") };
+            Err(device.unavailable(format!("there is no token with {wanted}; present: {present}")))
+        }
+    }
+}
+
+impl Token {
+    fn new(info: &CK_TOKEN_INFO) -> Self {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end_matches([' ', '\0']).to_owned();
+        Self {
+            label: text(&info.label),
+            serial: text(&info.serialNumber),
+            model: text(&info.model),
+            firmware: format!("{}.{}", info.firmwareVersion.major, info.firmwareVersion.minor),
+            flags: info.flags,
+            max_sessions: info.ulMaxRwSessionCount,
+        }
+    }
+}
+
+fn log_in(device: &Device, module: &Module, session: CK_SESSION_HANDLE, deadline: Instant) -> Result<()> {
+    let pin = device.config.pin.read()?;
+    let outcome = device.pins.attempt(&pin, deadline, || {
+        let answer = module.login(session, &pin);
+        let verdict = match answer {
+            Ok(()) => Verdict::Accepted,
+            Err(failed) if device.class(failed) == Class::Pin => Verdict::Refused,
+            Err(_) => Verdict::Unknown,
+        };
+        // The application, or a process before the fork, may have logged in already; that says nothing of our PIN.
+        (verdict, accept(answer, CKR_USER_ALREADY_LOGGED_IN))
+    });
+    match outcome {
+        Err(_) => Err(device.unavailable("another process is still trying the device PIN")),
+        Ok(None) => Err(device.pin_refused()),
+        Ok(Some(Ok(()))) => Ok(()),
+        Ok(Some(Err(failed))) if device.class(failed) == Class::Pin => {
+            tracing::warn!(device = device.config.name, rv = failed.rv, "device PIN refused");
+            Err(device.pin_refused())
+        }
+        Ok(Some(Err(Failed { rv: CKR_USER_PIN_NOT_INITIALIZED, .. }))) => {
+            Err(device.unavailable("the token's user PIN has not been set"))
+        }
+        Ok(Some(Err(Failed { rv: CKR_USER_ANOTHER_ALREADY_LOGGED_IN, .. }))) => {
+            Err(device
+                .unavailable("the application is logged in to the token as another user; isolate = \"copy\" helps"))
+        }
+        Ok(Some(Err(failed))) => Err(device.cannot("log in", failed)),
+    }
+}
+
+impl Device {
+    pub fn unavailable(&self, reason: impl Into<String>) -> Error {
+        Error::DeviceUnavailable { device: self.config.name.clone(), reason: reason.into() }
+    }
+
+    pub fn pin_refused(&self) -> Error {
+        Error::DevicePin { device: self.config.name.clone() }
+    }
+
+    pub fn lacks(&self, what: impl Into<String>) -> Error {
+        Error::DeviceLacks { device: self.config.name.clone(), what: what.into() }
+    }
+
+    fn cannot(&self, what: &str, failed: Failed) -> Error {
+        if failed.rv == CKR_CRYPTOKI_NOT_INITIALIZED {
+            return self.unavailable(
+                "the application has finalised the device's library, which it shares with this module; isolate = \"copy\" keeps them apart",
+            );
+        }
+        self.unavailable(format!("it cannot {what}: {} answered 0x{:08x}", failed.call, failed.rv))
+    }
+}

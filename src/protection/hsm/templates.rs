@@ -1,0 +1,254 @@
+//! Attribute templates of new keys. Nothing is left to a device's defaults, which differ dangerously
+//! (`reference/devices.md` §0 item 11); afterwards everything is read back and compared.
+
+use cryptoki_sys::*;
+use der::Encode;
+use uuid::Uuid;
+
+use super::calls::{Attribute, Value};
+use super::profile::Profile;
+use crate::model::Bytes;
+use crate::model::curve::Curve;
+use crate::model::hash::Hash;
+use crate::model::public::PublicKey;
+use crate::model::spec::{Family, Spec};
+use crate::protection::Usages;
+
+/// 65537.
+const EXPONENT: [u8; 3] = [1, 0, 1];
+
+/// The templates of one new key: for a pair those of both halves, for a secret only its own.
+#[derive(Debug)]
+pub struct New {
+    pub mechanism: CK_MECHANISM_TYPE,
+    pub public: Option<Vec<Attribute>>,
+    pub private: Vec<Attribute>,
+}
+
+impl New {
+    pub fn key(id: Uuid, spec: Spec, usages: Usages, profile: &Profile) -> Self {
+        let (mechanism, key_type) = generation(spec.family);
+        let mut private =
+            common(id, if spec.family.is_asymmetric() { CKO_PRIVATE_KEY } else { CKO_SECRET_KEY }, key_type);
+        private.extend([
+            flag(CKA_PRIVATE, true),
+            flag(CKA_SENSITIVE, true),
+            flag(CKA_EXTRACTABLE, false),
+            flag(CKA_DECRYPT, usages.decrypt),
+            flag(CKA_SIGN, usages.sign),
+            flag(CKA_UNWRAP, usages.unwrap),
+            flag(CKA_DERIVE, usages.derive),
+        ]);
+        let public = match spec.family {
+            Family::Aes | Family::Generic => {
+                private.extend([
+                    flag(CKA_ENCRYPT, usages.encrypt),
+                    flag(CKA_VERIFY, usages.verify),
+                    flag(CKA_WRAP, usages.wrap),
+                    number(CKA_VALUE_LEN, spec.bits / 8),
+                ]);
+                None
+            }
+            Family::Ec(curve) => {
+                Some(half(id, key_type, usages, [bytes(CKA_EC_PARAMS, curve.oid().to_der().unwrap_or_default())]))
+            }
+            Family::Rsa => {
+                let exponent = bytes(CKA_PUBLIC_EXPONENT, EXPONENT.to_vec());
+                private.push(flag(CKA_SIGN_RECOVER, false));
+                let mut half = half(id, key_type, usages, [number(CKA_MODULUS_BITS, spec.bits), exponent]);
+                half.push(flag(CKA_VERIFY_RECOVER, false));
+                Some(half)
+            }
+        };
+        let sent = |template: Vec<Attribute>| {
+            template.into_iter().filter(|attribute| !profile.unsent.contains(&attribute.id)).collect()
+        };
+        Self { mechanism, public: public.map(sent), private: sent(private) }
+    }
+
+    /// What the device must say of the new private or secret key: what was sent, and what follows from it. An
+    /// attribute that it does not have is no contradiction.
+    pub fn private_facts(&self) -> Vec<Attribute> {
+        let mut facts = self.private.clone();
+        facts.extend([flag(CKA_ALWAYS_SENSITIVE, true), flag(CKA_NEVER_EXTRACTABLE, true), flag(CKA_LOCAL, true)]);
+        facts
+    }
+
+    /// The same of the public half, without what only a template has.
+    pub fn public_facts(&self) -> Vec<Attribute> {
+        self.public.iter().flatten().filter(|attribute| attribute.id != CKA_MODULUS_BITS).cloned().collect()
+    }
+}
+
+/// The mechanism that makes keys of a family, and their type.
+pub fn generation(family: Family) -> (CK_MECHANISM_TYPE, CK_KEY_TYPE) {
+    match family {
+        Family::Aes => (CKM_AES_KEY_GEN, CKK_AES),
+        Family::Ec(_) => (CKM_EC_KEY_PAIR_GEN, CKK_EC),
+        Family::Generic => (CKM_GENERIC_SECRET_KEY_GEN, CKK_GENERIC_SECRET),
+        Family::Rsa => (CKM_RSA_PKCS_KEY_PAIR_GEN, CKK_RSA),
+    }
+}
+
+fn common(id: Uuid, class: CK_OBJECT_CLASS, key_type: CK_KEY_TYPE) -> Vec<Attribute> {
+    // Label: 32 characters of ASCII are what every device keeps.
+    let label = id.to_string().into_bytes().into_iter().take(32).collect();
+    vec![
+        Attribute { id: CKA_CLASS, value: Value::Ulong(class) },
+        Attribute { id: CKA_KEY_TYPE, value: Value::Ulong(key_type) },
+        flag(CKA_TOKEN, true),
+        bytes(CKA_ID, id.as_bytes().to_vec()),
+        bytes(CKA_LABEL, label),
+    ]
+}
+
+/// A public half does what undoes or proves the work of the private one.
+fn half<const N: usize>(id: Uuid, key_type: CK_KEY_TYPE, usages: Usages, own: [Attribute; N]) -> Vec<Attribute> {
+    let mut half = common(id, CKO_PUBLIC_KEY, key_type);
+    half.extend([
+        flag(CKA_PRIVATE, false),
+        flag(CKA_ENCRYPT, usages.decrypt || usages.encrypt),
+        flag(CKA_VERIFY, usages.sign || usages.verify),
+        flag(CKA_WRAP, usages.unwrap || usages.wrap),
+        flag(CKA_DERIVE, false),
+    ]);
+    half.extend(own);
+    half
+}
+
+/// Finds objects of this class with this CKA_ID.
+pub fn search(class: CK_OBJECT_CLASS, id: &[u8]) -> Vec<Attribute> {
+    vec![Attribute { id: CKA_CLASS, value: Value::Ulong(class) }, bytes(CKA_ID, id.to_vec())]
+}
+
+/// Finds every object of this class.
+pub fn of_class(class: CK_OBJECT_CLASS) -> Vec<Attribute> {
+    vec![Attribute { id: CKA_CLASS, value: Value::Ulong(class) }]
+}
+
+/// The hash whose HMAC a generic secret of this length is for.
+pub fn mac_hash(spec: Spec) -> Hash {
+    match spec.bits {
+        ..384 => Hash::Sha256,
+        384..512 => Hash::Sha384,
+        _ => Hash::Sha512,
+    }
+}
+
+/// What ECDH makes: a secret that can be read, for this session only.
+pub fn shared_secret(len: usize) -> Vec<Attribute> {
+    vec![
+        Attribute { id: CKA_CLASS, value: Value::Ulong(CKO_SECRET_KEY) },
+        Attribute { id: CKA_KEY_TYPE, value: Value::Ulong(CKK_GENERIC_SECRET) },
+        flag(CKA_TOKEN, false),
+        flag(CKA_PRIVATE, true),
+        flag(CKA_SENSITIVE, false),
+        flag(CKA_EXTRACTABLE, true),
+        number(CKA_VALUE_LEN, len),
+    ]
+}
+
+/// The attributes to read for these facts, each with the length that its value should have.
+pub fn to_read(facts: &[Attribute]) -> Vec<(CK_ATTRIBUTE_TYPE, usize)> {
+    facts.iter().map(|fact| (fact.id, fact.value.bytes().len())).collect()
+}
+
+/// The first fact that the device contradicts, or does not confirm where everything depends on it.
+pub fn contradiction(facts: &[Attribute], read: &[Option<Bytes>]) -> Option<CK_ATTRIBUTE_TYPE> {
+    facts.iter().zip(read).find_map(|(fact, read)| {
+        let Some(read) = read.as_ref() else {
+            return matches!(fact.id, CKA_EXTRACTABLE | CKA_ID | CKA_SENSITIVE).then_some(fact.id);
+        };
+        let same = match &fact.value {
+            // Any non-zero byte is CK_TRUE to somebody; only the standard's is accepted for what must be true.
+            Value::Bool(value) => read.as_slice() == [u8::from(*value)],
+            Value::Bytes(value) => read.as_slice() == value.as_slice(),
+            Value::Ulong(value) => read.as_slice() == value.to_ne_bytes(),
+        };
+        (!same).then_some(fact.id)
+    })
+}
+
+/// Attributes of which a public key of this family is made, with room for them.
+pub fn public_parts(family: Family) -> [(CK_ATTRIBUTE_TYPE, usize); 2] {
+    match family {
+        Family::Ec(curve) => [(CKA_EC_PARAMS, 16), (CKA_EC_POINT, 2 * curve.field_len() + 4)],
+        _ => [(CKA_MODULUS, 1024), (CKA_PUBLIC_EXPONENT, 16)],
+    }
+}
+
+/// The public key that these attributes make up; None if one is missing, Err if they make none of this family.
+pub fn public_key(family: Family, parts: &[Option<Bytes>]) -> Result<Option<PublicKey>, ()> {
+    let [Some(first), Some(second)] = parts else { return Ok(None) };
+    if first.is_empty() || second.is_empty() {
+        return Ok(None);
+    }
+    match family {
+        Family::Ec(curve) => {
+            // Only named curves; a device may also answer with the curve's whole description, which is then not ours.
+            if first.as_slice() != curve.oid().to_der().unwrap_or_default() {
+                return Err(());
+            }
+            Ok(Some(PublicKey::Ec { curve, point: point(curve, second).ok_or(())? }))
+        }
+        Family::Rsa => Ok(Some(PublicKey::Rsa { modulus: trimmed(first), exponent: trimmed(second) })),
+        Family::Aes | Family::Generic => Err(()),
+    }
+}
+
+/// 04 ‖ x ‖ y, of the DER OCTET STRING that the standard wants or of the bare point that some devices give.
+/// Both begin with 04: the length tells them apart.
+fn point(curve: Curve, value: &[u8]) -> Option<Vec<u8>> {
+    let len = 1 + 2 * curve.field_len();
+    let bare = match value.len().checked_sub(len)? {
+        0 => value,
+        2 if value.get(..2)? == [4, u8::try_from(len).ok()?] => value.get(2..)?,
+        3 if value.get(..3)? == [4, 0x81, u8::try_from(len).ok()?] => value.get(3..)?,
+        _ => return None,
+    };
+    (bare.first() == Some(&4)).then(|| bare.to_vec())
+}
+
+fn trimmed(number: &[u8]) -> Vec<u8> {
+    number.iter().copied().skip_while(|byte| *byte == 0).collect()
+}
+
+fn flag(id: CK_ATTRIBUTE_TYPE, value: bool) -> Attribute {
+    Attribute { id, value: Value::Bool(value) }
+}
+
+fn bytes(id: CK_ATTRIBUTE_TYPE, value: Vec<u8>) -> Attribute {
+    Attribute { id, value: Value::Bytes(value) }
+}
+
+fn number(id: CK_ATTRIBUTE_TYPE, value: usize) -> Attribute {
+    Attribute { id, value: Value::Ulong(value as CK_ULONG) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn points_are_read_in_both_forms() {
+        for curve in Curve::ALL.iter().copied() {
+            let mut bare = vec![4];
+            bare.resize(1 + 2 * curve.field_len(), 7);
+            let der = der::asn1::OctetStringRef::new(&bare).unwrap().to_der().unwrap();
+            assert_eq!(point(curve, &bare).as_ref(), Some(&bare));
+            assert_eq!(point(curve, &der).as_ref(), Some(&bare));
+            assert_eq!(point(curve, &der[1..]), None);
+            assert_eq!(point(curve, &[]), None);
+        }
+    }
+
+    #[test]
+    fn a_contradiction_is_found_and_a_gap_is_one_where_it_matters() {
+        let facts = [flag(CKA_SENSITIVE, true), flag(CKA_EXTRACTABLE, false)];
+        let value = |byte: u8| Some(Bytes::new(vec![byte]));
+        assert_eq!(contradiction(&facts, &[value(1), value(0)]), None);
+        assert_eq!(contradiction(&facts, &[None, value(0)]), Some(CKA_SENSITIVE));
+        assert_eq!(contradiction(&[flag(CKA_LOCAL, true)], &[None]), None);
+        assert_eq!(contradiction(&facts, &[value(1), value(1)]), Some(CKA_EXTRACTABLE));
+    }
+}

@@ -1,0 +1,240 @@
+//! The attributes: one row each. Who may set one and when stands here and nowhere else (PKCS#11 3.2 §4).
+
+use cryptoki_sys::*;
+
+use crate::error::Result;
+use crate::model::object::Class;
+use crate::token::ck;
+use crate::token::template::{Entry, EntryValue, Template, ulong_of};
+
+/// What an attribute's value looks like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    Bool,
+    Bytes,
+    /// Empty or 8 digits YYYYMMDD.
+    Date,
+    /// An array of CK_MECHANISM_TYPE.
+    Mechanisms,
+    Nested,
+    Ulong,
+}
+
+/// May a caller name it when the object is made?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Create {
+    /// In any way of making an object.
+    Allowed,
+    /// Only with C_CreateObject, of which it is the content.
+    Import,
+    /// The token decides: CKR_ATTRIBUTE_READ_ONLY.
+    Never,
+}
+
+/// May it be changed later?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    Always,
+    Never,
+    OnlyTo(bool),
+}
+
+/// A row of [`ATTRIBUTES`].
+#[derive(Debug)]
+pub struct AttributeRow {
+    pub kind: CK_ATTRIBUTE_TYPE,
+    pub name: &'static str,
+    pub shape: Shape,
+    pub on: &'static [Class],
+    pub create: Create,
+    pub change: Change,
+    /// Hidden while the key is sensitive or not extractable.
+    pub secret: bool,
+}
+
+const ALL: &[Class] = Class::ALL;
+const KEYS: &[Class] = &[Class::PrivateKey, Class::PublicKey, Class::SecretKey];
+const PAIR: &[Class] = &[Class::PrivateKey, Class::PublicKey];
+const HELD: &[Class] = &[Class::PrivateKey, Class::SecretKey];
+const OUTER: &[Class] = &[Class::PublicKey, Class::SecretKey];
+const PRIVATE: &[Class] = &[Class::PrivateKey];
+const PUBLIC: &[Class] = &[Class::PublicKey];
+const SECRET: &[Class] = &[Class::SecretKey];
+const CERTIFICATE: &[Class] = &[Class::Certificate];
+const DATA: &[Class] = &[Class::Data];
+const NAMED: &[Class] = &[Class::Certificate, Class::PrivateKey, Class::PublicKey, Class::SecretKey];
+const SUBJECTS: &[Class] = &[Class::Certificate, Class::PrivateKey, Class::PublicKey];
+const TRUSTED: &[Class] = &[Class::Certificate, Class::PublicKey, Class::SecretKey];
+const VALUES: &[Class] = &[Class::Certificate, Class::Data, Class::PrivateKey, Class::SecretKey];
+
+macro_rules! rows {
+    ($($kind:ident $shape:ident $on:ident $create:ident $change:expr $(, $secret:ident)?;)*) => {
+        &[$(AttributeRow {
+            kind: $kind, name: stringify!($kind), shape: Shape::$shape, on: $on, create: Create::$create,
+            change: $change, secret: rows!(@ $($secret)?),
+        }),*]
+    };
+    (@ secret) => { true };
+    (@) => { false };
+}
+
+use Change::{Always, Never, OnlyTo};
+
+/// Every standard attribute that an object of ours can have; our own stand in `vendor`.
+pub static ATTRIBUTES: &[AttributeRow] = rows! {
+    CKA_CLASS Ulong ALL Allowed Never;
+    CKA_TOKEN Bool ALL Allowed Never;
+    CKA_PRIVATE Bool ALL Allowed Never;
+    CKA_LABEL Bytes ALL Allowed Always;
+    CKA_UNIQUE_ID Bytes ALL Never Never;
+    CKA_APPLICATION Bytes DATA Allowed Always;
+    CKA_VALUE Bytes VALUES Import Never, secret;
+    CKA_OBJECT_ID Bytes DATA Allowed Always;
+    CKA_CERTIFICATE_TYPE Ulong CERTIFICATE Allowed Never;
+    CKA_ISSUER Bytes CERTIFICATE Allowed Never;
+    CKA_SERIAL_NUMBER Bytes CERTIFICATE Allowed Never;
+    CKA_OWNER Bytes CERTIFICATE Allowed Always;
+    CKA_TRUSTED Bool TRUSTED Allowed OnlyTo(false);
+    CKA_CERTIFICATE_CATEGORY Ulong CERTIFICATE Allowed Never;
+    CKA_JAVA_MIDP_SECURITY_DOMAIN Ulong CERTIFICATE Allowed Never;
+    CKA_URL Bytes CERTIFICATE Allowed Never;
+    CKA_HASH_OF_SUBJECT_PUBLIC_KEY Bytes CERTIFICATE Allowed Never;
+    CKA_HASH_OF_ISSUER_PUBLIC_KEY Bytes CERTIFICATE Allowed Never;
+    CKA_NAME_HASH_ALGORITHM Ulong CERTIFICATE Allowed Never;
+    CKA_CHECK_VALUE Bytes CERTIFICATE Allowed Never;
+    CKA_KEY_TYPE Ulong KEYS Allowed Never;
+    CKA_SUBJECT Bytes SUBJECTS Allowed Always;
+    CKA_ID Bytes NAMED Allowed Always;
+    CKA_SENSITIVE Bool HELD Allowed OnlyTo(true);
+    CKA_ENCRYPT Bool OUTER Allowed Always;
+    CKA_DECRYPT Bool HELD Allowed Always;
+    CKA_WRAP Bool OUTER Allowed Always;
+    CKA_UNWRAP Bool HELD Allowed Always;
+    CKA_SIGN Bool HELD Allowed Always;
+    CKA_SIGN_RECOVER Bool PRIVATE Allowed Always;
+    CKA_VERIFY Bool OUTER Allowed Always;
+    CKA_VERIFY_RECOVER Bool PUBLIC Allowed Always;
+    CKA_DERIVE Bool KEYS Allowed Always;
+    CKA_START_DATE Date NAMED Allowed Always;
+    CKA_END_DATE Date NAMED Allowed Always;
+    CKA_MODULUS Bytes PAIR Import Never;
+    CKA_MODULUS_BITS Ulong PUBLIC Allowed Never;
+    CKA_PUBLIC_EXPONENT Bytes PAIR Allowed Never;
+    CKA_PRIVATE_EXPONENT Bytes PRIVATE Import Never, secret;
+    CKA_PRIME_1 Bytes PRIVATE Import Never, secret;
+    CKA_PRIME_2 Bytes PRIVATE Import Never, secret;
+    CKA_EXPONENT_1 Bytes PRIVATE Import Never, secret;
+    CKA_EXPONENT_2 Bytes PRIVATE Import Never, secret;
+    CKA_COEFFICIENT Bytes PRIVATE Import Never, secret;
+    CKA_PUBLIC_KEY_INFO Bytes SUBJECTS Allowed Never;
+    CKA_VALUE_LEN Ulong SECRET Allowed Never;
+    CKA_EXTRACTABLE Bool HELD Allowed OnlyTo(false);
+    CKA_LOCAL Bool KEYS Never Never;
+    CKA_NEVER_EXTRACTABLE Bool HELD Never Never;
+    CKA_ALWAYS_SENSITIVE Bool HELD Never Never;
+    CKA_KEY_GEN_MECHANISM Ulong KEYS Never Never;
+    CKA_MODIFIABLE Bool ALL Allowed Never;
+    CKA_COPYABLE Bool ALL Allowed OnlyTo(false);
+    CKA_DESTROYABLE Bool ALL Allowed Never;
+    CKA_EC_PARAMS Bytes PAIR Allowed Never;
+    CKA_EC_POINT Bytes PAIR Import Never;
+    CKA_ALWAYS_AUTHENTICATE Bool PRIVATE Allowed Never;
+    CKA_WRAP_WITH_TRUSTED Bool HELD Allowed OnlyTo(true);
+    CKA_WRAP_TEMPLATE Nested OUTER Allowed Never;
+    CKA_UNWRAP_TEMPLATE Nested HELD Allowed Never;
+    CKA_DERIVE_TEMPLATE Nested HELD Allowed Never;
+    CKA_ALLOWED_MECHANISMS Mechanisms KEYS Allowed Never;
+};
+
+impl AttributeRow {
+    pub fn find(kind: CK_ATTRIBUTE_TYPE) -> Option<&'static Self> {
+        ATTRIBUTES.iter().find(|row| row.kind == kind)
+    }
+
+    fn fits(&self, value: &EntryValue) -> bool {
+        match (self.shape, value) {
+            (Shape::Nested, EntryValue::Nested(_)) => true,
+            (Shape::Nested, EntryValue::Bytes(_)) | (_, EntryValue::Nested(_)) => false,
+            (Shape::Bool, EntryValue::Bytes(bytes)) => matches!(bytes.as_slice(), [0 | 1]),
+            (Shape::Bytes, EntryValue::Bytes(_)) => true,
+            (Shape::Date, EntryValue::Bytes(bytes)) => {
+                bytes.is_empty() || (bytes.len() == 8 && bytes.iter().all(u8::is_ascii_digit))
+            }
+            (Shape::Mechanisms, EntryValue::Bytes(bytes)) => bytes.len().is_multiple_of(size_of::<CK_ULONG>()),
+            (Shape::Ulong, EntryValue::Bytes(bytes)) => ulong_of(bytes).is_some(),
+        }
+    }
+}
+
+/// How an object comes into being, as far as templates differ by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Making {
+    Create,
+    Generate,
+}
+
+/// Checks a template for a new object of `class`: every attribute known, of the right shape, allowed, and not given twice
+/// with different values.
+pub fn check_new(template: &Template, class: Class, making: Making) -> Result<()> {
+    for (at, entry) in template.0.iter().enumerate() {
+        let row = AttributeRow::find(entry.kind).ok_or(ck(CKR_ATTRIBUTE_TYPE_INVALID))?;
+        if !row.on.contains(&class) {
+            // SunPKCS11 and others name e.g. CKA_EC_PARAMS on both halves; what makes no sense at all is refused.
+            return Err(ck(CKR_ATTRIBUTE_TYPE_INVALID));
+        }
+        if !row.fits(&entry.value) {
+            return Err(ck(CKR_ATTRIBUTE_VALUE_INVALID));
+        }
+        match (row.create, making) {
+            (Create::Allowed, _) | (Create::Import, Making::Create) => {}
+            (Create::Import, Making::Generate) => return Err(ck(CKR_TEMPLATE_INCONSISTENT)),
+            (Create::Never, _) => return Err(ck(CKR_ATTRIBUTE_READ_ONLY)),
+        }
+        if template.0[..at].iter().any(|earlier| earlier.kind == entry.kind && !same(earlier, entry)) {
+            return Err(ck(CKR_TEMPLATE_INCONSISTENT));
+        }
+    }
+    Ok(())
+}
+
+fn same(one: &Entry, other: &Entry) -> bool {
+    match (&one.value, &other.value) {
+        (EntryValue::Bytes(one), EntryValue::Bytes(other)) => one == other,
+        (EntryValue::Nested(one), EntryValue::Nested(other)) => {
+            one.0.len() == other.0.len()
+                && one.0.iter().zip(&other.0).all(|(one, other)| one.kind == other.kind && same(one, other))
+        }
+        _ => false,
+    }
+}
+
+/// Checks one change by C_SetAttributeValue. `now`: the present value.
+pub fn check_change(entry: &Entry, class: Class, now: Option<&[u8]>) -> Result<()> {
+    let row = AttributeRow::find(entry.kind).filter(|row| row.on.contains(&class));
+    let row = row.ok_or(ck(CKR_ATTRIBUTE_TYPE_INVALID))?;
+    if !row.fits(&entry.value) {
+        return Err(ck(CKR_ATTRIBUTE_VALUE_INVALID));
+    }
+    let EntryValue::Bytes(wanted) = &entry.value else { return Err(ck(CKR_ATTRIBUTE_READ_ONLY)) };
+    let unchanged = now == Some(wanted.as_slice());
+    match row.change {
+        Always => Ok(()),
+        OnlyTo(value) if unchanged || wanted.as_slice() == [u8::from(value)] => Ok(()),
+        OnlyTo(_) | Never => Err(ck(CKR_ATTRIBUTE_READ_ONLY)),
+    }
+}
+
+/// PKCS#11's number of a class.
+pub fn class_number(class: Class) -> CK_OBJECT_CLASS {
+    match class {
+        Class::Certificate => CKO_CERTIFICATE,
+        Class::Data => CKO_DATA,
+        Class::PrivateKey => CKO_PRIVATE_KEY,
+        Class::PublicKey => CKO_PUBLIC_KEY,
+        Class::SecretKey => CKO_SECRET_KEY,
+    }
+}
+
+pub fn class_of(number: CK_OBJECT_CLASS) -> Option<Class> {
+    Class::ALL.iter().copied().find(|class| class_number(*class) == number)
+}

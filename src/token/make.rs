@@ -1,0 +1,416 @@
+//! Making objects: C_GenerateKey, C_GenerateKeyPair, C_CreateObject, C_CopyObject, C_DeriveKey.
+//!
+//! A token object becomes a KMS verb; a session object lives in this process only.
+
+use std::collections::BTreeMap;
+
+use cryptoki_sys::*;
+use uuid::Uuid;
+
+use crate::error::{Error, Result};
+use crate::kms::objects::{NewObjectKey, Seed};
+use crate::model::Bytes;
+use crate::model::algorithm::Job;
+use crate::model::key::KeyUsage;
+use crate::model::object::{Class, Object};
+use crate::model::spec::{Family, Spec};
+use crate::protection::{Usages, software};
+use crate::token::attribute::{Making, check_new, class_of};
+use crate::token::keys::{self, Imported};
+use crate::token::mechanism::{Does, Keys, MechanismRow};
+use crate::token::object::{Builder, Item, SessionKey, Source, describe_x509, kept, level_of};
+use crate::token::operate::DERIVE_ACTION;
+use crate::token::{Answer, Mechanism, Parameter, Room, Session, Template, ck};
+
+impl Session {
+    pub fn generate_key(&mut self, mechanism: &Mechanism, template: &Template) -> Result<u64> {
+        let row = MechanismRow::serving(mechanism.kind, CKF_GENERATE)?;
+        let Does::Generate(keys) = row.does else { return Err(ck(CKR_MECHANISM_INVALID)) };
+        no_parameter(mechanism)?;
+        expect_class(template, Class::SecretKey)?;
+        check_new(template, Class::SecretKey, Making::Generate)?;
+        expect_key_type(template, row)?;
+        let family = if keys == Keys::Aes { Family::Aes } else { Family::Generic };
+        let length = template.ulong(CKA_VALUE_LEN)?.ok_or(ck(CKR_TEMPLATE_INCOMPLETE))?;
+        let bits = keys::secret_bits(family, length)?;
+        let token = self.check_place(template, Class::SecretKey)?;
+        let flags = keys::secret_flags(template, family, false)?;
+        if token {
+            let spec = Spec::by_shape(family, bits).ok_or(ck(CKR_KEY_SIZE_RANGE))?;
+            return self.token_key(spec, template, None, &flags, &Flags::new(), None).map(|(key, _)| key);
+        }
+        let (value, _) = software::generate_value(family, bits, None)?;
+        let key = SessionKey::new(family, Some(value), None);
+        self.session_key(Class::SecretKey, key, template, &flags, Birth::Generated(mechanism.kind))
+    }
+
+    pub fn generate_key_pair(
+        &mut self,
+        mechanism: &Mechanism,
+        public: &Template,
+        private: &Template,
+    ) -> Result<(u64, u64)> {
+        let row = MechanismRow::serving(mechanism.kind, CKF_GENERATE_KEY_PAIR)?;
+        no_parameter(mechanism)?;
+        for (template, class) in [(public, Class::PublicKey), (private, Class::PrivateKey)] {
+            expect_class(template, class)?;
+            check_new(template, class, Making::Generate)?;
+            expect_key_type(template, row)?;
+        }
+        let (family, bits, exponent) = keys::pair_shape(row, public)?;
+        let token = self.check_place(private, Class::PrivateKey)?;
+        self.check_place(public, Class::PublicKey)?;
+        let (private_flags, public_flags) = keys::pair_flags(public, private, family)?;
+        if token {
+            if exponent.as_deref().is_some_and(|exponent| exponent != [1, 0, 1]) {
+                return Err(ck(CKR_ATTRIBUTE_VALUE_INVALID));
+            }
+            let spec = Spec::by_shape(family, bits).ok_or(ck(CKR_KEY_SIZE_RANGE))?;
+            let (key, public_key) = self.token_key(spec, private, Some(public), &private_flags, &public_flags, None)?;
+            return Ok((public_key.ok_or(ck(CKR_GENERAL_ERROR))?, key));
+        }
+        let (value, made) = software::generate_value(family, bits, exponent.as_deref())?;
+        let birth = Birth::Generated(mechanism.kind);
+        let outer = SessionKey::new(family, None, made.clone());
+        let inner = SessionKey::new(family, Some(value), made);
+        let public_handle = self.session_key(Class::PublicKey, outer, public, &public_flags, birth)?;
+        let private_handle = self.session_key(Class::PrivateKey, inner, private, &private_flags, birth)?;
+        Ok((public_handle, private_handle))
+    }
+
+    pub fn create_object(&mut self, template: &Template) -> Result<u64> {
+        let class = template.ulong(CKA_CLASS)?.ok_or(ck(CKR_TEMPLATE_INCOMPLETE))?;
+        let class = class_of(class).ok_or(ck(CKR_ATTRIBUTE_VALUE_INVALID))?;
+        check_new(template, class, Making::Create)?;
+        let token = self.check_place(template, class)?;
+        match class {
+            Class::Data => self.create_data(template, token),
+            Class::Certificate => self.create_certificate(template, token),
+            Class::PublicKey => self.create_public(template, token),
+            Class::PrivateKey | Class::SecretKey => self.create_secret(template, class, token),
+        }
+    }
+
+    fn create_data(&mut self, template: &Template, token: bool) -> Result<u64> {
+        let value = template.bytes(CKA_VALUE).unwrap_or_default();
+        if token {
+            let object = self.slot().kms.create_data_object(&self.caller(), value, &seed(template))?;
+            return Ok(object.handle);
+        }
+        let mut all = Builder::default();
+        all.common(Class::Data, false, Uuid::new_v4())
+            .bytes(CKA_APPLICATION, [])
+            .bytes(CKA_OBJECT_ID, [])
+            .bytes(CKA_VALUE, [])
+            .apply(template);
+        Ok(self.add(Class::Data, all.take(), false, Source::Plain))
+    }
+
+    fn create_certificate(&mut self, template: &Template, token: bool) -> Result<u64> {
+        match template.ulong(CKA_CERTIFICATE_TYPE)? {
+            Some(CKC_X_509) => {}
+            Some(_) => return Err(ck(CKR_ATTRIBUTE_VALUE_INVALID)),
+            None => return Err(ck(CKR_TEMPLATE_INCOMPLETE)),
+        }
+        let der = template.bytes(CKA_VALUE).ok_or(ck(CKR_TEMPLATE_INCOMPLETE))?;
+        let mut all = Builder::default();
+        all.common(Class::Certificate, false, Uuid::new_v4());
+        describe_x509(&mut all, der)?;
+        if template.bool(CKA_TRUSTED)? == Some(true) {
+            return Err(ck(CKR_ATTRIBUTE_READ_ONLY));
+        }
+        if token {
+            let object = self.slot().kms.create_certificate_object(&self.caller(), der, &seed(template))?;
+            return Ok(object.handle);
+        }
+        all.apply(template);
+        Ok(self.add(Class::Certificate, all.take(), false, Source::Plain))
+    }
+
+    fn create_public(&mut self, template: &Template, token: bool) -> Result<u64> {
+        let (family, public) = keys::read_public(template)?;
+        let flags = keys::public_flags(template, family, true)?;
+        if token {
+            let mut seed = seed(template);
+            seed.attributes.extend(stored(&flags));
+            let kms = &self.slot().kms;
+            let object = match kms.adopt_public_key(&self.caller(), &public, &seed)? {
+                Some(object) => object,
+                None => kms.create_public_object(&self.caller(), &public, &seed)?,
+            };
+            return Ok(object.handle);
+        }
+        let key = SessionKey::new(family, None, Some(public));
+        self.session_key(Class::PublicKey, key, template, &flags, Birth::Imported)
+    }
+
+    fn create_secret(&mut self, template: &Template, class: Class, token: bool) -> Result<u64> {
+        let Imported { family, bits, value } = keys::read_secret(template, class)?;
+        let flags = match class {
+            Class::SecretKey => keys::secret_flags(template, family, true)?,
+            _ => keys::private_flags(template, family, true)?,
+        };
+        if token {
+            let spec = Spec::by_shape(family, bits).ok_or(ck(CKR_KEY_SIZE_RANGE))?;
+            let public_flags = keys::mirror(&flags);
+            let handles = self.token_key(spec, template, None, &flags, &public_flags, Some(value));
+            return handles.map(|(key, _)| key);
+        }
+        let public = software::public_of(family, &value)?;
+        let key = SessionKey::new(family, Some(value), public);
+        self.session_key(class, key, template, &flags, Birth::Imported)
+    }
+
+    pub fn copy_object(&mut self, object: u64, template: &Template) -> Result<u64> {
+        let item = self.item(object, CKR_OBJECT_HANDLE_INVALID)?;
+        if !item.is(CKA_COPYABLE) {
+            return Err(ck(CKR_ACTION_PROHIBITED));
+        }
+        self.check_write(false, item.is_private())?;
+        for entry in &template.0 {
+            let now = item.bytes(entry.kind);
+            match entry.kind {
+                // The three that a copy may differ in beside what could be changed anyway (PKCS#11 3.2 §5.7.2).
+                CKA_TOKEN if template.bool(CKA_TOKEN)? == Some(true) => return Err(ck(CKR_TEMPLATE_INCONSISTENT)),
+                CKA_TOKEN | CKA_PRIVATE | CKA_MODIFIABLE | CKA_DESTROYABLE => {}
+                _ => crate::token::attribute::check_change(entry, item.class, now)?,
+            }
+        }
+        let mut all = Builder::default();
+        for (kind, value) in item.attributes() {
+            all.bytes(*kind, value.to_vec());
+        }
+        all.apply(template).bytes(CKA_UNIQUE_ID, Uuid::new_v4().to_string());
+        let all = all.take();
+        let handle = self.handle();
+        let mut made = Err(ck(CKR_GENERAL_ERROR));
+        let copy = self.slot().add(handle, |handle| match with_attributes(&item, handle, all) {
+            Ok(item) => {
+                made = Ok(handle);
+                item
+            }
+            Err(error) => {
+                made = Err(error);
+                Item::new(handle, item.class, BTreeMap::new(), true, Source::Plain)
+            }
+        });
+        if made.is_err() {
+            self.slot().remove(copy);
+        }
+        made
+    }
+
+    /// ECDH with a NULL key derivation function.
+    pub fn derive_key(&mut self, mechanism: &Mechanism, base: u64, template: &Template) -> Result<u64> {
+        let item = self.item(base, CKR_KEY_HANDLE_INVALID)?;
+        let row = MechanismRow::serving(mechanism.kind, CKF_DERIVE)?;
+        if item.class != Class::PrivateKey || item.key_type() != row.keys.key_type() {
+            return Err(ck(CKR_KEY_TYPE_INCONSISTENT));
+        }
+        if !item.is(CKA_DERIVE) {
+            return Err(ck(CKR_KEY_FUNCTION_NOT_PERMITTED));
+        }
+        let Parameter::Ecdh { kdf: CKD_NULL, shared, public } = &mechanism.parameter else {
+            return Err(ck(CKR_MECHANISM_PARAM_INVALID));
+        };
+        if !shared.is_empty() {
+            return Err(ck(CKR_MECHANISM_PARAM_INVALID));
+        }
+        if template.has(CKA_CLASS) {
+            expect_class(template, Class::SecretKey)?;
+        }
+        check_new(template, Class::SecretKey, Making::Generate)?;
+        let peer = keys::peer_point(public).ok_or(ck(CKR_MECHANISM_PARAM_INVALID))?;
+        let secret = self.run_derive(&item, Job::Derive { peer })?;
+        let (family, value) = keys::derived(template, secret)?;
+        if self.check_place(template, Class::SecretKey)? {
+            return Err(ck(CKR_TEMPLATE_INCONSISTENT));
+        }
+        let flags = keys::secret_flags(template, family, true)?;
+        let key = SessionKey::new(family, Some(value), None);
+        self.session_key(Class::SecretKey, key, template, &flags, Birth::Derived)
+    }
+
+    fn run_derive(&mut self, item: &Item, job: Job) -> Result<Bytes> {
+        let fault = |error| match error {
+            Error::InvalidParameter { .. } => ck(CKR_MECHANISM_PARAM_INVALID),
+            other => other,
+        };
+        match &item.source {
+            Source::Kms { version, .. } => {
+                self.ready(item, DERIVE_ACTION, *version)?.work.once(&job, &[]).map_err(fault)
+            }
+            Source::Session(key) => key.work()?.once(&job, &[]).map_err(fault),
+            Source::Plain => Err(ck(CKR_KEY_HANDLE_INVALID)),
+        }
+    }
+
+    pub fn wrap_key(&mut self, _mechanism: &Mechanism, _wrapping: u64, _key: u64, _room: Room) -> Result<Answer> {
+        Err(ck(CKR_FUNCTION_NOT_SUPPORTED))
+    }
+
+    pub fn unwrap_key(
+        &mut self,
+        _mechanism: &Mechanism,
+        _unwrapping: u64,
+        _wrapped: &[u8],
+        _template: &Template,
+    ) -> Result<u64> {
+        Err(ck(CKR_FUNCTION_NOT_SUPPORTED))
+    }
+
+    /// Token or session? And may this session make it?
+    fn check_place(&self, template: &Template, class: Class) -> Result<bool> {
+        let token = template.bool(CKA_TOKEN)?.unwrap_or(false);
+        let private = matches!(class, Class::PrivateKey | Class::SecretKey);
+        self.check_write(token, template.bool(CKA_PRIVATE)?.unwrap_or(private))?;
+        Ok(token)
+    }
+
+    /// A KMS key as the templates describe it. Answers the handles of the private or secret key and of the public key.
+    fn token_key(
+        &mut self,
+        spec: Spec,
+        template: &Template,
+        public: Option<&Template>,
+        flags: &Flags,
+        public_flags: &Flags,
+        value: Option<Bytes>,
+    ) -> Result<(u64, Option<u64>)> {
+        if template.bool(CKA_EXTRACTABLE)? == Some(true) {
+            // A key of the KMS never leaves it: whoever expects to wrap it later must learn it now.
+            return Err(ck(CKR_TEMPLATE_INCONSISTENT));
+        }
+        let mut inner = seed(template);
+        inner.attributes.remove(&CKA_SENSITIVE);
+        inner.attributes.remove(&CKA_EXTRACTABLE);
+        inner.attributes.extend(stored(flags));
+        let mut outer = match public {
+            Some(public) => seed(public),
+            None => Seed { label: inner.label.clone(), id: inner.id.clone(), ..Seed::default() },
+        };
+        outer.attributes.extend(stored(public_flags));
+        let on = |kind| flags.get(&kind).copied().unwrap_or(false);
+        let usages = Usages {
+            decrypt: on(CKA_DECRYPT),
+            derive: on(CKA_DERIVE),
+            encrypt: on(CKA_ENCRYPT),
+            sign: on(CKA_SIGN),
+            unwrap: on(CKA_UNWRAP),
+            verify: on(CKA_VERIFY),
+            wrap: on(CKA_WRAP),
+        };
+        let signs = usages.sign || !spec.usages.contains(&KeyUsage::EncryptDecrypt);
+        let usage = if signs && spec.usages.contains(&KeyUsage::SignVerify) {
+            KeyUsage::SignVerify
+        } else {
+            KeyUsage::EncryptDecrypt
+        };
+        let level = level_of(template)?;
+        let new = NewObjectKey { spec, usage, usages, level, private: inner, public: outer, value };
+        let objects = self.slot().kms.create_object_key(&self.caller(), new)?;
+        let handle = |public: bool| {
+            let wanted = |object: &&Object| (object.class == Class::PublicKey) == public;
+            objects.iter().find(wanted).map(|object| object.handle)
+        };
+        Ok((handle(false).ok_or(ck(CKR_GENERAL_ERROR))?, handle(true)))
+    }
+
+    fn session_key(
+        &mut self,
+        class: Class,
+        key: SessionKey,
+        template: &Template,
+        flags: &Flags,
+        birth: Birth,
+    ) -> Result<u64> {
+        let mut all = Builder::default();
+        all.common(class, false, Uuid::new_v4()).key(class, key.family);
+        for (kind, on) in flags {
+            all.bool(*kind, *on);
+        }
+        all.apply(template);
+        let local = matches!(birth, Birth::Generated(_));
+        all.bool(CKA_LOCAL, local);
+        if let Birth::Generated(mechanism) = birth {
+            all.ulong(CKA_KEY_GEN_MECHANISM, mechanism);
+        }
+        if let Some(public) = &key.public {
+            all.public(class, public)?;
+        }
+        let mut guarded = false;
+        if class != Class::PublicKey {
+            let private = class == Class::PrivateKey;
+            let sensitive = template.bool(CKA_SENSITIVE)?.unwrap_or(private);
+            let extractable = template.bool(CKA_EXTRACTABLE)?.unwrap_or(!local && !private);
+            all.secrecy(sensitive, extractable, local);
+            guarded = sensitive || !extractable;
+            if let Some(value) = &key.value {
+                keys::describe_value(&mut all, class, key.family, value)?;
+            }
+        }
+        Ok(self.add(class, all.take(), guarded, Source::Session(key)))
+    }
+
+    fn add(&mut self, class: Class, all: BTreeMap<u64, Bytes>, guarded: bool, source: Source) -> u64 {
+        self.slot().add(self.handle(), |handle| Item::new(handle, class, all, guarded, source))
+    }
+}
+
+/// Usage flags by attribute.
+pub type Flags = BTreeMap<CK_ATTRIBUTE_TYPE, bool>;
+
+/// How a session key came into being.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Birth {
+    Derived,
+    Generated(CK_MECHANISM_TYPE),
+    Imported,
+}
+
+/// The same session object with other attributes.
+pub(super) fn with_attributes(item: &Item, handle: u64, all: BTreeMap<u64, Bytes>) -> Result<Item> {
+    let on = |kind: u64| all.get(&kind).is_some_and(|value| value.as_slice() == [1]);
+    let held = matches!(item.class, Class::PrivateKey | Class::SecretKey);
+    let guarded = held && (on(CKA_SENSITIVE) || !on(CKA_EXTRACTABLE));
+    let source = match &item.source {
+        Source::Session(key) => Source::Session(SessionKey::new(key.family, key.value.clone(), key.public.clone())),
+        Source::Plain => Source::Plain,
+        Source::Kms { .. } => return Err(ck(CKR_ACTION_PROHIBITED)),
+    };
+    Ok(Item::new(handle, item.class, all, guarded, source))
+}
+
+fn stored(flags: &Flags) -> impl Iterator<Item = (u64, Vec<u8>)> {
+    flags.iter().map(|(kind, on)| (*kind, vec![u8::from(*on)]))
+}
+
+fn seed(template: &Template) -> Seed {
+    Seed {
+        label: template.bytes(CKA_LABEL).map(<[u8]>::to_vec),
+        id: template.bytes(CKA_ID).map(<[u8]>::to_vec),
+        attributes: kept(template),
+    }
+}
+
+fn no_parameter(mechanism: &Mechanism) -> Result<()> {
+    match mechanism.parameter {
+        Parameter::None => Ok(()),
+        _ => Err(ck(CKR_MECHANISM_PARAM_INVALID)),
+    }
+}
+
+/// A class in the template must be the one that the function makes.
+fn expect_class(template: &Template, class: Class) -> Result<()> {
+    match template.ulong(CKA_CLASS)? {
+        Some(number) if class_of(number) != Some(class) => Err(ck(CKR_TEMPLATE_INCONSISTENT)),
+        _ => Ok(()),
+    }
+}
+
+fn expect_key_type(template: &Template, row: &MechanismRow) -> Result<()> {
+    match template.ulong(CKA_KEY_TYPE)? {
+        Some(kind) if Some(kind) != row.keys.key_type() => Err(ck(CKR_TEMPLATE_INCONSISTENT)),
+        _ => Ok(()),
+    }
+}

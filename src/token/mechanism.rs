@@ -1,0 +1,194 @@
+//! The mechanisms: one row each. What `C_GetMechanismInfo` says is derived from the row, and every flag is tested by doing it.
+
+use cryptoki_sys::*;
+
+use crate::error::Result;
+use crate::model::hash::Hash;
+use crate::token::ck;
+
+/// What a mechanism does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Does {
+    AesCbc,
+    AesCbcPad,
+    AesCmac {
+        general: bool,
+    },
+    AesCtr,
+    AesEcb,
+    AesGcm,
+    AesKeyWrap,
+    AesKeyWrapPad,
+    Digest(Hash),
+    Ecdh {
+        cofactor: bool,
+    },
+    /// None: the input is the digest.
+    Ecdsa(Option<Hash>),
+    Generate(Keys),
+    Hmac {
+        hash: Hash,
+        general: bool,
+    },
+    RsaOaep,
+    /// None: the input is what is padded.
+    RsaPkcs(Option<Hash>),
+    /// None: the input is the digest.
+    RsaPss(Option<Hash>),
+    RsaX509,
+}
+
+/// Which keys a mechanism works with; decides the unit and range of `CK_MECHANISM_INFO`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keys {
+    Aes,
+    Ec,
+    /// Generic secrets of 1 to 512 bytes.
+    Generic,
+    None,
+    Rsa,
+}
+
+impl Keys {
+    /// `ulMinKeySize` and `ulMaxKeySize`: bits for RSA, EC and generic secrets being generated, else bytes.
+    fn sizes(self, does: Does) -> (u64, u64) {
+        match self {
+            Self::Aes => (16, 32),
+            Self::Ec => (256, 521),
+            Self::Generic if matches!(does, Does::Generate(_)) => (8, 4096),
+            Self::Generic => (1, 512),
+            Self::None => (0, 0),
+            Self::Rsa => (1024, 4096),
+        }
+    }
+
+    /// The key type that it is about.
+    pub fn key_type(self) -> Option<CK_KEY_TYPE> {
+        match self {
+            Self::Aes => Some(CKK_AES),
+            Self::Ec => Some(CKK_EC),
+            Self::Generic => Some(CKK_GENERIC_SECRET),
+            Self::None => None,
+            Self::Rsa => Some(CKK_RSA),
+        }
+    }
+}
+
+/// A row of [`MECHANISMS`].
+#[derive(Debug)]
+pub struct MechanismRow {
+    pub kind: CK_MECHANISM_TYPE,
+    pub name: &'static str,
+    pub keys: Keys,
+    pub flags: CK_FLAGS,
+    pub does: Does,
+}
+
+const SIGN: CK_FLAGS = CKF_SIGN | CKF_VERIFY;
+const CRYPT: CK_FLAGS = CKF_ENCRYPT | CKF_DECRYPT;
+const EC: CK_FLAGS = CKF_EC_F_P | CKF_EC_NAMEDCURVE | CKF_EC_UNCOMPRESS;
+
+macro_rules! rows {
+    ($($kind:ident $keys:ident $flags:expr => $does:expr;)*) => {
+        &[$(MechanismRow { kind: $kind, name: stringify!($kind), keys: Keys::$keys, flags: $flags, does: $does }),*]
+    };
+}
+
+/// Every mechanism of every token.
+pub static MECHANISMS: &[MechanismRow] = rows! {
+    CKM_RSA_PKCS_KEY_PAIR_GEN Rsa CKF_GENERATE_KEY_PAIR => Does::Generate(Keys::Rsa);
+    CKM_RSA_PKCS Rsa SIGN | CRYPT => Does::RsaPkcs(None);
+    CKM_RSA_X_509 Rsa SIGN | CRYPT => Does::RsaX509;
+    CKM_RSA_PKCS_OAEP Rsa CRYPT => Does::RsaOaep;
+    CKM_RSA_PKCS_PSS Rsa SIGN => Does::RsaPss(None);
+    CKM_SHA1_RSA_PKCS Rsa CKF_VERIFY => Does::RsaPkcs(Some(Hash::Sha1));
+    CKM_SHA224_RSA_PKCS Rsa SIGN => Does::RsaPkcs(Some(Hash::Sha224));
+    CKM_SHA256_RSA_PKCS Rsa SIGN => Does::RsaPkcs(Some(Hash::Sha256));
+    CKM_SHA384_RSA_PKCS Rsa SIGN => Does::RsaPkcs(Some(Hash::Sha384));
+    CKM_SHA512_RSA_PKCS Rsa SIGN => Does::RsaPkcs(Some(Hash::Sha512));
+    CKM_SHA1_RSA_PKCS_PSS Rsa CKF_VERIFY => Does::RsaPss(Some(Hash::Sha1));
+    CKM_SHA224_RSA_PKCS_PSS Rsa SIGN => Does::RsaPss(Some(Hash::Sha224));
+    CKM_SHA256_RSA_PKCS_PSS Rsa SIGN => Does::RsaPss(Some(Hash::Sha256));
+    CKM_SHA384_RSA_PKCS_PSS Rsa SIGN => Does::RsaPss(Some(Hash::Sha384));
+    CKM_SHA512_RSA_PKCS_PSS Rsa SIGN => Does::RsaPss(Some(Hash::Sha512));
+    CKM_EC_KEY_PAIR_GEN Ec CKF_GENERATE_KEY_PAIR | EC => Does::Generate(Keys::Ec);
+    CKM_ECDSA Ec SIGN | EC => Does::Ecdsa(None);
+    CKM_ECDSA_SHA1 Ec CKF_VERIFY | EC => Does::Ecdsa(Some(Hash::Sha1));
+    CKM_ECDSA_SHA224 Ec SIGN | EC => Does::Ecdsa(Some(Hash::Sha224));
+    CKM_ECDSA_SHA256 Ec SIGN | EC => Does::Ecdsa(Some(Hash::Sha256));
+    CKM_ECDSA_SHA384 Ec SIGN | EC => Does::Ecdsa(Some(Hash::Sha384));
+    CKM_ECDSA_SHA512 Ec SIGN | EC => Does::Ecdsa(Some(Hash::Sha512));
+    CKM_ECDH1_DERIVE Ec CKF_DERIVE | EC => Does::Ecdh { cofactor: false };
+    CKM_ECDH1_COFACTOR_DERIVE Ec CKF_DERIVE | EC => Does::Ecdh { cofactor: true };
+    CKM_AES_KEY_GEN Aes CKF_GENERATE => Does::Generate(Keys::Aes);
+    CKM_AES_ECB Aes CRYPT => Does::AesEcb;
+    CKM_AES_CBC Aes CRYPT => Does::AesCbc;
+    CKM_AES_CBC_PAD Aes CRYPT => Does::AesCbcPad;
+    CKM_AES_CTR Aes CRYPT => Does::AesCtr;
+    CKM_AES_GCM Aes CRYPT => Does::AesGcm;
+    CKM_AES_CMAC Aes SIGN => Does::AesCmac { general: false };
+    CKM_AES_CMAC_GENERAL Aes SIGN => Does::AesCmac { general: true };
+    CKM_AES_KEY_WRAP Aes CRYPT => Does::AesKeyWrap;
+    CKM_AES_KEY_WRAP_KWP Aes CRYPT => Does::AesKeyWrapPad;
+    CKM_GENERIC_SECRET_KEY_GEN Generic CKF_GENERATE => Does::Generate(Keys::Generic);
+    CKM_SHA_1_HMAC Generic SIGN => Does::Hmac { hash: Hash::Sha1, general: false };
+    CKM_SHA_1_HMAC_GENERAL Generic SIGN => Does::Hmac { hash: Hash::Sha1, general: true };
+    CKM_SHA224_HMAC Generic SIGN => Does::Hmac { hash: Hash::Sha224, general: false };
+    CKM_SHA224_HMAC_GENERAL Generic SIGN => Does::Hmac { hash: Hash::Sha224, general: true };
+    CKM_SHA256_HMAC Generic SIGN => Does::Hmac { hash: Hash::Sha256, general: false };
+    CKM_SHA256_HMAC_GENERAL Generic SIGN => Does::Hmac { hash: Hash::Sha256, general: true };
+    CKM_SHA384_HMAC Generic SIGN => Does::Hmac { hash: Hash::Sha384, general: false };
+    CKM_SHA384_HMAC_GENERAL Generic SIGN => Does::Hmac { hash: Hash::Sha384, general: true };
+    CKM_SHA512_HMAC Generic SIGN => Does::Hmac { hash: Hash::Sha512, general: false };
+    CKM_SHA512_HMAC_GENERAL Generic SIGN => Does::Hmac { hash: Hash::Sha512, general: true };
+    CKM_SHA_1 None CKF_DIGEST => Does::Digest(Hash::Sha1);
+    CKM_SHA224 None CKF_DIGEST => Does::Digest(Hash::Sha224);
+    CKM_SHA256 None CKF_DIGEST => Does::Digest(Hash::Sha256);
+    CKM_SHA384 None CKF_DIGEST => Does::Digest(Hash::Sha384);
+    CKM_SHA512 None CKF_DIGEST => Does::Digest(Hash::Sha512);
+    CKM_SHA3_224 None CKF_DIGEST => Does::Digest(Hash::Sha3_224);
+    CKM_SHA3_256 None CKF_DIGEST => Does::Digest(Hash::Sha3_256);
+    CKM_SHA3_384 None CKF_DIGEST => Does::Digest(Hash::Sha3_384);
+    CKM_SHA3_512 None CKF_DIGEST => Does::Digest(Hash::Sha3_512);
+};
+
+impl MechanismRow {
+    pub fn find(kind: CK_MECHANISM_TYPE) -> Result<&'static Self> {
+        MECHANISMS.iter().find(|row| row.kind == kind).ok_or(ck(CKR_MECHANISM_INVALID))
+    }
+
+    /// The row, if it serves this kind of operation (a `CKF_` flag).
+    pub fn serving(kind: CK_MECHANISM_TYPE, flag: CK_FLAGS) -> Result<&'static Self> {
+        let row = Self::find(kind)?;
+        if row.flags & flag == 0 { Err(ck(CKR_MECHANISM_INVALID)) } else { Ok(row) }
+    }
+
+    pub fn info(&self) -> CK_MECHANISM_INFO {
+        let (min, max) = self.keys.sizes(self.does);
+        CK_MECHANISM_INFO { ulMinKeySize: min, ulMaxKeySize: max, flags: self.flags }
+    }
+}
+
+/// The hash that a digest mechanism number names in a parameter.
+pub fn hash_of(kind: CK_MECHANISM_TYPE) -> Option<Hash> {
+    MECHANISMS.iter().find(|row| row.kind == kind).and_then(|row| match row.does {
+        Does::Digest(hash) => Some(hash),
+        _ => None,
+    })
+}
+
+/// The hash of a mask generation function.
+pub fn mgf_of(kind: CK_RSA_PKCS_MGF_TYPE) -> Option<Hash> {
+    Some(match kind {
+        CKG_MGF1_SHA1 => Hash::Sha1,
+        CKG_MGF1_SHA224 => Hash::Sha224,
+        CKG_MGF1_SHA256 => Hash::Sha256,
+        CKG_MGF1_SHA384 => Hash::Sha384,
+        CKG_MGF1_SHA512 => Hash::Sha512,
+        CKG_MGF1_SHA3_224 => Hash::Sha3_224,
+        CKG_MGF1_SHA3_256 => Hash::Sha3_256,
+        CKG_MGF1_SHA3_384 => Hash::Sha3_384,
+        CKG_MGF1_SHA3_512 => Hash::Sha3_512,
+        _ => return None,
+    })
+}

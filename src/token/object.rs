@@ -1,0 +1,444 @@
+//! Objects as the token shows them: a handle, all its attributes, and what it works with.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+
+use cryptoki_sys::*;
+use der::Encode;
+use uuid::Uuid;
+
+use crate::error::{Error, Result};
+use crate::fork::{Latest, epoch};
+use crate::kms::objects::ObjectView;
+use crate::kms::x509::Leaf;
+use crate::model::Bytes;
+use crate::model::key::{Key, KeyUsage, Level, Style, Version};
+use crate::model::names::Realm;
+use crate::model::object::Class;
+use crate::model::public::PublicKey;
+use crate::model::spec::Family;
+use crate::protection::public::Prepared;
+use crate::protection::{self, software};
+use crate::token::attribute::{AttributeRow, Create, Shape, class_number};
+use crate::token::ck;
+use crate::token::template::{EntryValue, Template, Value, ulong_of};
+use crate::token::vendor::*;
+
+/// An object with every attribute worked out.
+pub struct Item {
+    pub handle: u64,
+    pub class: Class,
+    attributes: BTreeMap<u64, Bytes>,
+    /// CKA_VALUE and the like may not be read.
+    guarded: bool,
+    pub source: Source,
+    prepared: OnceLock<Arc<Prepared>>,
+}
+
+/// What an object works with.
+pub enum Source {
+    /// A key of the KMS.
+    Kms { version: Uuid, public: Option<PublicKey>, style: Style, usable: bool },
+    /// Nothing: certificates and data.
+    Plain,
+    /// A key of this process.
+    Session(SessionKey),
+}
+
+/// A key that lives in this process only.
+pub struct SessionKey {
+    pub family: Family,
+    pub value: Option<Bytes>,
+    pub public: Option<PublicKey>,
+    /// Prepared in the process with this epoch; a forked child prepares it anew.
+    work: Latest<(u64, Arc<dyn protection::Key>)>,
+}
+
+impl SessionKey {
+    pub fn new(family: Family, value: Option<Bytes>, public: Option<PublicKey>) -> Self {
+        Self { family, value, public, work: Latest::new() }
+    }
+
+    pub fn work(&self) -> Result<Arc<dyn protection::Key>> {
+        if let Some((made_in, work)) = self.work.get()
+            && *made_in == epoch()
+        {
+            return Ok(work.clone());
+        }
+        let value = self.value.as_ref().ok_or(ck(CKR_KEY_FUNCTION_NOT_PERMITTED))?;
+        let work = software::key(self.family, value)?;
+        Ok(self.work.set((epoch(), work)).1.clone())
+    }
+}
+
+impl Item {
+    pub fn new(handle: u64, class: Class, attributes: BTreeMap<u64, Bytes>, guarded: bool, source: Source) -> Self {
+        Self { handle, class, attributes, guarded, source, prepared: OnceLock::new() }
+    }
+
+    pub fn value(&self, kind: CK_ATTRIBUTE_TYPE) -> Value {
+        if self.guarded && AttributeRow::find(kind).is_some_and(|row| row.secret && row.on.contains(&self.class)) {
+            return Value::Sensitive;
+        }
+        match self.attributes.get(&kind) {
+            None => Value::Unknown,
+            Some(bytes) => match AttributeRow::find(kind).map(|row| row.shape) {
+                Some(Shape::Nested) => Value::Nested(Vec::new()),
+                _ => Value::Bytes(bytes.clone()),
+            },
+        }
+    }
+
+    pub fn bytes(&self, kind: CK_ATTRIBUTE_TYPE) -> Option<&[u8]> {
+        self.attributes.get(&kind).map(|bytes| bytes.as_slice())
+    }
+
+    pub fn is(&self, kind: CK_ATTRIBUTE_TYPE) -> bool {
+        self.bytes(kind) == Some(&[1])
+    }
+
+    pub fn key_type(&self) -> Option<CK_KEY_TYPE> {
+        self.bytes(CKA_KEY_TYPE).and_then(ulong_of)
+    }
+
+    pub fn is_private(&self) -> bool {
+        self.is(CKA_PRIVATE)
+    }
+
+    /// Every attribute, for C_CopyObject.
+    pub fn attributes(&self) -> &BTreeMap<u64, Bytes> {
+        &self.attributes
+    }
+
+    /// May it be used with this mechanism (CKA_ALLOWED_MECHANISMS)?
+    pub fn allows(&self, mechanism: CK_MECHANISM_TYPE) -> bool {
+        match self.bytes(CKA_ALLOWED_MECHANISMS) {
+            None | Some([]) => true,
+            Some(list) => list.chunks(size_of::<CK_ULONG>()).any(|kind| ulong_of(kind) == Some(mechanism)),
+        }
+    }
+
+    pub fn public(&self) -> Option<&PublicKey> {
+        match &self.source {
+            Source::Kms { public, .. } => public.as_ref(),
+            Source::Session(key) => key.public.as_ref(),
+            Source::Plain => None,
+        }
+    }
+
+    /// The public key, ready for work.
+    pub fn prepared(&self) -> Result<Arc<Prepared>> {
+        if let Some(prepared) = self.prepared.get() {
+            return Ok(prepared.clone());
+        }
+        let public = self.public().ok_or(ck(CKR_KEY_FUNCTION_NOT_PERMITTED))?;
+        let prepared = Arc::new(Prepared::new(public)?);
+        Ok(self.prepared.get_or_init(|| prepared).clone())
+    }
+
+    /// Does it match every attribute of a search template?
+    pub fn matches(&self, template: &Template) -> bool {
+        template.0.iter().all(|entry| match (&entry.value, self.value(entry.kind)) {
+            (EntryValue::Bytes(wanted), Value::Bytes(found)) => *wanted == found,
+            _ => false,
+        })
+    }
+}
+
+/// Collects attributes.
+#[derive(Default)]
+pub struct Builder(BTreeMap<u64, Bytes>);
+
+impl Builder {
+    pub fn bytes(&mut self, kind: CK_ATTRIBUTE_TYPE, value: impl Into<Vec<u8>>) -> &mut Self {
+        self.0.insert(kind, Bytes::new(value.into()));
+        self
+    }
+
+    pub fn bool(&mut self, kind: CK_ATTRIBUTE_TYPE, value: bool) -> &mut Self {
+        self.bytes(kind, [u8::from(value)])
+    }
+
+    pub fn ulong(&mut self, kind: CK_ATTRIBUTE_TYPE, value: CK_ULONG) -> &mut Self {
+        self.bytes(kind, value.to_ne_bytes())
+    }
+
+    fn bools(&mut self, kinds: &[CK_ATTRIBUTE_TYPE], value: bool) -> &mut Self {
+        for kind in kinds {
+            self.bool(*kind, value);
+        }
+        self
+    }
+
+    fn empty(&mut self, kinds: &[CK_ATTRIBUTE_TYPE]) -> &mut Self {
+        for kind in kinds {
+            self.bytes(*kind, []);
+        }
+        self
+    }
+
+    pub fn take(self) -> BTreeMap<u64, Bytes> {
+        self.0
+    }
+
+    pub fn get(&self, kind: CK_ATTRIBUTE_TYPE) -> Option<&[u8]> {
+        self.0.get(&kind).map(|bytes| bytes.as_slice())
+    }
+
+    /// What the caller said, over the defaults.
+    pub fn apply(&mut self, template: &Template) -> &mut Self {
+        for entry in &template.0 {
+            match &entry.value {
+                EntryValue::Bytes(bytes) => self.0.insert(entry.kind, bytes.clone()),
+                EntryValue::Nested(_) => self.0.insert(entry.kind, Bytes::default()),
+            };
+        }
+        self
+    }
+
+    /// What every object has.
+    pub fn common(&mut self, class: Class, token: bool, unique: Uuid) -> &mut Self {
+        self.ulong(CKA_CLASS, class_number(class))
+            .bool(CKA_TOKEN, token)
+            .bool(CKA_PRIVATE, matches!(class, Class::PrivateKey | Class::SecretKey))
+            .bools(&[CKA_MODIFIABLE, CKA_DESTROYABLE], true)
+            .bool(CKA_COPYABLE, !token)
+            .empty(&[CKA_LABEL])
+            .bytes(CKA_UNIQUE_ID, unique.to_string())
+    }
+
+    /// What a key of this class has before anything is known about it. Usage flags are false.
+    pub fn key(&mut self, class: Class, family: Family) -> &mut Self {
+        self.ulong(CKA_KEY_TYPE, key_type_of(family))
+            .bool(CKA_DERIVE, false)
+            .bool(CKA_LOCAL, false)
+            .ulong(CKA_KEY_GEN_MECHANISM, CK_UNAVAILABLE_INFORMATION)
+            .empty(&[CKA_ID, CKA_START_DATE, CKA_END_DATE, CKA_ALLOWED_MECHANISMS]);
+        match class {
+            Class::PublicKey => self
+                .bools(&[CKA_ENCRYPT, CKA_VERIFY, CKA_VERIFY_RECOVER, CKA_WRAP, CKA_TRUSTED], false)
+                .empty(&[CKA_SUBJECT]),
+            Class::PrivateKey => self
+                .bools(&[CKA_DECRYPT, CKA_SIGN, CKA_SIGN_RECOVER, CKA_UNWRAP, CKA_ALWAYS_AUTHENTICATE], false)
+                .bools(&[CKA_WRAP_WITH_TRUSTED], false)
+                .empty(&[CKA_SUBJECT]),
+            _ => self
+                .bools(&[CKA_ENCRYPT, CKA_DECRYPT, CKA_SIGN, CKA_VERIFY, CKA_WRAP, CKA_UNWRAP, CKA_TRUSTED], false)
+                .bools(&[CKA_WRAP_WITH_TRUSTED], false),
+        }
+    }
+
+    /// Sensitivity of a private or secret key; the history follows from it for a key that was always so.
+    pub fn secrecy(&mut self, sensitive: bool, extractable: bool, local: bool) -> &mut Self {
+        self.bool(CKA_SENSITIVE, sensitive)
+            .bool(CKA_EXTRACTABLE, extractable)
+            .bool(CKA_ALWAYS_SENSITIVE, sensitive && local)
+            .bool(CKA_NEVER_EXTRACTABLE, !extractable && local)
+            .bool(CKA_LOCAL, local)
+    }
+
+    /// The public numbers of a pair, on both halves.
+    pub fn public(&mut self, class: Class, public: &PublicKey) -> Result<&mut Self> {
+        match public {
+            PublicKey::Rsa { modulus, exponent } => {
+                self.bytes(CKA_MODULUS, modulus.clone()).bytes(CKA_PUBLIC_EXPONENT, exponent.clone());
+                if class == Class::PublicKey {
+                    self.ulong(CKA_MODULUS_BITS, public.bits() as CK_ULONG);
+                }
+            }
+            PublicKey::Ec { curve, point } => {
+                let fault = |error: der::Error| Error::Internal(error.to_string());
+                let point = der::asn1::OctetStringRef::new(point).and_then(|point| point.to_der()).map_err(fault)?;
+                self.bytes(CKA_EC_PARAMS, curve.oid().to_der().map_err(fault)?).bytes(CKA_EC_POINT, point);
+            }
+        }
+        Ok(self.bytes(CKA_PUBLIC_KEY_INFO, public.to_spki()?))
+    }
+}
+
+pub fn key_type_of(family: Family) -> CK_KEY_TYPE {
+    match family {
+        Family::Aes => CKK_AES,
+        Family::Ec(_) => CKK_EC,
+        Family::Generic => CKK_GENERIC_SECRET,
+        Family::Rsa => CKK_RSA,
+    }
+}
+
+/// The token's object as its records say it is. `label`: another name by which it was asked for.
+pub fn token_item(view: &ObjectView, handle: u64, label: Option<&[u8]>, realm: &Realm) -> Result<Item> {
+    let object = &view.object;
+    let mut all = Builder::default();
+    all.common(object.class, true, object.unique);
+    let mut guarded = false;
+    let source = match (&view.key, &view.version, object.class) {
+        (Some(key), Some(version), Class::PrivateKey | Class::PublicKey | Class::SecretKey) => {
+            describe_key(&mut all, object.class, key, version, view, realm)?;
+            guarded = object.class != Class::PublicKey;
+            Source::Kms { version: version.id, public: version.public.clone(), style: key.style, usable: view.usable }
+        }
+        (None, _, Class::PublicKey) => {
+            let public = PublicKey::from_spki(&object.value)?;
+            let family = match &public {
+                PublicKey::Ec { curve, .. } => Family::Ec(*curve),
+                PublicKey::Rsa { .. } => Family::Rsa,
+            };
+            all.key(Class::PublicKey, family).public(Class::PublicKey, &public)?;
+            Source::Session(SessionKey::new(family, None, Some(public)))
+        }
+        (_, _, Class::Certificate) => {
+            describe_certificate(&mut all, view, realm)?;
+            Source::Plain
+        }
+        _ => {
+            all.empty(&[CKA_APPLICATION, CKA_OBJECT_ID]).bytes(CKA_VALUE, object.value.clone());
+            Source::Plain
+        }
+    };
+    for (kind, value) in &object.attributes {
+        all.bytes(*kind, value.clone());
+    }
+    all.bytes(CKA_LABEL, label.unwrap_or(&object.label).to_vec());
+    if object.class != Class::Data {
+        all.bytes(CKA_ID, object.id.clone());
+    }
+    Ok(Item::new(handle, object.class, all.take(), guarded, source))
+}
+
+fn describe_key(
+    all: &mut Builder,
+    class: Class,
+    key: &Key,
+    version: &Version,
+    view: &ObjectView,
+    realm: &Realm,
+) -> Result<()> {
+    let local = key.origin == crate::model::key::Origin::AliyunKms;
+    all.key(class, key.spec.family).bool(CKA_LOCAL, local);
+    if local {
+        all.ulong(CKA_KEY_GEN_MECHANISM, generating(key.spec.family));
+    }
+    match (key.usage, class) {
+        (KeyUsage::SignVerify, Class::PrivateKey) => all.bool(CKA_SIGN, true),
+        (KeyUsage::SignVerify, Class::PublicKey) => all.bool(CKA_VERIFY, true),
+        (KeyUsage::SignVerify, _) => all.bools(&[CKA_SIGN, CKA_VERIFY], true),
+        (KeyUsage::EncryptDecrypt, Class::PrivateKey) => all.bool(CKA_DECRYPT, true),
+        (KeyUsage::EncryptDecrypt, Class::PublicKey) => all.bool(CKA_ENCRYPT, true),
+        (KeyUsage::EncryptDecrypt, _) => all.bools(&[CKA_ENCRYPT, CKA_DECRYPT], true),
+    };
+    if class != Class::PublicKey {
+        all.secrecy(true, false, local);
+    }
+    if let Some(public) = &version.public {
+        all.public(class, public)?;
+    }
+    if class == Class::SecretKey {
+        all.ulong(CKA_VALUE_LEN, (key.spec.bits / 8) as CK_ULONG);
+    }
+    if key.style == Style::Envelope {
+        all.ulong(CKA_ALLOWED_MECHANISMS, CKM_ALIKMS_ENVELOPE);
+    }
+    let state = if view.usable { key.state.to_string() } else { "Disabled".to_owned() };
+    all.bytes(CKA_ALIKMS_ARN, realm.key_arn(key.id))
+        .bytes(CKA_ALIKMS_KEY_ID, key.id.to_string())
+        .bytes(CKA_ALIKMS_KEY_VERSION_ID, version.id.to_string())
+        .bytes(CKA_ALIKMS_KEY_STATE, state)
+        .bytes(CKA_ALIKMS_PROTECTION_LEVEL, key.level.name())
+        .bytes(CKA_ALIKMS_ALIASES, view.aliases.join(","))
+        .bytes(CKA_ALIKMS_CREATION_DATE, key.created.to_string());
+    if let Some(certificate) = key.certificate {
+        all.bytes(CKA_ALIKMS_CERTIFICATE_ID, certificate.to_string());
+    }
+    Ok(())
+}
+
+fn generating(family: Family) -> CK_MECHANISM_TYPE {
+    match family {
+        Family::Aes => CKM_AES_KEY_GEN,
+        Family::Ec(_) => CKM_EC_KEY_PAIR_GEN,
+        Family::Generic => CKM_GENERIC_SECRET_KEY_GEN,
+        Family::Rsa => CKM_RSA_PKCS_KEY_PAIR_GEN,
+    }
+}
+
+fn describe_certificate(all: &mut Builder, view: &ObjectView, realm: &Realm) -> Result<()> {
+    describe_x509(all, &view.object.value)?;
+    if let Some(certificate) = &view.certificate {
+        all.bytes(CKA_ALIKMS_CERTIFICATE_ID, certificate.id.to_string())
+            .bytes(CKA_ALIKMS_ARN, realm.certificate_arn(certificate.id));
+    }
+    Ok(())
+}
+
+/// What an X.509 certificate says of itself (PKCS#11 3.2 §4.6.3).
+pub fn describe_x509(all: &mut Builder, der: &[u8]) -> Result<()> {
+    const AUTHORITY: CK_ULONG = 2;
+    const TOKEN_USER: CK_ULONG = 1;
+    let leaf = Leaf::from_der(der).map_err(|_| ck(CKR_ATTRIBUTE_VALUE_INVALID))?;
+    let fault = |error: der::Error| Error::Internal(error.to_string());
+    let spki = leaf.certificate.tbs_certificate().subject_public_key_info().to_der().map_err(fault)?;
+    let mut check = crate::crypto::digest::hash(crate::model::hash::Hash::Sha1, der);
+    check.truncate(3);
+    all.ulong(CKA_CERTIFICATE_TYPE, CKC_X_509)
+        .bool(CKA_TRUSTED, false)
+        .ulong(CKA_CERTIFICATE_CATEGORY, if leaf.is_authority() { AUTHORITY } else { TOKEN_USER })
+        .ulong(CKA_JAVA_MIDP_SECURITY_DOMAIN, 0)
+        .ulong(CKA_NAME_HASH_ALGORITHM, CKM_SHA_1)
+        .empty(&[CKA_ID, CKA_URL, CKA_HASH_OF_SUBJECT_PUBLIC_KEY, CKA_HASH_OF_ISSUER_PUBLIC_KEY])
+        .bytes(CKA_CHECK_VALUE, check)
+        .bytes(CKA_START_DATE, date(leaf.not_before()))
+        .bytes(CKA_END_DATE, date(leaf.not_after()))
+        .bytes(CKA_SUBJECT, leaf.subject().to_der().map_err(fault)?)
+        .bytes(CKA_ISSUER, leaf.issuer().to_der().map_err(fault)?)
+        .bytes(CKA_SERIAL_NUMBER, leaf.serial_der()?)
+        .bytes(CKA_PUBLIC_KEY_INFO, spki)
+        .bytes(CKA_VALUE, der);
+    Ok(())
+}
+
+/// A CK_DATE: eight digits.
+fn date(at: crate::model::time::Moment) -> Vec<u8> {
+    at.to_string().bytes().filter(u8::is_ascii_digit).take(8).collect()
+}
+
+/// What a caller said about a token object that its record keeps: everything that nothing else determines.
+pub fn kept(template: &Template) -> BTreeMap<u64, Vec<u8>> {
+    const DERIVED: &[CK_ATTRIBUTE_TYPE] = &[
+        CKA_CLASS,
+        CKA_TOKEN,
+        CKA_KEY_TYPE,
+        CKA_LABEL,
+        CKA_ID,
+        CKA_MODULUS_BITS,
+        CKA_PUBLIC_EXPONENT,
+        CKA_EC_PARAMS,
+        CKA_VALUE_LEN,
+        CKA_PUBLIC_KEY_INFO,
+        CKA_SERIAL_NUMBER,
+        CKA_ISSUER,
+        CKA_CERTIFICATE_TYPE,
+    ];
+    let keep = |kind: u64| {
+        let import = AttributeRow::find(kind).is_none_or(|row| row.create == Create::Import);
+        !import && !DERIVED.contains(&kind)
+    };
+    template
+        .0
+        .iter()
+        .filter(|entry| keep(entry.kind))
+        .filter_map(|entry| match &entry.value {
+            EntryValue::Bytes(bytes) => Some((entry.kind, bytes.to_vec())),
+            EntryValue::Nested(_) => None,
+        })
+        .collect()
+}
+
+/// The level that a template asks for (`CKA_ALIKMS_PROTECTION_LEVEL`).
+pub fn level_of(template: &Template) -> Result<Option<Level>> {
+    match template.bytes(CKA_ALIKMS_PROTECTION_LEVEL) {
+        None => Ok(None),
+        Some(b"HSM") => Ok(Some(Level::Hsm)),
+        Some(b"SOFTWARE") => Ok(Some(Level::Software)),
+        Some(_) => Err(ck(CKR_ATTRIBUTE_VALUE_INVALID)),
+    }
+}

@@ -1,0 +1,387 @@
+//! C_EncryptInit, C_SignInit and their kin: from mechanism and key to a task, and the functions that drive it.
+
+use cryptoki_sys::*;
+
+use crate::error::{Error, Result};
+use crate::model::algorithm::{Cipher, Job, Mac, Signing};
+use crate::model::hash::Hash;
+use crate::model::key::Style;
+use crate::token::mechanism::{Does, MechanismRow, hash_of, mgf_of};
+use crate::token::object::{Item, Source};
+use crate::token::operation::{DigestStage, Digesting, Engine, Step, Task, Work, signature_size};
+use crate::token::template::ulong_of;
+use crate::token::{Answer, Mechanism, Parameter, Room, Session, ck};
+
+/// A direction of work: which attribute of the key permits it, and what the audit and RAM call it.
+#[derive(Clone, Copy)]
+struct Kind {
+    flag: CK_FLAGS,
+    permits: CK_ATTRIBUTE_TYPE,
+    action: &'static str,
+}
+
+const ENCRYPT: Kind = Kind { flag: CKF_ENCRYPT, permits: CKA_ENCRYPT, action: "Encrypt" };
+const DECRYPT: Kind = Kind { flag: CKF_DECRYPT, permits: CKA_DECRYPT, action: "AsymmetricDecrypt" };
+const SIGN: Kind = Kind { flag: CKF_SIGN, permits: CKA_SIGN, action: "AsymmetricSign" };
+const VERIFY: Kind = Kind { flag: CKF_VERIFY, permits: CKA_VERIFY, action: "AsymmetricVerify" };
+pub(super) const DERIVE_ACTION: &str = "AsymmetricDecrypt";
+
+fn bad_parameter() -> Error {
+    ck(CKR_MECHANISM_PARAM_INVALID)
+}
+
+impl Session {
+    /// The work that a mechanism and a key make together; CKR codes in the order that strict clients expect.
+    fn prepare(&mut self, mechanism: &Mechanism, key: u64, kind: Kind) -> Result<Work> {
+        let item = self.item(key, CKR_KEY_HANDLE_INVALID)?;
+        let row = MechanismRow::serving(mechanism.kind, kind.flag)?;
+        if item.key_type().is_none() {
+            return Err(ck(CKR_KEY_HANDLE_INVALID));
+        }
+        let fits = row.keys.key_type() == item.key_type() || is_hmac_of_typed_key(row.does, &item);
+        if !fits {
+            return Err(ck(CKR_KEY_TYPE_INCONSISTENT));
+        }
+        if !item.is(kind.permits) {
+            return Err(ck(CKR_KEY_FUNCTION_NOT_PERMITTED));
+        }
+        if !item.allows(mechanism.kind) {
+            return Err(ck(CKR_MECHANISM_INVALID));
+        }
+        check_policy(&item)?;
+        let task = task(row.does, &mechanism.parameter, &item, kind.flag)?;
+        let engine = self.engine(&item, kind)?;
+        Ok(Work::new(engine, task, item.is(CKA_ALWAYS_AUTHENTICATE)))
+    }
+
+    fn engine(&mut self, item: &Item, kind: Kind) -> Result<Engine> {
+        use crate::model::object::Class;
+        if item.class == Class::PublicKey {
+            return Ok(Engine::Public(item.prepared()?));
+        }
+        match &item.source {
+            Source::Kms { version, .. } => {
+                let ready = self.ready(item, kind.action, *version)?;
+                Ok(Engine::Kms { ready, action: kind.action })
+            }
+            Source::Session(key) => Ok(Engine::Session(key.work()?)),
+            Source::Plain => Err(ck(CKR_KEY_HANDLE_INVALID)),
+        }
+    }
+
+    /// C_Login with CKU_CONTEXT_SPECIFIC: unlocks the operation that waits for it (PKCS#11 3.2 §5.6.8).
+    pub(super) fn authenticate(&mut self, pin: Option<&[u8]>) -> Result<()> {
+        let pin = pin.ok_or(ck(CKR_ARGUMENTS_BAD))?;
+        let waiting = [&self.sign, &self.decrypt].into_iter().any(|work| work.as_ref().is_some_and(|work| work.locked));
+        if !waiting {
+            return Err(ck(CKR_OPERATION_NOT_INITIALIZED));
+        }
+        self.slot().kms.login_user(pin)?;
+        for work in [&mut self.sign, &mut self.decrypt].into_iter().flatten() {
+            work.locked = false;
+        }
+        Ok(())
+    }
+
+    pub fn encrypt_init(&mut self, mechanism: Option<&Mechanism>, key: u64) -> Result<()> {
+        let Some(mechanism) = begin(mechanism, &mut self.encrypt)? else { return Ok(()) };
+        self.encrypt = Some(self.prepare(mechanism, key, ENCRYPT)?);
+        Ok(())
+    }
+
+    pub fn decrypt_init(&mut self, mechanism: Option<&Mechanism>, key: u64) -> Result<()> {
+        let Some(mechanism) = begin(mechanism, &mut self.decrypt)? else { return Ok(()) };
+        self.decrypt = Some(self.prepare(mechanism, key, DECRYPT)?);
+        Ok(())
+    }
+
+    pub fn sign_init(&mut self, mechanism: Option<&Mechanism>, key: u64) -> Result<()> {
+        let Some(mechanism) = begin(mechanism, &mut self.sign)? else { return Ok(()) };
+        self.sign = Some(self.prepare(mechanism, key, SIGN)?);
+        Ok(())
+    }
+
+    pub fn verify_init(&mut self, mechanism: Option<&Mechanism>, key: u64) -> Result<()> {
+        let Some(mechanism) = begin(mechanism, &mut self.verify)? else { return Ok(()) };
+        self.verify = Some(self.prepare(mechanism, key, VERIFY)?);
+        Ok(())
+    }
+
+    pub fn encrypt(&mut self, data: &[u8], room: Room) -> Result<Answer> {
+        let work = taken(self.encrypt.take())?;
+        let step = work.single(self, data, room)?;
+        Ok(keep(&mut self.encrypt, step))
+    }
+
+    pub fn encrypt_update(&mut self, part: &[u8], room: Room) -> Result<Answer> {
+        let work = taken(self.encrypt.take())?;
+        let step = work.transform(self, part, room)?;
+        Ok(keep(&mut self.encrypt, step))
+    }
+
+    pub fn encrypt_final(&mut self, room: Room) -> Result<Answer> {
+        let work = taken(self.encrypt.take())?;
+        let step = work.last(self, room)?;
+        Ok(keep(&mut self.encrypt, step))
+    }
+
+    pub fn decrypt(&mut self, data: &[u8], room: Room) -> Result<Answer> {
+        let work = taken(self.decrypt.take())?;
+        let step = work.single(self, data, room)?;
+        Ok(keep(&mut self.decrypt, step))
+    }
+
+    pub fn decrypt_update(&mut self, part: &[u8], room: Room) -> Result<Answer> {
+        let work = taken(self.decrypt.take())?;
+        let step = work.transform(self, part, room)?;
+        Ok(keep(&mut self.decrypt, step))
+    }
+
+    pub fn decrypt_final(&mut self, room: Room) -> Result<Answer> {
+        let work = taken(self.decrypt.take())?;
+        let step = work.last(self, room)?;
+        Ok(keep(&mut self.decrypt, step))
+    }
+
+    pub fn sign(&mut self, data: &[u8], room: Room) -> Result<Answer> {
+        let work = taken(self.sign.take())?;
+        let step = work.single(self, data, room)?;
+        Ok(keep(&mut self.sign, step))
+    }
+
+    pub fn sign_update(&mut self, part: &[u8]) -> Result<()> {
+        let work = taken(self.sign.take())?;
+        self.sign = Some(work.absorb(self, part)?);
+        Ok(())
+    }
+
+    pub fn sign_final(&mut self, room: Room) -> Result<Answer> {
+        let work = taken(self.sign.take())?;
+        let step = work.last(self, room)?;
+        Ok(keep(&mut self.sign, step))
+    }
+
+    pub fn verify(&mut self, data: &[u8], signature: &[u8]) -> Result<()> {
+        let work = taken(self.verify.take())?;
+        work.verify(self, data, signature)
+    }
+
+    pub fn verify_update(&mut self, part: &[u8]) -> Result<()> {
+        let work = taken(self.verify.take())?;
+        self.verify = Some(work.absorb(self, part)?);
+        Ok(())
+    }
+
+    pub fn verify_final(&mut self, signature: &[u8]) -> Result<()> {
+        let work = taken(self.verify.take())?;
+        work.verify_last(self, signature)
+    }
+
+    pub fn digest_init(&mut self, mechanism: Option<&Mechanism>) -> Result<()> {
+        let Some(mechanism) = begin(mechanism, &mut self.digest)? else { return Ok(()) };
+        let row = MechanismRow::serving(mechanism.kind, CKF_DIGEST)?;
+        let Does::Digest(hash) = row.does else { return Err(ck(CKR_MECHANISM_INVALID)) };
+        none(&mechanism.parameter)?;
+        self.digest = Some(Digesting { hash, stage: DigestStage::Fresh });
+        Ok(())
+    }
+
+    pub fn digest(&mut self, data: &[u8], room: Room) -> Result<Answer> {
+        let (answer, rest) = taken(self.digest.take())?.single(data, room)?;
+        self.digest = rest;
+        Ok(answer)
+    }
+
+    pub fn digest_update(&mut self, part: &[u8]) -> Result<()> {
+        let digest = taken(self.digest.take())?;
+        self.digest = Some(digest.update(part)?);
+        Ok(())
+    }
+
+    /// C_DigestKey: the value of a secret key of this process that may be read anyway.
+    pub fn digest_key(&mut self, key: u64) -> Result<()> {
+        use crate::model::object::Class;
+        let digest = taken(self.digest.take())?;
+        let item = self.item(key, CKR_KEY_HANDLE_INVALID)?;
+        let Source::Session(session_key) = &item.source else { return Err(ck(CKR_KEY_INDIGESTIBLE)) };
+        match (&session_key.value, item.class, item.is(CKA_SENSITIVE)) {
+            (Some(value), Class::SecretKey, false) => self.digest = Some(digest.update(value)?),
+            _ => return Err(ck(CKR_KEY_INDIGESTIBLE)),
+        }
+        Ok(())
+    }
+
+    pub fn digest_final(&mut self, room: Room) -> Result<Answer> {
+        let (answer, rest) = taken(self.digest.take())?.last(room)?;
+        self.digest = rest;
+        Ok(answer)
+    }
+}
+
+/// A NULL mechanism cancels what is going on (PKCS#11 3.x); anything else must not find something going on.
+fn begin<'a, T>(mechanism: Option<&'a Mechanism>, current: &mut Option<T>) -> Result<Option<&'a Mechanism>> {
+    if mechanism.is_some() && current.is_some() {
+        return Err(ck(CKR_OPERATION_ACTIVE));
+    }
+    if mechanism.is_none() {
+        *current = None;
+    }
+    Ok(mechanism)
+}
+
+fn taken<T>(work: Option<T>) -> Result<T> {
+    work.ok_or(ck(CKR_OPERATION_NOT_INITIALIZED))
+}
+
+fn keep(place: &mut Option<Work>, (answer, rest): Step) -> Answer {
+    *place = rest;
+    answer
+}
+
+/// Generic tools make HMAC keys of the types CKK_SHA256_HMAC and the like, or use AES keys of CKK_GENERIC_SECRET.
+fn is_hmac_of_typed_key(does: Does, item: &Item) -> bool {
+    const TYPED: &[CK_KEY_TYPE] = &[CKK_SHA_1_HMAC, CKK_SHA224_HMAC, CKK_SHA256_HMAC, CKK_SHA384_HMAC, CKK_SHA512_HMAC];
+    matches!(does, Does::Hmac { .. }) && item.key_type().is_some_and(|kind| TYPED.contains(&kind))
+}
+
+/// What the KMS does not allow through this door whatever the attributes say (DESIGN §3): raw mechanisms on a key whose
+/// ciphertexts are bound to an EncryptionContext, and any work with a key that is out of sight.
+fn check_policy(item: &Item) -> Result<()> {
+    match &item.source {
+        Source::Kms { style: Style::Envelope, .. } | Source::Kms { usable: false, .. } => {
+            Err(ck(CKR_KEY_FUNCTION_NOT_PERMITTED))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn none(parameter: &Parameter) -> Result<()> {
+    if matches!(parameter, Parameter::None) { Ok(()) } else { Err(bad_parameter()) }
+}
+
+fn iv(parameter: &Parameter) -> Result<[u8; 16]> {
+    match parameter {
+        Parameter::Raw(bytes) => <[u8; 16]>::try_from(bytes.as_slice()).map_err(|_| bad_parameter()),
+        _ => Err(bad_parameter()),
+    }
+}
+
+/// How many bytes of the MAC: a CK_ULONG parameter of 1 to the whole length.
+fn mac_length(parameter: &Parameter, whole: usize) -> Result<usize> {
+    let Parameter::Raw(bytes) = parameter else { return Err(bad_parameter()) };
+    let length = ulong_of(bytes).and_then(|length| usize::try_from(length).ok()).ok_or_else(bad_parameter)?;
+    if (1..=whole).contains(&length) { Ok(length) } else { Err(bad_parameter()) }
+}
+
+/// Length of the modulus or of a field element in bytes.
+fn key_bytes(item: &Item) -> usize {
+    item.public().map_or(0, |public| public.bits().div_ceil(8))
+}
+
+fn task(does: Does, parameter: &Parameter, item: &Item, flag: CK_FLAGS) -> Result<Task> {
+    let plain = |job| Task { job, hash: None, info: false, size: None, block: 0 };
+    let signing = |scheme: Signing, hash: Option<Hash>| Task {
+        size: Some(signature_size(&scheme, key_bytes(item))),
+        info: hash.is_some() && scheme == Signing::RsaPkcs1,
+        job: Job::Sign(scheme),
+        hash,
+        block: key_bytes(item),
+    };
+    let crypting = |cipher, block| {
+        let job = if flag == CKF_ENCRYPT { Job::Encrypt(cipher) } else { Job::Decrypt(cipher) };
+        Task { block, ..plain(job) }
+    };
+    let signs = flag == CKF_SIGN || flag == CKF_VERIFY;
+    Ok(match does {
+        Does::RsaPkcs(hash) => {
+            none(parameter)?;
+            if signs { signing(Signing::RsaPkcs1, hash) } else { crypting(Cipher::RsaPkcs1, key_bytes(item)) }
+        }
+        Does::RsaX509 => {
+            none(parameter)?;
+            if signs { signing(Signing::RsaRaw, None) } else { crypting(Cipher::RsaRaw, key_bytes(item)) }
+        }
+        Does::RsaPss(hash) => signing(pss(parameter, hash, key_bytes(item))?, hash),
+        Does::RsaOaep => crypting(oaep(parameter)?, key_bytes(item)),
+        Does::Ecdsa(hash) => {
+            none(parameter)?;
+            signing(Signing::Ecdsa, hash)
+        }
+        Does::AesEcb => {
+            none(parameter)?;
+            crypting(Cipher::AesEcb, 16)
+        }
+        Does::AesCbc => crypting(Cipher::AesCbc { iv: iv(parameter)? }, 16),
+        Does::AesCbcPad => crypting(Cipher::AesCbcPad { iv: iv(parameter)? }, 16),
+        Does::AesCtr => match parameter {
+            Parameter::Ctr { bits: bits @ 1..=128, block } => {
+                crypting(Cipher::AesCtr { block: *block, bits: *bits as usize }, 0)
+            }
+            _ => return Err(bad_parameter()),
+        },
+        Does::AesGcm => crypting(gcm(parameter)?, 0),
+        Does::AesKeyWrap => match parameter {
+            Parameter::None => crypting(Cipher::AesKeyWrap { iv: None }, 0),
+            Parameter::Raw(bytes) => {
+                let iv = <[u8; 8]>::try_from(bytes.as_slice()).map_err(|_| bad_parameter())?;
+                crypting(Cipher::AesKeyWrap { iv: Some(iv) }, 0)
+            }
+            _ => return Err(bad_parameter()),
+        },
+        Does::AesKeyWrapPad => {
+            none(parameter)?;
+            crypting(Cipher::AesKeyWrapPad, 0)
+        }
+        Does::AesCmac { general } => {
+            let size = if general { mac_length(parameter, 16)? } else { none(parameter).map(|()| 16)? };
+            Task { size: Some(size), ..plain(Job::Mac(Mac::AesCmac)) }
+        }
+        Does::Hmac { hash, general } => {
+            let whole = hash.len();
+            let size = if general { mac_length(parameter, whole)? } else { none(parameter).map(|()| whole)? };
+            Task { size: Some(size), ..plain(Job::Mac(Mac::Hmac(hash))) }
+        }
+        Does::Digest(_) | Does::Ecdh { .. } | Does::Generate(_) => return Err(ck(CKR_MECHANISM_INVALID)),
+    })
+}
+
+/// The digest's hash must be the mechanism's, and a salt must fit beside it (RFC 8017 §9.1.1).
+fn pss(parameter: &Parameter, hash: Option<Hash>, modulus: usize) -> Result<Signing> {
+    let Parameter::Pss { hash: digest, mgf, salt } = parameter else { return Err(bad_parameter()) };
+    let digest = hash_of(*digest).ok_or_else(bad_parameter)?;
+    let mgf = mgf_of(*mgf).ok_or_else(bad_parameter)?;
+    if hash.is_some_and(|hash| hash != digest) {
+        return Err(bad_parameter());
+    }
+    let salt = usize::try_from(*salt).map_err(|_| bad_parameter())?;
+    let most = modulus.saturating_sub(digest.len() + 2);
+    if salt > most {
+        return Err(bad_parameter());
+    }
+    Ok(Signing::RsaPss { hash: digest, mgf, salt })
+}
+
+/// pkcs11-provider 1.0 names neither hash nor MGF for the default OAEP: those zeros stand for SHA-1.
+fn oaep(parameter: &Parameter) -> Result<Cipher> {
+    let Parameter::Oaep { hash, mgf, source, label } = parameter else { return Err(bad_parameter()) };
+    let (hash, mgf) = match (hash, mgf) {
+        (0, 0) => (Hash::Sha1, Hash::Sha1),
+        _ => (hash_of(*hash).ok_or_else(bad_parameter)?, mgf_of(*mgf).ok_or_else(bad_parameter)?),
+    };
+    if *source != CKZ_DATA_SPECIFIED && !(*source == 0 && label.is_empty()) {
+        return Err(bad_parameter());
+    }
+    Ok(Cipher::RsaOaep { hash, mgf, label: label.clone() })
+}
+
+fn gcm(parameter: &Parameter) -> Result<Cipher> {
+    let Parameter::Gcm { iv, aad, tag_bits, .. } = parameter else { return Err(bad_parameter()) };
+    let tag = match tag_bits {
+        32 | 64 | 96 | 104 | 112 | 120 | 128 => (*tag_bits / 8) as usize,
+        _ => return Err(bad_parameter()),
+    };
+    if iv.is_empty() || iv.len() > 256 {
+        return Err(bad_parameter());
+    }
+    Ok(Cipher::AesGcm { iv: iv.clone(), aad: aad.clone(), tag })
+}

@@ -1,0 +1,438 @@
+//! Operations: one encryption, decryption, signature, verification or digest from its Init to its end.
+//!
+//! The two-call rule (PKCS#11 3.2 §5.2) has its home here: a length query or a buffer that is too small keeps the operation,
+//! everything else ends it, because the operation is taken out of the session first.
+
+use std::sync::Arc;
+
+use cryptoki_sys::*;
+
+use crate::crypto::digest::Hasher;
+use crate::error::{Error, Result};
+use crate::kms::use_key::Ready;
+use crate::model::Bytes;
+use crate::model::algorithm::{Cipher, Job, Signing};
+use crate::model::hash::Hash;
+use crate::protection::public::Prepared;
+use crate::protection::{Key, Stream};
+use crate::token::{Answer, Room, Session, ck};
+
+/// What does the work.
+#[derive(Clone)]
+pub enum Engine {
+    /// A key of the KMS: checked again whenever it is about to work.
+    Kms { ready: Arc<Ready>, action: &'static str },
+    /// A public key.
+    Public(Arc<Prepared>),
+    /// A key of this process.
+    Session(Arc<dyn Key>),
+}
+
+/// One operation with a key.
+pub struct Work {
+    engine: Engine,
+    task: Task,
+    stage: Stage,
+    /// Bytes that came in parts so far.
+    fed: usize,
+    /// CKA_ALWAYS_AUTHENTICATE: nothing happens before C_Login with CKU_CONTEXT_SPECIFIC.
+    pub locked: bool,
+}
+
+/// What is to be done, and how big its result is.
+#[derive(Clone)]
+pub struct Task {
+    pub job: Job,
+    /// The input is hashed first.
+    pub hash: Option<Hash>,
+    /// Wrap the digest into a DigestInfo (PKCS#1 v1.5 with a hash).
+    pub info: bool,
+    /// Exact length of a signature; of a MAC after truncation.
+    pub size: Option<usize>,
+    /// Block length of a cipher that wants whole blocks or pads to them; modulus length of RSA; 0 for a stream.
+    pub block: usize,
+}
+
+enum Stage {
+    Fresh,
+    /// A length was asked for by the one-shot function: only that one may go on.
+    Asked,
+    Fed(Feed),
+    /// Worked out already; the buffer was too small. `single`: by the one-shot function.
+    Ready {
+        output: Bytes,
+        single: bool,
+    },
+}
+
+enum Feed {
+    Collect(Bytes),
+    Hash(Hasher),
+    Stream(Box<dyn Stream>),
+}
+
+/// How an operation ended or goes on.
+pub type Step = (Answer, Option<Work>);
+
+impl Work {
+    pub fn new(engine: Engine, task: Task, locked: bool) -> Self {
+        Self { engine, task, stage: Stage::Fresh, fed: 0, locked }
+    }
+
+    fn check_unlocked(&self) -> Result<()> {
+        if self.locked { Err(ck(CKR_USER_NOT_LOGGED_IN)) } else { Ok(()) }
+    }
+
+    /// The most that the output can be for so much input.
+    fn bound(&self, input: usize) -> usize {
+        if let Some(size) = self.task.size {
+            return size;
+        }
+        let block = self.task.block;
+        match &self.task.job {
+            Job::Encrypt(Cipher::AesCbcPad { .. }) => (input / block + 1) * block,
+            Job::Encrypt(Cipher::AesGcm { tag, .. }) => input + tag,
+            Job::Decrypt(Cipher::AesGcm { tag, .. }) => input.saturating_sub(*tag),
+            Job::Encrypt(Cipher::AesKeyWrap { .. }) => input + 8,
+            Job::Encrypt(Cipher::AesKeyWrapPad) => input.div_ceil(8) * 8 + 8,
+            Job::Decrypt(Cipher::AesKeyWrap { .. } | Cipher::AesKeyWrapPad) => input.saturating_sub(8),
+            Job::Encrypt(Cipher::RsaOaep { .. } | Cipher::RsaPkcs1 | Cipher::RsaRaw) => block,
+            Job::Decrypt(Cipher::RsaOaep { .. } | Cipher::RsaPkcs1 | Cipher::RsaRaw) => block,
+            _ => input,
+        }
+    }
+
+    /// How much Updates have put out after so much input: whole blocks, of padded ones all but the last.
+    fn put_out(&self, fed: usize) -> usize {
+        match &self.task.job {
+            Job::Decrypt(Cipher::AesGcm { .. })
+            | Job::Encrypt(Cipher::AesKeyWrap { .. } | Cipher::AesKeyWrapPad)
+            | Job::Decrypt(Cipher::AesKeyWrap { .. } | Cipher::AesKeyWrapPad) => 0,
+            Job::Decrypt(Cipher::AesCbcPad { .. }) => fed.saturating_sub(1) / self.task.block * self.task.block,
+            _ if self.task.block > 1 => fed / self.task.block * self.task.block,
+            _ => fed,
+        }
+    }
+
+    /// Is the bound the exact length, so that a small buffer can be refused before the work is done?
+    fn exact(&self) -> bool {
+        !matches!(
+            self.task.job,
+            Job::Decrypt(Cipher::AesCbcPad { .. } | Cipher::AesKeyWrapPad | Cipher::RsaOaep { .. } | Cipher::RsaPkcs1)
+        )
+    }
+
+    /// The one-shot function.
+    pub fn single(mut self, session: &mut Session, input: &[u8], room: Room) -> Result<Step> {
+        self.check_unlocked()?;
+        match std::mem::replace(&mut self.stage, Stage::Fresh) {
+            Stage::Fresh | Stage::Asked => {}
+            Stage::Ready { output, single: true } => return Ok(self.deliver(output, room, true)),
+            Stage::Fed(_) | Stage::Ready { .. } => return Err(ck(CKR_OPERATION_ACTIVE)),
+        }
+        let bound = self.bound(input.len());
+        match room {
+            Room::Ask => {
+                self.stage = Stage::Asked;
+                return Ok((Answer::Size(bound), Some(self)));
+            }
+            Room::Bytes(room) if room < bound && self.exact() => {
+                self.stage = Stage::Asked;
+                return Ok((Answer::TooSmall(bound), Some(self)));
+            }
+            Room::Bytes(_) => {}
+        }
+        let output = self.once(session, input)?;
+        Ok(self.deliver(output, room, true))
+    }
+
+    fn deliver(mut self, output: Bytes, room: Room, single: bool) -> Step {
+        let length = output.len();
+        match room {
+            Room::Bytes(room) if room >= length => (Answer::Bytes(output), None),
+            room => {
+                self.stage = Stage::Ready { output, single };
+                let answer = if room == Room::Ask { Answer::Size(length) } else { Answer::TooSmall(length) };
+                (answer, Some(self))
+            }
+        }
+    }
+
+    /// The whole job on one input.
+    fn once(&mut self, session: &mut Session, input: &[u8]) -> Result<Bytes> {
+        match self.task.hash {
+            Some(hash) => {
+                let digest = crate::crypto::digest::hash(hash, input);
+                self.run(session, &self.hashed(hash, digest))
+            }
+            None => self.run(session, input),
+        }
+    }
+
+    /// What is signed of a digest.
+    fn hashed(&self, hash: Hash, digest: Vec<u8>) -> Vec<u8> {
+        if self.task.info { [hash.digest_info_prefix(), &digest].concat() } else { digest }
+    }
+
+    fn run(&self, session: &mut Session, input: &[u8]) -> Result<Bytes> {
+        let output = match &self.engine {
+            Engine::Kms { .. } => self.key(session)?.once(&self.task.job, input)?,
+            Engine::Session(key) => key.once(&self.task.job, input)?,
+            Engine::Public(key) => match &self.task.job {
+                Job::Encrypt(cipher) => Bytes::new(key.encrypt(cipher, input)?),
+                _ => return Err(Error::Internal("a public key cannot do this".to_owned())),
+            },
+        };
+        Ok(self.cut(output))
+    }
+
+    /// A MAC of general length is the front of the whole one.
+    fn cut(&self, mut output: Bytes) -> Bytes {
+        if let (Job::Mac(_), Some(size)) = (&self.task.job, self.task.size) {
+            output.truncate(size);
+        }
+        output
+    }
+
+    /// The key, if it may still be used: a change made by any process acts on the very next call.
+    fn key(&self, session: &Session) -> Result<Arc<dyn Key>> {
+        match &self.engine {
+            Engine::Kms { ready, action, .. } => {
+                let renewed = session.slot().kms.refresh(&session.caller(), action, ready).map_err(rejected)?;
+                Ok(renewed.map_or_else(|| ready.work.clone(), |renewed| renewed.work.clone()))
+            }
+            Engine::Session(key) => Ok(key.clone()),
+            Engine::Public(_) => Err(ck(CKR_KEY_TYPE_INCONSISTENT)),
+        }
+    }
+
+    /// Begins to take input in parts.
+    fn feed(&mut self, session: &Session) -> Result<Feed> {
+        match std::mem::replace(&mut self.stage, Stage::Fresh) {
+            Stage::Fed(feed) => Ok(feed),
+            Stage::Fresh => {
+                if !self.takes_parts() {
+                    return Err(ck(CKR_FUNCTION_NOT_SUPPORTED));
+                }
+                Ok(match (self.task.hash, &self.task.job) {
+                    (Some(hash), _) => Feed::Hash(Hasher::new(hash)),
+                    (None, Job::Sign(_)) => Feed::Collect(Bytes::default()),
+                    (None, job) => Feed::Stream(self.key(session)?.start(job.clone())?),
+                })
+            }
+            Stage::Asked | Stage::Ready { .. } => Err(ck(CKR_OPERATION_ACTIVE)),
+        }
+    }
+
+    /// RSA encrypts and wraps in one part (PKCS#11 3.2 §6.1, table 31); everything else may come in pieces.
+    fn takes_parts(&self) -> bool {
+        !matches!(
+            self.task.job,
+            Job::Encrypt(Cipher::RsaOaep { .. } | Cipher::RsaPkcs1 | Cipher::RsaRaw)
+                | Job::Decrypt(Cipher::RsaOaep { .. } | Cipher::RsaPkcs1 | Cipher::RsaRaw)
+        )
+    }
+
+    /// An Update without output: signatures, MACs.
+    pub fn absorb(mut self, session: &mut Session, part: &[u8]) -> Result<Self> {
+        self.check_unlocked()?;
+        let mut feed = self.feed(session)?;
+        match &mut feed {
+            Feed::Hash(hasher) => hasher.update(part),
+            Feed::Collect(all) => {
+                let limit = self.task.block.max(1024);
+                if all.len() + part.len() > limit {
+                    return Err(Error::DataLength);
+                }
+                all.extend_from_slice(part);
+            }
+            Feed::Stream(stream) => stream.update(part).map(|_| ())?,
+        }
+        self.stage = Stage::Fed(feed);
+        Ok(self)
+    }
+
+    /// An Update with output: ciphers. The caller's room must hold what this part can yield.
+    pub fn transform(mut self, session: &mut Session, part: &[u8], room: Room) -> Result<Step> {
+        self.check_unlocked()?;
+        let mut feed = self.feed(session)?;
+        let bound = self.put_out(self.fed + part.len()) - self.put_out(self.fed);
+        let enough = match room {
+            Room::Ask => false,
+            Room::Bytes(room) => room >= bound,
+        };
+        if !enough {
+            self.stage = Stage::Fed(feed);
+            let answer = if room == Room::Ask { Answer::Size(bound) } else { Answer::TooSmall(bound) };
+            return Ok((answer, Some(self)));
+        }
+        let Feed::Stream(stream) = &mut feed else { return Err(Error::Internal("not a stream".to_owned())) };
+        let output = stream.update(part)?;
+        self.fed += part.len();
+        self.stage = Stage::Fed(feed);
+        Ok((Answer::Bytes(output), Some(self)))
+    }
+
+    /// Final.
+    pub fn last(mut self, session: &mut Session, room: Room) -> Result<Step> {
+        self.check_unlocked()?;
+        if matches!(self.stage, Stage::Ready { single: false, .. })
+            && let Stage::Ready { output, .. } = std::mem::replace(&mut self.stage, Stage::Fresh)
+        {
+            return Ok(self.deliver(output, room, false));
+        }
+        let feed = self.feed(session)?;
+        let bound = self.bound(self.fed).saturating_sub(self.put_out(self.fed));
+        let short = match room {
+            Room::Ask => Some(Answer::Size(bound)),
+            Room::Bytes(room) if room < bound && self.exact() => Some(Answer::TooSmall(bound)),
+            Room::Bytes(_) => None,
+        };
+        if let Some(answer) = short {
+            self.stage = Stage::Fed(feed);
+            return Ok((answer, Some(self)));
+        }
+        let output = match feed {
+            Feed::Hash(hasher) => {
+                let hash = self.task.hash.unwrap_or(Hash::Sha256);
+                self.run(session, &self.hashed(hash, hasher.finish()))?
+            }
+            Feed::Collect(all) => self.run(session, &all)?,
+            Feed::Stream(stream) => {
+                self.key(session)?;
+                self.cut(stream.finish()?)
+            }
+        };
+        Ok(self.deliver(output, room, false))
+    }
+
+    /// C_Verify: the whole input and the signature.
+    pub fn verify(mut self, session: &mut Session, input: &[u8], signature: &[u8]) -> Result<()> {
+        match self.stage {
+            Stage::Fresh => {}
+            _ => return Err(ck(CKR_OPERATION_ACTIVE)),
+        }
+        self.check_length(signature)?;
+        match (&self.engine, &self.task.job) {
+            (Engine::Public(key), Job::Sign(scheme)) => {
+                let key = key.clone();
+                match self.task.hash {
+                    Some(hash) => {
+                        let digest = crate::crypto::digest::hash(hash, input);
+                        key.verify(scheme, &self.hashed(hash, digest), signature)
+                    }
+                    None => key.verify(scheme, input, signature),
+                }
+            }
+            _ => compare(&self.once(session, input)?, signature),
+        }
+    }
+
+    /// C_VerifyFinal.
+    pub fn verify_last(mut self, session: &mut Session, signature: &[u8]) -> Result<()> {
+        let feed = self.feed(session)?;
+        self.check_length(signature)?;
+        let input = match feed {
+            Feed::Hash(hasher) => {
+                let hash = self.task.hash.unwrap_or(Hash::Sha256);
+                Bytes::new(self.hashed(hash, hasher.finish()))
+            }
+            Feed::Collect(all) => all,
+            Feed::Stream(stream) => {
+                self.key(session)?;
+                return compare(&self.cut(stream.finish()?), signature);
+            }
+        };
+        match (&self.engine, &self.task.job) {
+            (Engine::Public(key), Job::Sign(scheme)) => key.verify(scheme, &input, signature),
+            _ => Err(Error::Internal("verification without a public key".to_owned())),
+        }
+    }
+
+    fn check_length(&self, signature: &[u8]) -> Result<()> {
+        match self.task.size {
+            Some(size) if size != signature.len() => Err(Error::SignatureLength),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn compare(made: &[u8], given: &[u8]) -> Result<()> {
+    use subtle::ConstantTimeEq;
+    if bool::from(made.ct_eq(given)) { Ok(()) } else { Err(Error::SignatureInvalid) }
+}
+
+/// A key that was usable at Init and is not any more (DESIGN §3).
+fn rejected(error: Error) -> Error {
+    match error {
+        Error::KeyState { .. } | Error::KeyNotFound(_) | Error::KeyVersionNotFound(_) => ck(CKR_FUNCTION_REJECTED),
+        other => other,
+    }
+}
+
+/// A digest in progress.
+pub struct Digesting {
+    pub hash: Hash,
+    pub stage: DigestStage,
+}
+
+pub enum DigestStage {
+    Fresh,
+    Asked,
+    Fed(Hasher),
+}
+
+impl Digesting {
+    pub fn single(mut self, input: &[u8], room: Room) -> Result<(Answer, Option<Self>)> {
+        if matches!(self.stage, DigestStage::Fed(_)) {
+            return Err(ck(CKR_OPERATION_ACTIVE));
+        }
+        let size = self.hash.len();
+        match room {
+            Room::Bytes(room) if room >= size => {
+                Ok((Answer::Bytes(Bytes::new(crate::crypto::digest::hash(self.hash, input))), None))
+            }
+            room => {
+                self.stage = DigestStage::Asked;
+                let answer = if room == Room::Ask { Answer::Size(size) } else { Answer::TooSmall(size) };
+                Ok((answer, Some(self)))
+            }
+        }
+    }
+
+    pub fn update(mut self, part: &[u8]) -> Result<Self> {
+        let mut hasher = self.hasher()?;
+        hasher.update(part);
+        self.stage = DigestStage::Fed(hasher);
+        Ok(self)
+    }
+
+    fn hasher(&mut self) -> Result<Hasher> {
+        match std::mem::replace(&mut self.stage, DigestStage::Fresh) {
+            DigestStage::Fresh => Ok(Hasher::new(self.hash)),
+            DigestStage::Fed(hasher) => Ok(hasher),
+            DigestStage::Asked => Err(ck(CKR_OPERATION_ACTIVE)),
+        }
+    }
+
+    pub fn last(mut self, room: Room) -> Result<(Answer, Option<Self>)> {
+        let hasher = self.hasher()?;
+        let size = self.hash.len();
+        match room {
+            Room::Bytes(room) if room >= size => Ok((Answer::Bytes(Bytes::new(hasher.finish())), None)),
+            room => {
+                self.stage = DigestStage::Fed(hasher);
+                let answer = if room == Room::Ask { Answer::Size(size) } else { Answer::TooSmall(size) };
+                Ok((answer, Some(self)))
+            }
+        }
+    }
+}
+
+/// The length of a signature with a key of so many bytes (modulus or field).
+pub fn signature_size(scheme: &Signing, key_bytes: usize) -> usize {
+    match scheme {
+        Signing::Ecdsa => 2 * key_bytes,
+        Signing::RsaPkcs1 | Signing::RsaPss { .. } | Signing::RsaRaw => key_bytes,
+    }
+}

@@ -1,0 +1,342 @@
+//! A slot with its token: who is logged in, how many sessions there are, and the objects as this process knows them.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use cryptoki_sys::*;
+
+use crate::crypto::digest::hash;
+use crate::error::{Error, Result, StoreFault};
+use crate::fork::{Lock, PerProcess};
+use crate::kms::Kms;
+use crate::kms::realm::MAX_FAILURES;
+use crate::model::caller::Caller;
+use crate::model::hash::Hash;
+use crate::model::names::hex_bytes::to_hex;
+use crate::model::object::Class;
+use crate::seal::slot::SlotKind;
+use crate::token::ck;
+use crate::token::object::{Item, token_item};
+
+/// Handles of session objects have this bit, handles of other names of a token object that one; the rest are store rows.
+const SESSION_OBJECT: u64 = 1 << 62;
+const OTHER_NAME: u64 = 1 << 61;
+/// So many token objects are kept worked out.
+const KEPT: usize = 4096;
+
+/// Who is logged in; the same for all sessions of a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Login {
+    Nobody = 0,
+    SecurityOfficer = 1,
+    User = 2,
+}
+
+pub struct Slot {
+    pub id: u64,
+    serial: String,
+    pub kms: Arc<Kms>,
+    login: AtomicU8,
+    counts: Lock<Counts>,
+    objects: Lock<Objects>,
+    /// Grows with every session object that goes or changes: what sessions remember of objects holds only for one value.
+    changes: AtomicU64,
+    names: Lock<Vec<(u64, Vec<u8>)>>,
+    kept: PerProcess<Mutex<Kept>>,
+}
+
+/// Open sessions.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    pub all: u64,
+    pub read_write: u64,
+}
+
+#[derive(Default)]
+struct Objects {
+    items: HashMap<u64, Owned>,
+    last: u64,
+}
+
+struct Owned {
+    session: u64,
+    item: Arc<Item>,
+}
+
+#[derive(Default)]
+struct Kept {
+    generation: u64,
+    items: HashMap<u64, Arc<Item>>,
+}
+
+impl Slot {
+    pub fn new(kms: Arc<Kms>, taken: &[u64]) -> Self {
+        let identity = kms.realm().key_arn(uuid::Uuid::nil());
+        let digest = hash(Hash::Sha256, identity.as_bytes());
+        let mut id = u64::from(u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]) & 0x7fff_ffff);
+        while id == 0 || taken.contains(&id) {
+            id = (id + 1) & 0x7fff_ffff;
+        }
+        Self {
+            id,
+            serial: to_hex(&digest[..8]),
+            kms,
+            login: AtomicU8::new(Login::Nobody as u8),
+            counts: Lock::new(Counts::default()),
+            objects: Lock::new(Objects::default()),
+            changes: AtomicU64::new(0),
+            names: Lock::new(Vec::new()),
+            kept: PerProcess::new(Mutex::default),
+        }
+    }
+
+    pub fn login(&self) -> Login {
+        match self.login.load(Ordering::Acquire) {
+            1 => Login::SecurityOfficer,
+            2 => Login::User,
+            _ => Login::Nobody,
+        }
+    }
+
+    pub fn set_login(&self, login: Login) {
+        self.login.store(login as u8, Ordering::Release);
+    }
+
+    pub fn counts(&self) -> Counts {
+        *self.counts.lock()
+    }
+
+    /// Counts a session that opens, if the security officer's login allows it.
+    pub fn opened(&self, read_write: bool) -> Result<()> {
+        let mut counts = self.counts.lock();
+        if !read_write && self.login() == Login::SecurityOfficer {
+            return Err(ck(CKR_SESSION_READ_WRITE_SO_EXISTS));
+        }
+        counts.all += 1;
+        counts.read_write += u64::from(read_write);
+        Ok(())
+    }
+
+    /// Uncounts a session that closed and forgets its objects; with the last one the login ends (PKCS#11 3.2 §5.6.4).
+    pub fn closed(&self, session: u64, read_write: bool) {
+        let last = {
+            let mut counts = self.counts.lock();
+            counts.all = counts.all.saturating_sub(1);
+            counts.read_write = counts.read_write.saturating_sub(u64::from(read_write));
+            counts.all == 0
+        };
+        self.forget_objects(|owned| owned.session == session);
+        if last {
+            self.logged_out();
+        }
+    }
+
+    /// Ends the login; private session objects go with it.
+    pub fn logged_out(&self) {
+        self.set_login(Login::Nobody);
+        self.forget_objects(|owned| owned.item.is_private());
+        self.changes.fetch_add(1, Ordering::Release);
+    }
+
+    fn forget_objects(&self, which: impl Fn(&Owned) -> bool) {
+        let gone: Vec<Owned> = {
+            let mut objects = self.objects.lock();
+            if objects.items.is_empty() {
+                return;
+            }
+            let handles: Vec<u64> =
+                objects.items.iter().filter(|(_, owned)| which(owned)).map(|(handle, _)| *handle).collect();
+            handles.iter().filter_map(|handle| objects.items.remove(handle)).collect()
+        };
+        if !gone.is_empty() {
+            self.changes.fetch_add(1, Ordering::Release);
+        }
+    }
+
+    /// A number that changes whenever an object of this token may have: with it, what a session remembers is still right.
+    pub fn generation(&self) -> (u64, u64) {
+        (self.kms.generation(), self.changes.load(Ordering::Acquire))
+    }
+
+    /// Is an object of this kind within sight of whoever is logged in?
+    pub fn sees(&self, private: bool) -> bool {
+        !private || self.login() == Login::User
+    }
+
+    /// Adds a session object; `make` is told its handle.
+    pub fn add(&self, session: u64, make: impl FnOnce(u64) -> Item) -> u64 {
+        let handle = {
+            let mut objects = self.objects.lock();
+            objects.last += 1;
+            SESSION_OBJECT | objects.last
+        };
+        let item = Arc::new(make(handle));
+        self.objects.lock().items.insert(handle, Owned { session, item });
+        handle
+    }
+
+    /// Replaces a session object after a change of its attributes.
+    pub fn replace(&self, handle: u64, item: Item) {
+        if let Some(owned) = self.objects.lock().items.get_mut(&handle) {
+            owned.item = Arc::new(item);
+        }
+        self.changes.fetch_add(1, Ordering::Release);
+    }
+
+    pub fn remove(&self, handle: u64) {
+        let gone = self.objects.lock().items.remove(&handle);
+        drop(gone);
+        self.changes.fetch_add(1, Ordering::Release);
+    }
+
+    /// Session objects in the order in which they were made.
+    pub fn session_items(&self) -> Vec<Arc<Item>> {
+        let objects = self.objects.lock();
+        let mut items: Vec<_> = objects.items.values().map(|owned| owned.item.clone()).collect();
+        items.sort_by_key(|item| item.handle);
+        items
+    }
+
+    pub fn is_session_object(handle: u64) -> bool {
+        handle & SESSION_OBJECT != 0
+    }
+
+    /// The handle of a token object that was asked for by another of its names.
+    pub fn named(&self, handle: u64, label: &[u8]) -> u64 {
+        let mut names = self.names.lock();
+        let known = names.iter().position(|(object, name)| *object == handle && name == label);
+        let index = known.unwrap_or_else(|| {
+            names.push((handle, label.to_vec()));
+            names.len() - 1
+        });
+        OTHER_NAME | index as u64
+    }
+
+    /// The row behind a handle, and the other name that it stands for.
+    pub fn row_of(&self, handle: u64) -> Option<(u64, Option<Vec<u8>>)> {
+        if handle & OTHER_NAME == 0 {
+            return Some((handle, None));
+        }
+        let index = usize::try_from(handle & !OTHER_NAME).ok()?;
+        self.names.lock().get(index).map(|(row, label)| (*row, Some(label.clone())))
+    }
+
+    /// The object behind a handle, if it exists and whoever is logged in may see it.
+    pub fn item(&self, handle: u64) -> Result<Option<Arc<Item>>> {
+        let item = if Self::is_session_object(handle) {
+            self.objects.lock().items.get(&handle).map(|owned| owned.item.clone())
+        } else {
+            self.token_object(handle)?
+        };
+        Ok(item.filter(|item| self.sees(item.is_private())))
+    }
+
+    fn token_object(&self, handle: u64) -> Result<Option<Arc<Item>>> {
+        let generation = self.kms.generation();
+        if let Some(item) = self.kept(generation, |kept| kept.items.get(&handle).cloned()) {
+            return Ok(Some(item));
+        }
+        let Some((row, label)) = self.row_of(handle) else { return Ok(None) };
+        let view = match self.kms.object(&Caller::account(), row) {
+            Ok(Some(view)) => view,
+            Ok(None) | Err(Error::Locked) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let item = Arc::new(token_item(&view, handle, label.as_deref(), self.kms.realm())?);
+        self.kept(generation, |kept| {
+            if kept.items.len() >= KEPT {
+                kept.items.clear();
+            }
+            kept.items.insert(handle, item.clone());
+        });
+        Ok(Some(item))
+    }
+
+    fn kept<T>(&self, generation: u64, work: impl FnOnce(&mut Kept) -> T) -> T {
+        let mut kept = self.kept.get().lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.generation != generation {
+            kept.items.clear();
+            kept.generation = generation;
+        }
+        work(&mut kept)
+    }
+
+    /// Does a class need a login to be seen, unless its objects say otherwise?
+    pub fn is_private_class(class: Class) -> bool {
+        matches!(class, Class::PrivateKey | Class::SecretKey)
+    }
+
+    /// What C_GetTokenInfo tells. Works with the store out of reach: then the configuration speaks.
+    pub fn token_info(&self) -> CK_TOKEN_INFO {
+        let counts = self.counts();
+        let mut flags = CKF_RNG | CKF_LOGIN_REQUIRED;
+        let mut label = self.kms.label().to_owned();
+        match self.kms.row() {
+            Ok(Some(row)) => {
+                label = row.label;
+                flags |= CKF_TOKEN_INITIALIZED;
+                flags |= self.pin_flags();
+            }
+            Ok(None) | Err(Error::Store(StoreFault::Missing(_))) => {}
+            Err(_) => flags |= CKF_TOKEN_INITIALIZED | CKF_USER_PIN_INITIALIZED,
+        }
+        CK_TOKEN_INFO {
+            label: padded(&label),
+            manufacturerID: padded("alikms"),
+            model: padded("alikms-pkcs11"),
+            serialNumber: padded(&self.serial),
+            flags,
+            ulMaxSessionCount: CK_EFFECTIVELY_INFINITE,
+            ulSessionCount: counts.all,
+            ulMaxRwSessionCount: CK_EFFECTIVELY_INFINITE,
+            ulRwSessionCount: counts.read_write,
+            ulMaxPinLen: 255,
+            ulMinPinLen: 4,
+            ulTotalPublicMemory: CK_UNAVAILABLE_INFORMATION,
+            ulFreePublicMemory: CK_UNAVAILABLE_INFORMATION,
+            ulTotalPrivateMemory: CK_UNAVAILABLE_INFORMATION,
+            ulFreePrivateMemory: CK_UNAVAILABLE_INFORMATION,
+            hardwareVersion: CK_VERSION { major: 0, minor: 0 },
+            firmwareVersion: own_version(),
+            utcTime: [b'0'; 16],
+        }
+    }
+
+    fn pin_flags(&self) -> CK_FLAGS {
+        let mut flags = 0;
+        if let Ok(Some(failures)) = self.kms.pin_state(SlotKind::UserPin) {
+            flags |= CKF_USER_PIN_INITIALIZED;
+            flags |= count_flags(failures, CKF_USER_PIN_COUNT_LOW, CKF_USER_PIN_FINAL_TRY, CKF_USER_PIN_LOCKED);
+        }
+        if let Ok(Some(failures)) = self.kms.pin_state(SlotKind::SoPin) {
+            flags |= count_flags(failures, CKF_SO_PIN_COUNT_LOW, CKF_SO_PIN_FINAL_TRY, CKF_SO_PIN_LOCKED);
+        }
+        flags
+    }
+}
+
+fn count_flags(failures: u32, low: CK_FLAGS, last: CK_FLAGS, locked: CK_FLAGS) -> CK_FLAGS {
+    match failures {
+        0 => 0,
+        failures if failures >= MAX_FAILURES => locked,
+        failures if failures == MAX_FAILURES - 1 => low | last,
+        _ => low,
+    }
+}
+
+pub fn own_version() -> CK_VERSION {
+    let number = |text: &str| text.parse().unwrap_or(0);
+    CK_VERSION { major: number(env!("CARGO_PKG_VERSION_MAJOR")), minor: number(env!("CARGO_PKG_VERSION_MINOR")) }
+}
+
+/// Text as PKCS#11 wants it: padded with spaces, cut at a character boundary.
+pub fn padded<const N: usize>(text: &str) -> [u8; N] {
+    let mut out = [b' '; N];
+    let mut end = text.len().min(N);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    out[..end].copy_from_slice(&text.as_bytes()[..end]);
+    out
+}

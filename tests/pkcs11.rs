@@ -1,0 +1,45 @@
+//! The module at its C door: a copy of the `.so` for each test, with an installation of its own, driven through the
+//! function table and by the crate `cryptoki`. Results are checked by `openssl` and by independent crates.
+
+mod support;
+
+#[path = "pkcs11/c_programs.rs"]
+mod c_programs;
+#[path = "pkcs11/certificates.rs"]
+mod certificates;
+#[path = "pkcs11/ciphers.rs"]
+mod ciphers;
+#[path = "pkcs11/codes.rs"]
+mod codes;
+#[path = "pkcs11/creation.rs"]
+mod creation;
+#[path = "pkcs11/cryptoki_crate.rs"]
+mod cryptoki_crate;
+#[path = "pkcs11/digests.rs"]
+mod digests;
+#[path = "pkcs11/fork.rs"]
+mod fork;
+#[path = "pkcs11/general.rs"]
+mod general;
+#[path = "pkcs11/initialize.rs"]
+mod initialize;
+#[path = "pkcs11/login.rs"]
+mod login;
+#[path = "pkcs11/mechanisms.rs"]
+mod mechanisms;
+#[path = "pkcs11/names.rs"]
+mod names;
+#[path = "pkcs11/objects.rs"]
+mod objects;
+#[path = "pkcs11/pins.rs"]
+mod pins;
+#[path = "pkcs11/robust.rs"]
+mod robust;
+#[path = "pkcs11/rules.rs"]
+mod rules;
+#[path = "pkcs11/signatures.rs"]
+mod signatures;
+#[path = "pkcs11/states.rs"]
+mod states;
+#[path = "pkcs11/threads.rs"]
+mod threads;
