@@ -370,12 +370,16 @@ mod tests {
     }
 
     /// "5: POSIX  ADVISORY  READ 1234 fe:00:5678 128 128": the lock on the file, and the one that keeps -shm in use.
+    /// Asked several times: the list is read in pieces, and leaves lines out while others lock and unlock.
     fn holds_locks(path: &Path) -> bool {
-        let (locks, pid) = (fs::read_to_string("/proc/locks").unwrap(), std::process::id().to_string());
+        let pid = std::process::id().to_string();
         ["", "-shm"].iter().all(|suffix| {
             let inode = format!(":{}", fs::metadata(beside(path, suffix)).unwrap().ino());
-            locks.lines().map(|line| line.split_whitespace().collect::<Vec<_>>()).any(|line| {
-                line.get(3..5) == Some(&["READ", &pid]) && line.get(5).is_some_and(|at| at.ends_with(&inode))
+            (0..50).any(|_| {
+                let locks = fs::read_to_string("/proc/locks").unwrap();
+                locks.lines().map(|line| line.split_whitespace().collect::<Vec<_>>()).any(|line| {
+                    line.get(3..5) == Some(&["READ", &pid]) && line.get(5).is_some_and(|at| at.ends_with(&inode))
+                })
             })
         })
     }
@@ -397,9 +401,13 @@ mod tests {
             let written = store.write(realm, &audit(), |records| records.insert_key(&second));
             // A grandchild from a child that is at work, and one from a process that let everything go.
             let deeper = in_child(|| store.read(realm, |records| records.key(second.id)).unwrap().is_some());
-            kept && found && locked && deeper && written.is_ok() && store.generation() != before
+            let moved = store.generation() != before;
+            let outcome = (kept, found, locked, written.is_ok(), deeper, moved);
+            assert_eq!(outcome, (true, true, true, true, true, true));
+            true
         }));
-        assert!(holds_locks(&fixture.path) && store.generation() != before);
+        assert!(holds_locks(&fixture.path));
+        assert_ne!(store.generation(), before);
         assert!(store.read(realm, |records| records.key(second.id)).unwrap().is_some());
         store.write(realm, &audit(), |records| records.insert_key(&third)).unwrap();
         // A child that never used the store hands the connections down; a second Store on the file is no way around them.
@@ -432,28 +440,38 @@ mod tests {
             assert_eq!(looks(&beside(&path, suffix)), (0o660, group), "{suffix}");
         }
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 5);
-        let member = |groups: u32, user: u32| {
+        let as_member = |group: u32, user: u32, work: &dyn Fn(&super::super::Store) -> bool| {
             in_child(|| {
                 // SAFETY: changes the child only.
                 unsafe {
-                    (libc::umask(0o077), libc::setgroups(0, std::ptr::null()), libc::setgid(groups), libc::setuid(user))
+                    (libc::umask(0o077), libc::setgroups(0, std::ptr::null()), libc::setgid(group), libc::setuid(user))
                 };
-                let store = super::super::Store::new(&path);
-                let made = store.create_realm(&super::super::tests::realm("worker"), &[]);
-                let lock = store.attempt_lock(1);
-                made.is_ok() && lock.is_ok()
+                work(&super::super::Store::new(&path))
             })
+        };
+        let writes = |store: &super::super::Store| {
+            let made = store.create_realm(&super::super::tests::realm("worker"), &[]);
+            made.is_ok() && store.attempt_lock(1).is_ok()
         };
         if root {
             // Also when the files that SQLite makes are gone, and the counter.
             for suffix in ["-wal", "-shm", "-counter"] {
                 fs::remove_file(beside(&path, suffix)).unwrap();
             }
-            assert!(member(33, 33));
+            assert!(as_member(33, 33, &writes));
             for suffix in ["-wal", "-shm", "-counter"] {
                 assert_eq!(looks(&beside(&path, suffix)), (0o660, group), "{suffix}");
             }
-            assert!(!member(65534, 65534));
+            assert!(!as_member(65534, 65534, &|store| store.realms().is_ok()));
+            // Read-only: what can be read is read, and a change says why not.
+            for (suffix, mode) in [("", 0o440), ("-wal", 0o440), ("-shm", 0o440), ("-counter", 0o440)] {
+                fs::set_permissions(beside(&path, suffix), std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+            }
+            assert!(as_member(33, 33333, &|store| {
+                let refused = store.create_realm(&super::super::tests::realm("other"), &[]);
+                let known = store.generation() >> 63 == 0 && store.realms().is_ok_and(|realms| realms.len() == 1);
+                known && matches!(refused, Err(Error::Store(StoreFault::ReadOnly(_))))
+            }));
         }
     }
 }

@@ -35,8 +35,9 @@ impl Fixture {
     }
 
     /// The file as an attacker or `sqlite3` sees it.
-    pub(super) fn raw(&self) -> Connection {
-        Connection::open(&self.path).unwrap()
+    pub(super) fn raw(&self) -> Raw {
+        let hold = crate::fork::hold();
+        Raw { connection: Connection::open(&self.path).unwrap(), _hold: hold }
     }
 
     pub(super) fn write<T>(&self, work: impl FnMut(&mut Records<'_>) -> Result<T>) -> T {
@@ -45,6 +46,19 @@ impl Fixture {
 
     fn read<T>(&self, work: impl FnOnce(&mut Records<'_>) -> Result<T>) -> Result<T> {
         self.store.read(&self.realm, work)
+    }
+}
+
+/// A connection beside the store's. No test forks while it lives: a child would inherit SQLite's own locks as they are.
+pub(super) struct Raw {
+    connection: Connection,
+    _hold: crate::fork::Hold,
+}
+
+impl std::ops::Deref for Raw {
+    type Target = Connection;
+    fn deref(&self) -> &Connection {
+        &self.connection
     }
 }
 
