@@ -39,6 +39,14 @@ pub enum Error {
     DevicePin { device: String },
     #[error("device {device} cannot be reached: {reason}")]
     DeviceUnavailable { device: String, reason: String },
+    /// A RAM user or policy that cannot go while something depends on it.
+    #[error("{0}")]
+    DeleteConflict(String),
+    /// A RAM entity; `kind` is `User` or `Policy`.
+    #[error("the {kind} {name} exists already")]
+    EntityExists { kind: &'static str, name: String },
+    #[error("no {kind} {name}")]
+    EntityNotFound { kind: &'static str, name: String },
     #[error("the import token has expired: ask for a new one with GetParametersForImport")]
     ExpiredImportToken,
     #[error("internal error: {0}")]

@@ -30,7 +30,10 @@ impl Error {
             // the PIN that the device refused is not the one that the caller gave.
             Self::Device { .. } | Self::DevicePin { .. } | Self::DeviceUnavailable { .. } => CKR_DEVICE_ERROR,
             Self::DeviceLacks { .. } => CKR_MECHANISM_INVALID,
-            Self::ExpiredImportToken
+            Self::DeleteConflict(_)
+            | Self::EntityExists { .. }
+            | Self::EntityNotFound { .. }
+            | Self::ExpiredImportToken
             | Self::InvalidImportToken
             | Self::InvalidKeyMaterial(_)
             | Self::InvalidParameter { .. }

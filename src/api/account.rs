@@ -18,7 +18,7 @@ pub struct DescribeAccountKmsStatus {}
 impl Action for DescribeAccountKmsStatus {
     type Response = Status;
     fn run(self, kms: &Kms, caller: &Caller) -> Result<Status> {
-        let _allowed = kms.authorize(caller, "DescribeAccountKmsStatus", &kms.realm().arn("account", ""))?;
+        let _allowed = kms.authorize(caller, "DescribeAccountKmsStatus", &kms.realm().container("account"))?;
         Ok(Status { account_status: "Enabled" })
     }
 }
@@ -33,7 +33,7 @@ pub struct DescribeRegions {}
 impl Action for DescribeRegions {
     type Response = Regions;
     fn run(self, kms: &Kms, caller: &Caller) -> Result<Regions> {
-        let _allowed = kms.authorize(caller, "DescribeRegions", &kms.realm().arn("region", ""))?;
+        let _allowed = kms.authorize(caller, "DescribeRegions", &kms.realm().container("region"))?;
         Ok(Regions { regions: RegionList { region: vec![Region { region_id: kms.realm().region.clone() }] } })
     }
 }

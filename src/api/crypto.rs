@@ -39,7 +39,8 @@ impl Action for AsymmetricDecrypt {
         let Self { algorithm, ciphertext_blob, key_id, key_version_id, .. } = &self;
         let (done, plaintext) = kms
             .asymmetric_decrypt(caller, key_id, key_version_id, algorithm, ciphertext_blob)
-            .map_err(about("CiphertextBlob"))?;
+            .map_err(about("CiphertextBlob"))
+            .map_err(rejected)?;
         Ok(Plaintext { by: done.into(), plaintext: encode(&plaintext) })
     }
 }
@@ -67,8 +68,10 @@ impl Action for AsymmetricEncrypt {
     fn run(self, kms: &Kms, caller: &Caller) -> Result<CiphertextBlob> {
         rehearsal(self.dry_run)?;
         let Self { algorithm, key_id, key_version_id, plaintext, .. } = &self;
-        let (done, blob) =
-            kms.asymmetric_encrypt(caller, key_id, key_version_id, algorithm, plaintext).map_err(about("Plaintext"))?;
+        let (done, blob) = kms
+            .asymmetric_encrypt(caller, key_id, key_version_id, algorithm, plaintext)
+            .map_err(about("Plaintext"))
+            .map_err(rejected)?;
         Ok(CiphertextBlob { by: done.into(), ciphertext_blob: encode(&blob) })
     }
 }
@@ -272,6 +275,14 @@ impl From<Done> for By {
 fn about(name: &'static str) -> impl Fn(Error) -> Error {
     move |error| match error {
         Error::DataLength => Error::invalid(name, error.to_string()),
+        other => other,
+    }
+}
+
+/// Where a key does not fit, these two actions have a code of their own (kms-api.md §1.4).
+fn rejected(error: Error) -> Error {
+    match error {
+        Error::Unsupported(reason) => Error::RejectedUnsupported(reason),
         other => other,
     }
 }

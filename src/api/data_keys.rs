@@ -42,7 +42,7 @@ impl Action for ExportDataKey {
     }
 }
 
-/// Makes a data key: encrypted under a key of the KMS, and wrapped for the holder of a public key.
+/// Makes a data key and answers it twice, encrypted under a key of the KMS and wrapped for the holder of a public key.
 ///
 /// Example: `alikms GenerateAndExportDataKey --KeyId alias/data --PublicKeyBlob-FILE public.b64 --WrappingAlgorithm RSAES_OAEP_SHA_256 --WrappingKeySpec RSA_2048`
 #[derive(Deserialize, JsonSchema)]
@@ -82,7 +82,7 @@ impl Action for GenerateAndExportDataKey {
     }
 }
 
-/// Makes a data key: in plain, and encrypted under a key of the KMS.
+/// Makes a data key and answers it in plain, and encrypted under a key of the KMS.
 ///
 /// Example: `alikms GenerateDataKey --KeyId alias/data`
 #[derive(Deserialize, JsonSchema)]

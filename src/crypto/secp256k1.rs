@@ -63,7 +63,7 @@ impl Private {
     }
 
     pub(super) fn scalar(&self) -> Bytes {
-        Zeroizing::new(self.scalar.to_vec())
+        Bytes::new(self.scalar.to_vec())
     }
 
     pub(super) fn point(&self) -> Vec<u8> {
@@ -101,7 +101,7 @@ impl Private {
 
     pub(super) fn derive(&self, peer: &[u8]) -> Result<Bytes> {
         let peer = Public::new(peer)?;
-        let mut out = Zeroizing::new(vec![0; LEN]);
+        let mut out = Bytes::new(vec![0; LEN]);
         // SAFETY: the point is valid, the scalar has 32 bytes; `x_only` writes 32 bytes to the output, which has them.
         let answer = unsafe {
             ffi::secp256k1_ecdh(

@@ -13,6 +13,7 @@ use crate::model::Bytes;
 use crate::model::caller::Caller;
 use crate::model::key::*;
 use crate::model::names::{KeyRef, parse_id};
+use crate::model::object::Class;
 use crate::model::spec::Spec;
 use crate::model::time::Moment;
 use crate::protection::{Generated, Usages};
@@ -102,7 +103,7 @@ impl Kms {
     }
 
     pub fn create_key(&self, caller: &Caller, new: NewKey) -> Result<KeyView> {
-        let allowed = self.authorize(caller, "CreateKey", &self.realm.arn("key", "*"))?;
+        let allowed = self.authorize(caller, "CreateKey", &self.realm.container("key"))?;
         check_description(&new.description)?;
         let spec = new.spec.unwrap_or_else(Spec::default_spec);
         let usage = new.usage.unwrap_or(spec.default_usage);
@@ -247,7 +248,7 @@ impl Kms {
     }
 
     pub fn list_keys(&self, caller: &Caller, page: Page) -> Result<Listed<KeyView>> {
-        let _allowed = self.authorize(caller, "ListKeys", &self.realm.arn("key", ""))?;
+        let _allowed = self.authorize(caller, "ListKeys", &self.realm.container("key"))?;
         self.store.read(&self.open()?.realm, |r| {
             let Listed { items, total } = r.keys(page)?;
             let now = self.now();
@@ -486,12 +487,10 @@ impl Kms {
             let _allowed = self.authorize(caller, "DescribeKey", &self.realm.key_arn(key.id))?;
             let (key, version) = self.service_of(r, key)?;
             let objects = r.find_objects(&crate::store::Query { key: Some(key.id), ..Default::default() }, 0, 4096)?;
-            let object = objects.into_iter().find(|object| {
-                object.version == Some(version.id)
-                    && matches!(
-                        object.class,
-                        crate::model::object::Class::PrivateKey | crate::model::object::Class::SecretKey
-                    )
+            // A secret key has one object, whatever its version.
+            let object = objects.into_iter().find(|object| match object.class {
+                Class::PrivateKey => object.version == Some(version.id),
+                class => class == Class::SecretKey,
             });
             object.map(|object| (object.label, object.id)).ok_or_else(|| Error::KeyNotFound(key.id.to_string()))
         })

@@ -147,7 +147,7 @@ impl Kms {
         let mut said = Vec::new();
         let intents = self.store.read(&self.open()?.realm, |r| r.intents())?;
         for intent in intents.into_iter().filter(|intent| intent.at.0.saturating_add(age) <= self.now().0) {
-            let allowed = self.authorize(caller, ACTION, &self.realm.arn("key", "*"))?;
+            let allowed = self.authorize(caller, ACTION, &self.realm.container("key"))?;
             let stored = self.store.read(&self.open()?.realm, |r| r.version(intent.version))?;
             let (Some(device), None) = (&self.device, stored) else { continue };
             let made_by_us = || Material::Device {
@@ -215,7 +215,7 @@ impl Kms {
         since: Moment,
         mut visit: impl FnMut(&Audit) -> Result<()>,
     ) -> Result<u64> {
-        let _allowed = self.authorize(caller, "ReadAudit", &self.realm.arn("audit", "*"))?;
+        let _allowed = self.authorize(caller, "ReadAudit", &self.realm.container("audit"))?;
         let mut offset = 0;
         loop {
             let page = Page { offset, limit: 1000 };

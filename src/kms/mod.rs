@@ -12,6 +12,7 @@ pub mod import;
 pub mod lifecycle;
 pub mod maintain;
 pub mod objects;
+pub mod ram;
 pub mod realm;
 pub mod rotation;
 pub mod tags;

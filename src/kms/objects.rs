@@ -45,6 +45,14 @@ pub struct Found {
     pub view: Option<Vec<u8>>,
 }
 
+/// A part of what a search finds.
+#[derive(Debug, Clone)]
+pub struct Page {
+    pub found: Vec<Found>,
+    /// The handle after which to go on.
+    pub next: Option<u64>,
+}
+
 /// An object with what its attributes are computed from.
 #[derive(Debug, Clone)]
 pub struct ObjectView {
@@ -83,8 +91,9 @@ pub struct NewObjectKey {
 }
 
 impl Kms {
-    /// Objects that the caller may see, by handle ascending, after `after`. Fewer than `limit` are the last ones.
-    pub fn find_objects(&self, _: &Caller, search: &Search, after: u64, limit: usize) -> Result<Vec<Found>> {
+    /// Objects that the caller may see, by handle ascending, after `after`, out of at most `limit` that fit; and where to go
+    /// on, if there may be more.
+    pub fn find_objects(&self, caller: &Caller, search: &Search, after: u64, limit: usize) -> Result<Page> {
         let query = Query {
             class: search.class,
             label: if search.id.is_some() { None } else { search.label.clone() },
@@ -95,21 +104,35 @@ impl Kms {
         };
         self.store.read(&self.open()?.realm, |r| {
             let objects = r.find_objects(&query, after, limit)?;
-            let Some(label) = &search.label else {
-                return Ok(objects.into_iter().map(|object| Found { object, view: None }).collect());
-            };
-            let name = std::str::from_utf8(label).ok();
-            if search.id.is_some() {
-                return self.known_by(r, objects, label, name);
-            }
-            match name {
-                Some(name) if objects.is_empty() && after == 0 && search.unique.is_none() => {
-                    let named = find_by_name(r, name, search.class, self.now())?;
-                    Ok(named.into_iter().map(|object| Found { object, view: Some(label.clone()) }).collect())
-                }
-                _ => Ok(objects.into_iter().map(|object| Found { object, view: None }).collect()),
-            }
+            let next = objects.last().filter(|_| objects.len() >= limit).map(|object| object.handle);
+            let mut found = self.with_views(r, search, objects, after)?;
+            found.retain(|found| self.sees(caller, &found.object));
+            Ok(Page { found, next })
         })
+    }
+
+    /// The label by which each was asked for, where it is another than its own.
+    fn with_views(
+        &self,
+        records: &mut Records<'_>,
+        search: &Search,
+        objects: Vec<Object>,
+        after: u64,
+    ) -> Result<Vec<Found>> {
+        let Some(label) = &search.label else {
+            return Ok(objects.into_iter().map(|object| Found { object, view: None }).collect());
+        };
+        let name = std::str::from_utf8(label).ok();
+        if search.id.is_some() {
+            return self.known_by(records, objects, label, name);
+        }
+        match name {
+            Some(name) if objects.is_empty() && after == 0 && search.unique.is_none() => {
+                let named = find_by_name(records, name, search.class, self.now())?;
+                Ok(named.into_iter().map(|object| Found { object, view: Some(label.clone()) }).collect())
+            }
+            _ => Ok(objects.into_iter().map(|object| Found { object, view: None }).collect()),
+        }
     }
 
     /// ID and label both given: the ID decides; the label may be any present or former name.
@@ -134,9 +157,9 @@ impl Kms {
     }
 
     /// An object by its handle; also one that is no longer shown, as long as its record exists.
-    pub fn object(&self, _: &Caller, handle: u64) -> Result<Option<ObjectView>> {
+    pub fn object(&self, caller: &Caller, handle: u64) -> Result<Option<ObjectView>> {
         self.store.read(&self.open()?.realm, |r| {
-            let Some(object) = r.object(handle)? else { return Ok(None) };
+            let Some(object) = r.object(handle)?.filter(|object| self.sees(caller, object)) else { return Ok(None) };
             let key = object.key.map(|id| r.key(id)).transpose()?.flatten();
             let version_id = object.version.or_else(|| key.as_ref().and_then(|key| key.primary));
             let version = version_id.map(|id| r.version(id)).transpose()?.flatten();
@@ -151,7 +174,7 @@ impl Kms {
     /// CreateKey as generic tools mean it: raw, with exactly the template's usages, label and ID. Answers its objects.
     pub fn create_object_key(&self, caller: &Caller, new: NewObjectKey) -> Result<Vec<Object>> {
         const ACTION: &str = "CreateKey";
-        let allowed = self.authorize(caller, ACTION, &self.realm.arn("key", "*"))?;
+        let allowed = self.authorize(caller, ACTION, &self.realm.container("key"))?;
         let level = new.level.unwrap_or(self.config.protection_level);
         let mut key = self.blank(new.spec, new.usage, level, Door::Cryptoki);
         if new.value.is_some() {
@@ -252,7 +275,7 @@ impl Kms {
     /// C_CreateObject of a certificate: beside the key that it certifies, if we hold that one, else on its own.
     pub fn create_certificate_object(&self, caller: &Caller, der: &[u8], seed: &Seed) -> Result<Object> {
         const ACTION: &str = "UploadCertificate";
-        let _allowed = self.authorize(caller, ACTION, &self.realm.arn("certificate", "*"))?;
+        let _allowed = self.authorize(caller, ACTION, &self.realm.container("certificate"))?;
         let leaf = Leaf::from_der(der)?;
         let public = leaf.public().ok();
         let audit = self.audit(caller, ACTION, "certificate object");

@@ -1,7 +1,7 @@
 //! A store with its realms: how one is set up, opened and logged in to.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use subtle::ConstantTimeEq;
@@ -127,7 +127,8 @@ impl Service {
             said.push(format!("{} {what}", if made { "made" } else { "kept" }));
         };
         if let Unlock::File(path) = &self.config.unlock {
-            say(create_unlock_file_for(path, group)?, format!("unlock key {}", path.display()));
+            let store = Store::new(&self.config.store);
+            say(make_unlock_key(&store, path, group)?, format!("unlock key {}", path.display()));
         }
         let made = Store::create(&self.config.store, group)?;
         say(made, format!("store {}", self.config.store.display()));
@@ -234,11 +235,11 @@ impl Kms {
     /// C_InitToken: a new realm, or an existing one emptied after its SO PIN proved right.
     pub fn init_token(&self, so_pin: &Bytes, label: &str) -> Result<()> {
         if let Unlock::File(path) = &self.unlock {
-            create_unlock_file_for(path, None)?;
+            make_unlock_key(&self.store, path, None)?;
         }
         Store::create(&self.store_path, None)?;
         let Some(row) = self.row()? else { return self.create(None, so_pin) };
-        self.login(SlotKind::SoPin, so_pin)?;
+        self.login_slot(SlotKind::SoPin, so_pin)?;
         let kek = Kek::generate();
         let slots = self.slots(&row.uuid.to_string(), None, so_pin, &kek)?;
         self.store.reset_realm(row.id, label, &slots)?;
@@ -308,12 +309,12 @@ impl Kms {
 
     /// As the holder of the token's user PIN, which also opens the key-encryption key.
     pub fn login_user(&self, pin: &[u8]) -> Result<()> {
-        self.login(SlotKind::UserPin, pin).map(|_| ())
+        self.login_slot(SlotKind::UserPin, pin).map(|_| ())
     }
 
     /// As the security officer, who may set the user PIN and use no key.
     pub fn login_so(&self, pin: &[u8]) -> Result<()> {
-        self.login(SlotKind::SoPin, pin).map(|_| ())
+        self.login_slot(SlotKind::SoPin, pin).map(|_| ())
     }
 
     fn slot_row(&self, row: &RealmRow, kind: SlotKind) -> Result<SlotRow> {
@@ -322,7 +323,7 @@ impl Kms {
 
     /// Checks a PIN: known again without Argon2id if it was right before and the slot is the same, else counted before it is
     /// tried, one attempt at a time over all processes, so that attempts in flight never lock a right PIN out.
-    fn login(&self, kind: SlotKind, pin: &[u8]) -> Result<Arc<Kek>> {
+    pub(super) fn login_slot(&self, kind: SlotKind, pin: &[u8]) -> Result<Arc<Kek>> {
         let row = self.expect_row()?;
         let slot = self.slot_row(&row, kind)?;
         if slot.failures == 0
@@ -358,7 +359,7 @@ impl Kms {
     }
 
     fn logged_in(&self, kind: SlotKind, row: RealmRow, kek: Arc<Kek>) -> Arc<Kek> {
-        if kind == SlotKind::UserPin {
+        if matches!(kind, SlotKind::UserPin | SlotKind::RamUser(_)) {
             self.install(row, kek.clone());
         }
         kek
@@ -366,7 +367,7 @@ impl Kms {
 
     fn verifier_mac(&self, kind: SlotKind, revision: i64, pin: &[u8]) -> Zeroizing<Vec<u8>> {
         let mut mac = Hmac::new(Hash::Sha256, self.verifier_key.as_slice());
-        mac.update(&[kind as u8]);
+        mac.update(kind.name().as_bytes());
         mac.update(&revision.to_be_bytes());
         mac.update(pin);
         Zeroizing::new(mac.finish())
@@ -392,7 +393,7 @@ impl Kms {
 
     /// C_SetPIN.
     pub fn set_pin(&self, kind: SlotKind, old: &[u8], new: &[u8]) -> Result<()> {
-        let kek = self.login(kind, old)?;
+        let kek = self.login_slot(kind, old)?;
         self.replace_pin(kind, new, &kek)
     }
 
@@ -408,7 +409,7 @@ impl Kms {
         self.replace_pin(SlotKind::UserPin, new, &kek)
     }
 
-    fn replace_pin(&self, kind: SlotKind, new: &[u8], kek: &Kek) -> Result<()> {
+    pub(super) fn replace_pin(&self, kind: SlotKind, new: &[u8], kek: &Kek) -> Result<()> {
         let row = self.expect_row()?;
         self.store.set_slot(row.id, &Slot::with_pin(kind, &row.uuid.to_string(), new, kek)?)
     }
@@ -418,4 +419,22 @@ impl Kms {
         let Some(row) = self.row()? else { return Ok(None) };
         Ok(self.store.slot(row.id, kind)?.map(|slot| slot.failures))
     }
+}
+
+/// Makes the unlock key if there is none, and if the store does not need the one that was there: another opens nothing.
+fn make_unlock_key(store: &Store, path: &Path, group: Option<u32>) -> Result<bool> {
+    let rows = match store.realms() {
+        Err(Error::Store(StoreFault::Missing(_))) => Vec::new(),
+        rows => rows?,
+    };
+    for row in rows {
+        // In this order: whoever makes a slot has made the key before.
+        if store.slot(row.id, SlotKind::File)?.is_some() && !path.exists() {
+            return Err(Error::Config {
+                place: path.display().to_string(),
+                reason: "the store was made with an unlock key that is no longer here: bring it back".to_owned(),
+            });
+        }
+    }
+    create_unlock_file_for(path, group)
 }

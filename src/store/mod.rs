@@ -14,6 +14,7 @@ mod gate;
 mod intents;
 mod keys;
 mod objects;
+mod ram;
 mod realms;
 mod row;
 mod schema;

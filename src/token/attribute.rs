@@ -6,6 +6,7 @@ use crate::error::Result;
 use crate::model::object::Class;
 use crate::token::ck;
 use crate::token::template::{Entry, EntryValue, Template, ulong_of};
+use crate::token::vendor::CKA_ALIKMS_PROTECTION_LEVEL;
 
 /// What an attribute's value looks like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,7 +81,7 @@ macro_rules! rows {
 
 use Change::{Always, Never, OnlyTo};
 
-/// Every standard attribute that an object of ours can have; our own stand in `vendor`.
+/// Every attribute that a caller may name for an object of ours; those that are only shown stand in `vendor`.
 pub static ATTRIBUTES: &[AttributeRow] = rows! {
     CKA_CLASS Ulong ALL Allowed Never;
     CKA_TOKEN Bool ALL Allowed Never;
@@ -140,10 +141,13 @@ pub static ATTRIBUTES: &[AttributeRow] = rows! {
     CKA_EC_POINT Bytes PAIR Import Never;
     CKA_ALWAYS_AUTHENTICATE Bool PRIVATE Allowed Never;
     CKA_WRAP_WITH_TRUSTED Bool HELD Allowed OnlyTo(true);
-    CKA_WRAP_TEMPLATE Nested OUTER Allowed Never;
-    CKA_UNWRAP_TEMPLATE Nested HELD Allowed Never;
-    CKA_DERIVE_TEMPLATE Nested HELD Allowed Never;
+    // Nobody may rely on a template that is not enforced: refused until keys are wrapped and unwrapped.
+    CKA_WRAP_TEMPLATE Nested OUTER Never Never;
+    CKA_UNWRAP_TEMPLATE Nested HELD Never Never;
+    CKA_DERIVE_TEMPLATE Nested HELD Never Never;
     CKA_ALLOWED_MECHANISMS Mechanisms KEYS Allowed Never;
+    // Ours: the only one of the block `CKA_ALIKMS_*` that a caller may name. The others are worked out.
+    CKA_ALIKMS_PROTECTION_LEVEL Bytes KEYS Allowed Never;
 };
 
 impl AttributeRow {
@@ -151,7 +155,7 @@ impl AttributeRow {
         ATTRIBUTES.iter().find(|row| row.kind == kind)
     }
 
-    fn fits(&self, value: &EntryValue) -> bool {
+    pub fn fits(&self, value: &EntryValue) -> bool {
         match (self.shape, value) {
             (Shape::Nested, EntryValue::Nested(_)) => true,
             (Shape::Nested, EntryValue::Bytes(_)) | (_, EntryValue::Nested(_)) => false,
@@ -179,13 +183,15 @@ pub fn check_new(template: &Template, class: Class, making: Making) -> Result<()
     for (at, entry) in template.0.iter().enumerate() {
         let row = AttributeRow::find(entry.kind).ok_or(ck(CKR_ATTRIBUTE_TYPE_INVALID))?;
         if !row.on.contains(&class) {
-            // SunPKCS11 and others name e.g. CKA_EC_PARAMS on both halves; what makes no sense at all is refused.
             return Err(ck(CKR_ATTRIBUTE_TYPE_INVALID));
         }
         if !row.fits(&entry.value) {
             return Err(ck(CKR_ATTRIBUTE_VALUE_INVALID));
         }
+        // Only the security officer says what is trusted, and none of his sessions makes objects.
+        let trusts = entry.kind == CKA_TRUSTED && entry.is_true();
         match (row.create, making) {
+            _ if trusts => return Err(ck(CKR_ATTRIBUTE_READ_ONLY)),
             (Create::Allowed, _) | (Create::Import, Making::Create) => {}
             (Create::Import, Making::Generate) => return Err(ck(CKR_TEMPLATE_INCONSISTENT)),
             (Create::Never, _) => return Err(ck(CKR_ATTRIBUTE_READ_ONLY)),

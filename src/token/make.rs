@@ -11,11 +11,11 @@ use crate::error::{Error, Result};
 use crate::kms::objects::{NewObjectKey, Seed};
 use crate::model::Bytes;
 use crate::model::algorithm::Job;
-use crate::model::key::KeyUsage;
+use crate::model::key::{KeyUsage, Level};
 use crate::model::object::{Class, Object};
 use crate::model::spec::{Family, Spec};
 use crate::protection::{Usages, software};
-use crate::token::attribute::{Making, check_new, class_of};
+use crate::token::attribute::{Making, check_change, check_new, class_of};
 use crate::token::keys::{self, Imported};
 use crate::token::mechanism::{Does, Keys, MechanismRow};
 use crate::token::object::{Builder, Item, SessionKey, Source, describe_x509, kept, level_of};
@@ -154,7 +154,11 @@ impl Session {
             let spec = Spec::by_shape(family, bits).ok_or(ck(CKR_KEY_SIZE_RANGE))?;
             let public_flags = keys::mirror(&flags);
             let handles = self.token_key(spec, template, None, &flags, &public_flags, Some(value));
-            return handles.map(|(key, _)| key);
+            return handles.map(|(key, _)| key).map_err(|error| match error {
+                // The mechanism that the device lacks is not the caller's: the template asks for what cannot be.
+                Error::DeviceLacks { .. } => ck(CKR_TEMPLATE_INCONSISTENT),
+                other => other,
+            });
         }
         let public = software::public_of(family, &value)?;
         let key = SessionKey::new(family, Some(value), public);
@@ -166,14 +170,20 @@ impl Session {
         if !item.is(CKA_COPYABLE) {
             return Err(ck(CKR_ACTION_PROHIBITED));
         }
-        self.check_write(false, item.is_private())?;
+        self.check_write(false, item.is_private() || template.bool(CKA_PRIVATE)? == Some(true))?;
         for entry in &template.0 {
             let now = item.bytes(entry.kind);
             match entry.kind {
-                // The three that a copy may differ in beside what could be changed anyway (PKCS#11 3.2 §5.7.2).
+                // Those that a copy may differ in beside what could be changed anyway (PKCS#11 3.2 §5.7.2).
                 CKA_TOKEN if template.bool(CKA_TOKEN)? == Some(true) => return Err(ck(CKR_TEMPLATE_INCONSISTENT)),
-                CKA_TOKEN | CKA_PRIVATE | CKA_MODIFIABLE | CKA_DESTROYABLE => {}
-                _ => crate::token::attribute::check_change(entry, item.class, now)?,
+                // Whoever is not logged in must not get at it by way of a copy.
+                CKA_PRIVATE if item.is_private() && template.bool(CKA_PRIVATE)? == Some(false) => {
+                    return Err(ck(CKR_TEMPLATE_INCONSISTENT));
+                }
+                CKA_TOKEN | CKA_PRIVATE | CKA_MODIFIABLE | CKA_DESTROYABLE => {
+                    template.bool(entry.kind)?;
+                }
+                _ => check_change(entry, item.class, now)?,
             }
         }
         let mut all = Builder::default();
@@ -220,12 +230,12 @@ impl Session {
             expect_class(template, Class::SecretKey)?;
         }
         check_new(template, Class::SecretKey, Making::Generate)?;
-        let peer = keys::peer_point(public).ok_or(ck(CKR_MECHANISM_PARAM_INVALID))?;
-        let secret = self.run_derive(&item, Job::Derive { peer })?;
-        let (family, value) = keys::derived(template, secret)?;
         if self.check_place(template, Class::SecretKey)? {
             return Err(ck(CKR_TEMPLATE_INCONSISTENT));
         }
+        let peer = keys::peer_point(public).ok_or(ck(CKR_MECHANISM_PARAM_INVALID))?;
+        let secret = self.run_derive(&item, Job::Derive { peer })?;
+        let (family, value) = keys::derived(template, secret)?;
         let flags = keys::secret_flags(template, family, true)?;
         let key = SessionKey::new(family, Some(value), None);
         self.session_key(Class::SecretKey, key, template, &flags, Birth::Derived)
@@ -306,7 +316,10 @@ impl Session {
         } else {
             KeyUsage::EncryptDecrypt
         };
-        let level = level_of(template)?;
+        let level = match (level_of(template)?, public.map(level_of).transpose()?.flatten()) {
+            (Some(inner), Some(outer)) if inner != outer => return Err(ck(CKR_TEMPLATE_INCONSISTENT)),
+            (inner, outer) => inner.or(outer),
+        };
         let new = NewObjectKey { spec, usage, usages, level, private: inner, public: outer, value };
         let objects = self.slot().kms.create_object_key(&self.caller(), new)?;
         let handle = |public: bool| {
@@ -324,6 +337,10 @@ impl Session {
         flags: &Flags,
         birth: Birth,
     ) -> Result<u64> {
+        if level_of(template)? == Some(Level::Hsm) {
+            // Session keys live in this process only.
+            return Err(ck(CKR_TEMPLATE_INCONSISTENT));
+        }
         let mut all = Builder::default();
         all.common(class, false, Uuid::new_v4()).key(class, key.family);
         for (kind, on) in flags {

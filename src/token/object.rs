@@ -8,7 +8,7 @@ use der::Encode;
 use uuid::Uuid;
 
 use crate::error::{Error, Result};
-use crate::fork::{Latest, epoch};
+use crate::fork::{Lock, epoch};
 use crate::kms::objects::ObjectView;
 use crate::kms::x509::Leaf;
 use crate::model::Bytes;
@@ -50,24 +50,32 @@ pub struct SessionKey {
     pub family: Family,
     pub value: Option<Bytes>,
     pub public: Option<PublicKey>,
-    /// Prepared in the process with this epoch; a forked child prepares it anew.
-    work: Latest<(u64, Arc<dyn protection::Key>)>,
+    /// Prepared in the process with this epoch; a forked child prepares it anew. It goes with the object, zeroized.
+    work: Lock<Option<(u64, Arc<dyn protection::Key>)>>,
 }
 
 impl SessionKey {
     pub fn new(family: Family, value: Option<Bytes>, public: Option<PublicKey>) -> Self {
-        Self { family, value, public, work: Latest::new() }
+        Self { family, value, public, work: Lock::new(None) }
     }
 
     pub fn work(&self) -> Result<Arc<dyn protection::Key>> {
-        if let Some((made_in, work)) = self.work.get()
-            && *made_in == epoch()
+        let epoch = epoch();
+        if let Some((made_in, work)) = &*self.work.lock()
+            && *made_in == epoch
         {
             return Ok(work.clone());
         }
         let value = self.value.as_ref().ok_or(ck(CKR_KEY_FUNCTION_NOT_PERMITTED))?;
         let work = software::key(self.family, value)?;
-        Ok(self.work.set((epoch(), work)).1.clone())
+        let old = self.work.lock().replace((epoch, work.clone()));
+        if let Some((made_in, inherited)) = old
+            && made_in != epoch
+        {
+            // Another thread of the parent may have been at work in it: not touched again.
+            std::mem::forget(inherited);
+        }
+        Ok(work)
     }
 }
 
@@ -344,7 +352,7 @@ fn describe_key(
         .bytes(CKA_ALIKMS_KEY_VERSION_ID, version.id.to_string())
         .bytes(CKA_ALIKMS_KEY_STATE, state)
         .bytes(CKA_ALIKMS_PROTECTION_LEVEL, key.level.name())
-        .bytes(CKA_ALIKMS_ALIASES, view.aliases.join(","))
+        .bytes(CKA_ALIKMS_ALIASES, view.aliases.join("\n"))
         .bytes(CKA_ALIKMS_CREATION_DATE, key.created.to_string());
     if let Some(certificate) = key.certificate {
         all.bytes(CKA_ALIKMS_CERTIFICATE_ID, certificate.to_string());

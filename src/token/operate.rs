@@ -9,6 +9,7 @@ use crate::model::key::Style;
 use crate::token::mechanism::{Does, MechanismRow, hash_of, mgf_of};
 use crate::token::object::{Item, Source};
 use crate::token::operation::{DigestStage, Digesting, Engine, Step, Task, Work, signature_size};
+use crate::token::provider::login_fault;
 use crate::token::template::ulong_of;
 use crate::token::{Answer, Mechanism, Parameter, Room, Session, ck};
 
@@ -76,7 +77,7 @@ impl Session {
         if !waiting {
             return Err(ck(CKR_OPERATION_NOT_INITIALIZED));
         }
-        self.slot().kms.login_user(pin)?;
+        self.slot().kms.login_user(pin).map_err(login_fault)?;
         for work in [&mut self.sign, &mut self.decrypt].into_iter().flatten() {
             work.locked = false;
         }
@@ -238,10 +239,17 @@ fn keep(place: &mut Option<Work>, (answer, rest): Step) -> Answer {
     answer
 }
 
-/// Generic tools make HMAC keys of the types CKK_SHA256_HMAC and the like, or use AES keys of CKK_GENERIC_SECRET.
+/// Is it a key that says by its type (CKK_SHA256_HMAC and the like) for which HMAC it is?
 fn is_hmac_of_typed_key(does: Does, item: &Item) -> bool {
-    const TYPED: &[CK_KEY_TYPE] = &[CKK_SHA_1_HMAC, CKK_SHA224_HMAC, CKK_SHA256_HMAC, CKK_SHA384_HMAC, CKK_SHA512_HMAC];
-    matches!(does, Does::Hmac { .. }) && item.key_type().is_some_and(|kind| TYPED.contains(&kind))
+    let typed = match does {
+        Does::Hmac { hash: Hash::Sha1, .. } => CKK_SHA_1_HMAC,
+        Does::Hmac { hash: Hash::Sha224, .. } => CKK_SHA224_HMAC,
+        Does::Hmac { hash: Hash::Sha256, .. } => CKK_SHA256_HMAC,
+        Does::Hmac { hash: Hash::Sha384, .. } => CKK_SHA384_HMAC,
+        Does::Hmac { hash: Hash::Sha512, .. } => CKK_SHA512_HMAC,
+        _ => return false,
+    };
+    item.key_type() == Some(typed)
 }
 
 /// What the KMS does not allow through this door whatever the attributes say (DESIGN §3): raw mechanisms on a key whose

@@ -33,8 +33,11 @@ pub struct Work {
     engine: Engine,
     task: Task,
     stage: Stage,
-    /// Bytes that came in parts so far.
+    /// Bytes that came in parts so far, and that went out.
     fed: usize,
+    out: usize,
+    /// The engine keeps its output for Final, as devices do.
+    collects: bool,
     /// CKA_ALWAYS_AUTHENTICATE: nothing happens before C_Login with CKU_CONTEXT_SPECIFIC.
     pub locked: bool,
 }
@@ -76,7 +79,7 @@ pub type Step = (Answer, Option<Work>);
 
 impl Work {
     pub fn new(engine: Engine, task: Task, locked: bool) -> Self {
-        Self { engine, task, stage: Stage::Fresh, fed: 0, locked }
+        Self { engine, task, stage: Stage::Fresh, fed: 0, out: 0, collects: false, locked }
     }
 
     fn check_unlocked(&self) -> Result<()> {
@@ -175,6 +178,16 @@ impl Work {
     }
 
     fn run(&self, session: &mut Session, input: &[u8]) -> Result<Bytes> {
+        // What the levels and the devices take differently is decided here.
+        match &self.task.job {
+            Job::Decrypt(Cipher::RsaOaep { .. } | Cipher::RsaPkcs1 | Cipher::RsaRaw)
+                if input.len() != self.task.block =>
+            {
+                return Err(Error::CiphertextLength);
+            }
+            Job::Sign(Signing::Ecdsa) if input.is_empty() => return Err(Error::DataLength),
+            _ => {}
+        }
         let output = match &self.engine {
             Engine::Kms { .. } => self.key(session)?.once(&self.task.job, input)?,
             Engine::Session(key) => key.once(&self.task.job, input)?,
@@ -256,7 +269,8 @@ impl Work {
     pub fn transform(mut self, session: &mut Session, part: &[u8], room: Room) -> Result<Step> {
         self.check_unlocked()?;
         let mut feed = self.feed(session)?;
-        let bound = self.put_out(self.fed + part.len()) - self.put_out(self.fed);
+        let bound =
+            if self.collects { 0 } else { self.put_out(self.fed + part.len()).saturating_sub(self.put_out(self.fed)) };
         let enough = match room {
             Room::Ask => false,
             Room::Bytes(room) => room >= bound,
@@ -269,6 +283,8 @@ impl Work {
         let Feed::Stream(stream) = &mut feed else { return Err(Error::Internal("not a stream".to_owned())) };
         let output = stream.update(part)?;
         self.fed += part.len();
+        self.out += output.len();
+        self.collects |= bound > 0 && output.is_empty();
         self.stage = Stage::Fed(feed);
         Ok((Answer::Bytes(output), Some(self)))
     }
@@ -282,7 +298,7 @@ impl Work {
             return Ok(self.deliver(output, room, false));
         }
         let feed = self.feed(session)?;
-        let bound = self.bound(self.fed).saturating_sub(self.put_out(self.fed));
+        let bound = self.bound(self.fed).saturating_sub(self.out);
         let short = match room {
             Room::Ask => Some(Answer::Size(bound)),
             Room::Bytes(room) if room < bound && self.exact() => Some(Answer::TooSmall(bound)),
@@ -365,7 +381,9 @@ fn compare(made: &[u8], given: &[u8]) -> Result<()> {
 /// A key that was usable at Init and is not any more (DESIGN §3).
 fn rejected(error: Error) -> Error {
     match error {
-        Error::KeyState { .. } | Error::KeyNotFound(_) | Error::KeyVersionNotFound(_) => ck(CKR_FUNCTION_REJECTED),
+        Error::AccessDenied { .. } | Error::KeyState { .. } | Error::KeyNotFound(_) | Error::KeyVersionNotFound(_) => {
+            ck(CKR_FUNCTION_REJECTED)
+        }
         other => other,
     }
 }

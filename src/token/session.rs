@@ -21,6 +21,19 @@ use crate::token::template::{EntryValue, Template, Value};
 /// Objects are read from the store in pages of this many.
 const PAGE: usize = 256;
 
+/// The attributes that say what a key may do.
+const USES: &[CK_ATTRIBUTE_TYPE] = &[
+    CKA_DECRYPT,
+    CKA_DERIVE,
+    CKA_ENCRYPT,
+    CKA_SIGN,
+    CKA_SIGN_RECOVER,
+    CKA_UNWRAP,
+    CKA_VERIFY,
+    CKA_VERIFY_RECOVER,
+    CKA_WRAP,
+];
+
 pub struct Session {
     handle: u64,
     slot: Arc<Slot>,
@@ -84,7 +97,7 @@ impl Session {
     }
 
     pub(super) fn caller(&self) -> Caller {
-        Caller::account()
+        self.slot.caller()
     }
 
     pub fn info(&self) -> CK_SESSION_INFO {
@@ -191,7 +204,7 @@ impl Session {
         if private && !self.slot.sees(true) {
             return Err(ck(CKR_USER_NOT_LOGGED_IN));
         }
-        if token && self.slot.login() == Login::Nobody {
+        if token && self.slot.login() != Login::User {
             return Err(ck(CKR_USER_NOT_LOGGED_IN));
         }
         Ok(())
@@ -217,6 +230,11 @@ impl Session {
         }
         for entry in &template.0 {
             check_change(entry, item.class, item.bytes(entry.kind))?;
+            // What a key of the KMS is for was decided when it was made: a use may be given up, not gained.
+            let gained = USES.contains(&entry.kind) && entry.is_true() && !item.is(entry.kind);
+            if gained && matches!(item.source, Source::Kms { .. }) {
+                return Err(ck(CKR_ATTRIBUTE_READ_ONLY));
+            }
         }
         if Slot::is_session_object(object) {
             let mut all = item.attributes().clone();
@@ -318,14 +336,12 @@ impl Session {
     }
 
     /// Reads one more page; None if it was the last one.
-    fn search_on(&self, mut rest: Rest, found: &mut VecDeque<u64>) -> Result<Option<Rest>> {
+    fn search_on(&self, rest: Rest, found: &mut VecDeque<u64>) -> Result<Option<Rest>> {
         let page = match self.slot.kms.find_objects(&self.caller(), &rest.search, rest.after, PAGE) {
             Err(Error::Locked) => return Ok(None),
             page => page?,
         };
-        let full = page.len() >= PAGE;
-        for hit in &page {
-            rest.after = rest.after.max(hit.object.handle);
+        for hit in &page.found {
             let private = match hit.object.attributes.get(&CKA_PRIVATE) {
                 Some(value) => value.as_slice() == [1],
                 None => Slot::is_private_class(hit.object.class),
@@ -341,7 +357,7 @@ impl Session {
                 found.push_back(handle);
             }
         }
-        Ok(full.then_some(rest))
+        Ok(page.next.map(|after| Rest { after, ..rest }))
     }
 
     pub fn find_final(&mut self) -> Result<()> {

@@ -17,6 +17,13 @@ pub struct Entry {
     pub value: EntryValue,
 }
 
+impl Entry {
+    /// CK_TRUE.
+    pub fn is_true(&self) -> bool {
+        matches!(&self.value, EntryValue::Bytes(bytes) if bytes.as_slice() == [1])
+    }
+}
+
 #[derive(Debug, Clone)]
 pub enum EntryValue {
     Bytes(Bytes),

@@ -50,15 +50,42 @@ impl Ca {
 
     /// The certificate for a CSR, in PEM, valid for some days from now.
     pub fn sign(&self, csr: &str) -> String {
-        self.sign_with(csr, &["-days", "10"])
+        std::fs::write(self.path("leaf.csr"), csr).unwrap();
+        self.issue("leaf.csr", "ca", "leaf", &["-copy_extensions", "copy", "-days", "10"]);
+        self.read("leaf.pem")
     }
 
-    /// The same with other options of `openssl x509 -req`.
-    pub fn sign_with(&self, csr: &str, options: &[&str]) -> String {
-        std::fs::write(self.path("leaf.csr"), csr).unwrap();
-        let mut all = vec!["-copy_extensions", "copy"];
-        all.extend(options);
-        self.issue("leaf.csr", "ca", "leaf", &all);
+    /// The same, valid between two dates of the form 20300101000000Z.
+    pub fn sign_between(&self, csr: &str, from: &str, until: &str) -> String {
+        let path = |name| self.path(name).display().to_string();
+        let config = format!(
+            "[ca]\ndefault_ca=x\n[x]\ndatabase={}\nnew_certs_dir={}\ndefault_md=sha256\nrand_serial=yes\n\
+             policy=p\nunique_subject=no\n[p]\ncommonName=supplied\n",
+            path("index"),
+            path("")
+        );
+        for (name, text) in [("leaf.csr", csr), ("ca.cnf", &config), ("index", "")] {
+            std::fs::write(self.path(name), text).unwrap();
+        }
+        self.openssl(&[
+            "ca",
+            "-batch",
+            "-notext",
+            "-config",
+            "ca.cnf",
+            "-cert",
+            "ca.pem",
+            "-keyfile",
+            "ca.key",
+            "-in",
+            "leaf.csr",
+            "-out",
+            "leaf.pem",
+            "-startdate",
+            from,
+            "-enddate",
+            until,
+        ]);
         self.read("leaf.pem")
     }
 

@@ -163,6 +163,15 @@ impl Home {
     }
 }
 
+/// Keeps a home until the process ends: a child waits for that and clears it away.
+pub fn sweep(home: Home) {
+    let folder = home.folder.keep();
+    let script = "while [ -d /proc/$1 ]; do sleep 1; done; rm -rf -- \"$2\"";
+    let mut command = Command::new("sh");
+    command.args(["-c", script, "sh", &std::process::id().to_string()]).arg(folder);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+}
+
 /// Runs a program to its end.
 pub fn run(command: &mut Command) -> Run {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));

@@ -43,7 +43,8 @@ fn as_openssl_has_them() {
 
 #[test]
 fn of_keys() {
-    let c = Installation::software().client();
+    let installation = Installation::software();
+    let c = installation.client();
     let plain = [u(CKA_CLASS, CKO_SECRET_KEY), u(CKA_KEY_TYPE, CKK_GENERIC_SECRET), v(CKA_VALUE, b"secret value")];
     let key = c.create(&plain).unwrap();
     let sensitive = c.create(&[&plain[..], &[b(CKA_SENSITIVE, true)]].concat()).unwrap();

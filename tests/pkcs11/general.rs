@@ -13,7 +13,12 @@ fn text(field: &[u8]) -> &str {
     text.trim_end_matches(' ')
 }
 
-fn interface(m: &Module, name: Option<&CStr>, version: Option<(u8, u8)>, flags: CK_FLAGS) -> Result<CK_INTERFACE, CK_RV> {
+fn interface(
+    m: &Module,
+    name: Option<&CStr>,
+    version: Option<(u8, u8)>,
+    flags: CK_FLAGS,
+) -> Result<CK_INTERFACE, CK_RV> {
     let mut version = version.map(|(major, minor)| CK_VERSION { major, minor });
     let version = version.as_mut().map_or(std::ptr::null_mut(), |version| &raw mut *version);
     let name = name.map_or(std::ptr::null_mut(), |name| name.as_ptr().cast_mut().cast());
@@ -33,7 +38,8 @@ fn version_of(interface: &CK_INTERFACE) -> (u8, u8) {
 
 #[test]
 fn interfaces() {
-    let m = Installation::software().load();
+    let installation = Installation::software();
+    let m = installation.load();
     let standard = Some(c"PKCS 11");
     // Before C_Initialize, as NSS and pkcs11-provider ask; the default is the newest.
     for name in [None, standard] {
@@ -61,7 +67,8 @@ fn interfaces() {
 
 #[test]
 fn the_list_of_interfaces() {
-    let m = Installation::software().load();
+    let installation = Installation::software();
+    let m = installation.load();
     let mut count = 77;
     assert_eq!(call!(m, C_GetInterfaceList(std::ptr::null_mut(), &raw mut count)), CKR_OK);
     assert_eq!(count, 3);
@@ -159,7 +166,10 @@ fn slots_and_tokens() {
         assert_eq!(text(&token.serialNumber).len(), 16);
         let flags = CKF_RNG | CKF_LOGIN_REQUIRED | CKF_USER_PIN_INITIALIZED | CKF_TOKEN_INITIALIZED;
         assert_eq!(token.flags, flags);
-        assert_eq!((token.ulMaxSessionCount, token.ulMaxRwSessionCount), (CK_EFFECTIVELY_INFINITE, CK_EFFECTIVELY_INFINITE));
+        assert_eq!(
+            (token.ulMaxSessionCount, token.ulMaxRwSessionCount),
+            (CK_EFFECTIVELY_INFINITE, CK_EFFECTIVELY_INFINITE)
+        );
         assert_eq!((token.ulMinPinLen, token.ulMaxPinLen), (4, 255));
     }
     // The same in every process: identity decides, not order.
@@ -176,7 +186,8 @@ fn slots_and_tokens() {
 
 #[test]
 fn unknown_slots() {
-    let m = Installation::software().start();
+    let installation = Installation::software();
+    let m = installation.start();
     for slot in [0, m.slot() + 1, CK_ULONG::MAX] {
         // SAFETY: plain data.
         let (mut info, mut token): (CK_SLOT_INFO, CK_TOKEN_INFO) = unsafe { std::mem::zeroed() };
@@ -198,7 +209,8 @@ fn unknown_slots() {
 
 #[test]
 fn slot_events() {
-    let m = Installation::software().start();
+    let installation = Installation::software();
+    let m = installation.start();
     let mut slot = 0;
     let null = std::ptr::null_mut();
     assert_eq!(call!(m, C_WaitForSlotEvent(CKF_DONT_BLOCK, &raw mut slot, null)), CKR_NO_EVENT);
@@ -210,7 +222,8 @@ fn slot_events() {
 
 #[test]
 fn random_numbers() {
-    let c = Client::open(Installation::software().start());
+    let installation = Installation::software();
+    let c = Client::open(installation.start());
     let mut bytes = [0u8; 4096 + 16];
     bytes[4096..].fill(0xa5);
     assert_eq!(call!(c.m, C_GenerateRandom(c.h, bytes.as_mut_ptr(), 4096)), CKR_OK);

@@ -9,7 +9,8 @@ const RO: CK_FLAGS = CKF_SERIAL_SESSION;
 
 #[test]
 fn sessions() {
-    let m = Installation::software().start();
+    let installation = Installation::software();
+    let m = installation.start();
     let slot = m.slot();
     let open = |flags| Client::try_open(m, slot, flags).map(|_| ());
     assert_eq!(open(0), Err(CKR_SESSION_PARALLEL_NOT_SUPPORTED));
@@ -42,7 +43,8 @@ fn sessions() {
 
 #[test]
 fn many_sessions() {
-    let m = Installation::software().start();
+    let installation = Installation::software();
+    let m = installation.start();
     let all: Vec<_> = (0..2000).map(|_| Client::open_read_only(m)).collect();
     assert_eq!(m.token_info().ulSessionCount, 2000);
     for c in all.iter().step_by(2) {
@@ -55,7 +57,8 @@ fn many_sessions() {
 /// The states of all sessions follow the login.
 #[test]
 fn states_follow_the_login() {
-    let m = Installation::software().start();
+    let installation = Installation::software();
+    let m = installation.start();
     let (ro, rw) = (Client::open_read_only(m), Client::open(m));
     assert_eq!((ro.state(), rw.state()), (CKS_RO_PUBLIC_SESSION, CKS_RW_PUBLIC_SESSION));
     assert_eq!(ro.logout(), CKR_USER_NOT_LOGGED_IN);
@@ -72,7 +75,8 @@ fn states_follow_the_login() {
 
 #[test]
 fn the_security_officer() {
-    let m = Installation::software().start();
+    let installation = Installation::software();
+    let m = installation.start();
     let ro = Client::open_read_only(m);
     let rw = Client::open(m);
     assert_eq!(rw.login_as(CKU_SO, SO_PIN), CKR_SESSION_READ_ONLY_EXISTS);
@@ -94,7 +98,8 @@ fn the_security_officer() {
 
 #[test]
 fn arguments_of_login() {
-    let m = Installation::software().start();
+    let installation = Installation::software();
+    let m = installation.start();
     let c = Client::open(m);
     assert_eq!(call!(m, C_Login(c.h + 1, CKU_USER, std::ptr::null_mut(), 0)), CKR_SESSION_HANDLE_INVALID);
     assert_eq!(call!(m, C_Login(c.h, CKU_USER, std::ptr::null_mut(), 0)), CKR_ARGUMENTS_BAD);
@@ -119,7 +124,8 @@ fn arguments_of_login() {
 /// With the last session the login ends (nethsm: a login per session; libkmsp11: one that survives).
 #[test]
 fn the_last_session_takes_the_login_along() {
-    let m = Installation::software().start();
+    let installation = Installation::software();
+    let m = installation.start();
     let (one, other) = (Client::open(m), Client::open(m));
     one.login();
     one.close();
@@ -135,7 +141,8 @@ fn the_last_session_takes_the_login_along() {
 /// Session objects go with the session that made them, private ones also with the login.
 #[test]
 fn session_objects_end() {
-    let m = Installation::software().start();
+    let installation = Installation::software();
+    let m = installation.start();
     let (one, other) = (Client::open(m), Client::open(m));
     one.login();
     let data = |private: bool| [u(CKA_CLASS, CKO_DATA), b(CKA_PRIVATE, private), s(CKA_LABEL, "mine")];
@@ -155,7 +162,8 @@ fn session_objects_end() {
 /// An operation with a private key ends with the login.
 #[test]
 fn logout_ends_operations() {
-    let c = Installation::software().client();
+    let installation = Installation::software();
+    let c = installation.client();
     let (_, key) = c.session_pair();
     c.sign_init(CKM_ECDSA, key).unwrap();
     assert_eq!(c.logout(), CKR_OK);
@@ -209,7 +217,8 @@ fn unlocked_by_pin() {
 /// CKA_ALWAYS_AUTHENTICATE: each operation waits for its own C_Login (PKCS#11 3.2 §5.6.8).
 #[test]
 fn context_specific_login() {
-    let c = Installation::software().client();
+    let installation = Installation::software();
+    let c = installation.client();
     let (_, key) = c
         .generate_pair(
             CKM_EC_KEY_PAIR_GEN,

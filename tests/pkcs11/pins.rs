@@ -56,7 +56,8 @@ fn wrong_pins() {
 
 #[test]
 fn the_officers_pin_counts_too() {
-    let m = Installation::software().start();
+    let installation = Installation::software();
+    let m = installation.start();
     let c = Client::open(m);
     assert_eq!(c.login_as(CKU_SO, "wrong"), CKR_PIN_INCORRECT);
     assert_eq!(m.token_info().flags & (CKF_SO_PIN_COUNT_LOW | LOW), CKF_SO_PIN_COUNT_LOW);
@@ -66,7 +67,8 @@ fn the_officers_pin_counts_too() {
 
 #[test]
 fn changing_pins() {
-    let m = Installation::software().start();
+    let installation = Installation::software();
+    let m = installation.start();
     let (c, ro) = (Client::open(m), Client::open_read_only(m));
     assert_eq!(set_pin(ro, PIN, "new pin"), CKR_SESSION_READ_ONLY);
     let null = std::ptr::null_mut();
@@ -97,7 +99,8 @@ fn changing_pins() {
 
 #[test]
 fn c_init_pin() {
-    let m = Installation::software().start();
+    let installation = Installation::software();
+    let m = installation.start();
     let c = Client::open(m);
     assert_eq!(init_pin(c, "new pin"), CKR_USER_NOT_LOGGED_IN);
     c.login();
@@ -131,8 +134,7 @@ fn a_new_pin_opens_the_same_keys() {
 /// From nothing, by PKCS#11 alone: C_InitToken, C_InitPIN, login, a key; then again.
 #[test]
 fn c_init_token() {
-    let installation =
-        Installation::new(&Setup { bare: true, token: "destroy = \"immediate\"", ..Setup::default() });
+    let installation = Installation::new(&Setup { bare: true, token: "destroy = \"immediate\"", ..Setup::default() });
     let m = installation.start();
     assert_eq!(m.token_info().flags & (CKF_TOKEN_INITIALIZED | CKF_USER_PIN_INITIALIZED), 0);
     assert_eq!(init_token(m, "officer", "alikms"), CKR_OK);

@@ -12,6 +12,8 @@ type Outcome<T> = Result<T, CK_RV>;
 pub struct Client {
     pub m: &'static Module,
     pub h: CK_SESSION_HANDLE,
+    /// Does an Update put out what it announced? Devices may keep it all for Final.
+    pub exact: bool,
 }
 
 fn outcome(rv: CK_RV) -> Outcome<()> {
@@ -81,7 +83,7 @@ impl Client {
     pub fn try_open(m: &'static Module, slot: CK_SLOT_ID, flags: CK_FLAGS) -> Outcome<Self> {
         let mut h = 0;
         outcome(call!(m, C_OpenSession(slot, flags, std::ptr::null_mut(), None, &raw mut h)))?;
-        Ok(Self { m, h })
+        Ok(Self { m, h, exact: true })
     }
 
     /// A read-write session.
@@ -191,8 +193,8 @@ impl Client {
         found[0]
     }
 
-    pub fn generate(&self, kind: CK_MECHANISM_TYPE, template: &[Attr]) -> Outcome<CK_OBJECT_HANDLE> {
-        let (mechanism, mut list, mut key) = (Mech::new(kind), raw(template), 0);
+    pub fn generate(&self, mechanism: impl Into<Mech>, template: &[Attr]) -> Outcome<CK_OBJECT_HANDLE> {
+        let (mechanism, mut list, mut key) = (mechanism.into(), raw(template), 0);
         let mut raw = mechanism.raw();
         let count = list.len() as CK_ULONG;
         outcome(call!(self.m, C_GenerateKey(self.h, &raw mut raw, list.as_mut_ptr(), count, &raw mut key)))?;
@@ -202,11 +204,11 @@ impl Client {
     /// Answers the public and the private key.
     pub fn generate_pair(
         &self,
-        kind: CK_MECHANISM_TYPE,
+        mechanism: impl Into<Mech>,
         public: &[Attr],
         private: &[Attr],
     ) -> Outcome<(CK_OBJECT_HANDLE, CK_OBJECT_HANDLE)> {
-        let (mechanism, mut outer, mut inner) = (Mech::new(kind), raw(public), raw(private));
+        let (mechanism, mut outer, mut inner) = (mechanism.into(), raw(public), raw(private));
         let (mut raw, mut keys) = (mechanism.raw(), (0, 0));
         outcome(call!(
             self.m,
@@ -299,7 +301,13 @@ impl Client {
         outcome(call!(self.m, C_VerifyFinal(self.h, signature, size)))
     }
 
-    pub fn verify(&self, mechanism: impl Into<Mech>, key: CK_OBJECT_HANDLE, data: &[u8], signature: &[u8]) -> Outcome<()> {
+    pub fn verify(
+        &self,
+        mechanism: impl Into<Mech>,
+        key: CK_OBJECT_HANDLE,
+        data: &[u8],
+        signature: &[u8],
+    ) -> Outcome<()> {
         self.verify_init(mechanism, key)?;
         self.verify_data(data, signature)
     }
@@ -314,24 +322,25 @@ impl Client {
         self.decrypt_data(data)
     }
 
-    pub fn digest_init(&self, kind: CK_MECHANISM_TYPE) -> Outcome<()> {
-        let mut raw = Mech::new(kind).raw();
+    pub fn digest_init(&self, mechanism: impl Into<Mech>) -> Outcome<()> {
+        let mechanism = mechanism.into();
+        let mut raw = mechanism.raw();
         outcome(call!(self.m, C_DigestInit(self.h, &raw mut raw)))
     }
 
-    pub fn digest(&self, kind: CK_MECHANISM_TYPE, data: &[u8]) -> Outcome<Vec<u8>> {
+    pub fn digest(&self, kind: impl Into<Mech>, data: &[u8]) -> Outcome<Vec<u8>> {
         self.digest_init(kind)?;
         self.digest_data(data)
     }
 
     pub fn encrypt_update(&self, part: &[u8]) -> Outcome<Vec<u8>> {
         let (start, size) = (part.as_ptr().cast_mut(), part.len() as CK_ULONG);
-        two_calls(true, |out, len| call!(self.m, C_EncryptUpdate(self.h, start, size, out, len)))
+        two_calls(self.exact, |out, len| call!(self.m, C_EncryptUpdate(self.h, start, size, out, len)))
     }
 
     pub fn decrypt_update(&self, part: &[u8]) -> Outcome<Vec<u8>> {
         let (start, size) = (part.as_ptr().cast_mut(), part.len() as CK_ULONG);
-        two_calls(true, |out, len| call!(self.m, C_DecryptUpdate(self.h, start, size, out, len)))
+        two_calls(self.exact, |out, len| call!(self.m, C_DecryptUpdate(self.h, start, size, out, len)))
     }
 
     pub fn derive(&self, mechanism: &Mech, key: CK_OBJECT_HANDLE, template: &[Attr]) -> Outcome<CK_OBJECT_HANDLE> {

@@ -42,9 +42,12 @@ impl Module {
         let mut version = CK_VERSION { major: 3, minor: 2 };
         // SAFETY: the symbol has the type that PKCS#11 gives it.
         let rv = unsafe {
-            let get = library.get::<unsafe extern "C" fn(CK_UTF8CHAR_PTR, CK_VERSION_PTR, CK_INTERFACE_PTR_PTR, CK_FLAGS) -> CK_RV>(
-                b"C_GetInterface",
-            );
+            let get = library.get::<unsafe extern "C" fn(
+                CK_UTF8CHAR_PTR,
+                CK_VERSION_PTR,
+                CK_INTERFACE_PTR_PTR,
+                CK_FLAGS,
+            ) -> CK_RV>(b"C_GetInterface");
             get.unwrap()(std::ptr::null_mut(), &raw mut version, &raw mut interface, 0)
         };
         assert_eq!(rv, CKR_OK);

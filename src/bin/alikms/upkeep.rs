@@ -3,25 +3,26 @@
 use std::process::ExitCode;
 
 use alikms_pkcs11::error::Error;
-use alikms_pkcs11::model::caller::Caller;
 use alikms_pkcs11::model::time::Moment;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::args::Line;
-use crate::open;
 use crate::output::{self, Stop};
+use crate::{caller, open};
 
 /// `alikms maintain`.
 pub fn maintain(line: &Line, _: &[&str]) -> Result<ExitCode, Stop> {
-    let done = open(line)?.maintain(&Caller::account())?;
+    let kms = open(line)?;
+    let done = kms.maintain(&caller(line, &kms)?)?;
     let said = if done.is_empty() { "nothing is due\n".to_owned() } else { lines(&done) };
     output::print(&said).map(|()| ExitCode::SUCCESS)
 }
 
 /// `alikms check`: status 1 if something is wrong that was not repaired.
 pub fn check(line: &Line, _: &[&str]) -> Result<ExitCode, Stop> {
-    let findings = open(line)?.check(&Caller::account())?;
+    let kms = open(line)?;
+    let findings = kms.check(&caller(line, &kms)?)?;
     if findings.is_empty() {
         return output::print("everything is in order\n").map(|()| ExitCode::SUCCESS);
     }
@@ -43,7 +44,8 @@ pub fn audit(line: &Line, _: &[&str]) -> Result<ExitCode, Stop> {
     };
     let verify = line.option("verify").is_some();
     let mut out = String::new();
-    let count = open(line)?.audit_trail(&Caller::account(), since, |row| {
+    let kms = open(line)?;
+    let count = kms.audit_trail(&caller(line, &kms)?, since, |row| {
         if !verify {
             let row = serde_json::to_string(row).map_err(|error| Error::Internal(error.to_string()))?;
             out.push_str(&row);

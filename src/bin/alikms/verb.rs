@@ -55,6 +55,7 @@ pub const GLOBAL: &[Opt] = &[
         "PATH",
         "Print only this field of the answer, as plain text: KeyMetadata.KeyId, Keys.Key.0.KeyId.",
     ),
+    option("as", false, "USER", "Act as this RAM user, limited by its policies; else as the account itself."),
     option("help", false, "", "Explain the command instead of running it."),
 ];
 
@@ -170,6 +171,19 @@ pub static VERBS: &[Verb] = &[
         options: &[KEY_ID, option("KeyVersionId", true, "ID", "The version, from ListKeyVersions.")],
         example: "alikms retire --KeyId alias/web --KeyVersionId c0a3d5dc-0b47-4199-a050-b289349a0000",
         run: local::retire,
+    },
+    Verb {
+        name: "set-user-pin",
+        words: "",
+        summary: "Gives a RAM user the PIN that it logs in with through PKCS#11",
+        text: "Programs then log in with C_LoginUser, or with the PIN in the form USER:PIN, and are limited by the user's \
+               policies.",
+        options: &[
+            option("UserName", true, "USER", "Name of the user."),
+            option("user-pin", true, "SOURCE", "The PIN: file:PATH, env:NAME or credential:NAME."),
+        ],
+        example: "alikms set-user-pin --UserName alice --user-pin file:/etc/alikms/alice.pin",
+        run: local::set_user_pin,
     },
     Verb {
         name: "status",

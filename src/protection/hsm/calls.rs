@@ -4,7 +4,6 @@ use std::ffi::{CString, c_void};
 use std::ptr::null_mut;
 
 use cryptoki_sys::*;
-use zeroize::Zeroizing;
 
 use super::device::Module;
 use crate::model::Bytes;
@@ -182,7 +181,7 @@ impl Module {
 
     pub fn login(&self, session: CK_SESSION_HANDLE, pin: &[u8]) -> Answer<()> {
         // The library gets a copy of its own, because nothing says that it only reads.
-        let mut pin: Bytes = Zeroizing::new(pin.to_vec());
+        let mut pin: Bytes = Bytes::new(pin.to_vec());
         call!(self, C_Login(session, CKU_USER, pin.as_mut_ptr(), pin.len() as CK_ULONG))
     }
 
@@ -267,7 +266,7 @@ impl Module {
         object: CK_OBJECT_HANDLE,
         wanted: &[(CK_ATTRIBUTE_TYPE, usize)],
     ) -> Answer<Vec<Option<Bytes>>> {
-        let mut values: Vec<Bytes> = wanted.iter().map(|&(_, len)| Zeroizing::new(vec![0; len])).collect();
+        let mut values: Vec<Bytes> = wanted.iter().map(|&(_, len)| Bytes::new(vec![0; len])).collect();
         let mut entries: Vec<CK_ATTRIBUTE> = wanted
             .iter()
             .zip(&mut values)
@@ -357,7 +356,7 @@ impl Module {
         // An address even where there is nothing to read or to write: devices take null for a mistake or a question.
         let mut nothing = [0; 1];
         let from = if input.is_empty() { nothing.as_mut_ptr() } else { input.as_ptr().cast_mut() };
-        let mut out: Bytes = Zeroizing::new(vec![0; room.max(1)]);
+        let mut out: Bytes = Bytes::new(vec![0; room.max(1)]);
         let mut len = room as CK_ULONG;
         let (from_len, to) = (input.len() as CK_ULONG, out.as_mut_ptr());
         match act {

@@ -198,7 +198,7 @@ impl DeviceKey {
             .act(Act::Decrypt, &mechanism, handle, &block, size)
             .map_err(|failed| self.cannot(failed, CKM_RSA_X_509))?;
         // Devices that strip zeros and those that do not shall agree.
-        let number: Bytes = Zeroizing::new(answer.iter().copied().skip_while(|byte| *byte == 0).collect());
+        let number: Bytes = Bytes::new(answer.iter().copied().skip_while(|byte| *byte == 0).collect());
         let hash = Zeroizing::new(digest::hash(Hash::Sha256, &number));
         let mut secret = Zeroizing::new([0; 32]);
         secret.iter_mut().zip(hash.iter()).for_each(|(place, byte)| *place = *byte);
