@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use alikms_pkcs11::model::algorithm::Algorithm;
+use alikms_pkcs11::model::curve::Curve;
 use alikms_pkcs11::model::spec::{Family, SPECS};
 use alikms_pkcs11::token::mechanism::{Does, Keys, MECHANISMS};
 
@@ -353,9 +354,11 @@ fn every_spec_and_algorithm_is_reachable() {
     for spec in SPECS {
         let keys = match spec.family {
             Family::Aes => Keys::Aes,
+            Family::Ec(Curve::Sm2) => Keys::Sm2,
             Family::Ec(_) => Keys::Ec,
             Family::Generic => Keys::Generic,
             Family::Rsa => Keys::Rsa,
+            Family::Sm4 => Keys::Sm4,
         };
         let made = MECHANISMS.iter().any(|row| row.does == Does::Generate(keys));
         let used = MECHANISMS.iter().any(|row| row.keys == keys && row.does != Does::Generate(keys));
@@ -373,13 +376,13 @@ fn every_spec_and_algorithm_is_reachable() {
 #[test]
 fn tables_are_exact() {
     let specs: Vec<_> = SPECS.iter().map(|spec| spec.name).collect();
-    let expected = "Aliyun_AES_256 RSA_2048 RSA_3072 RSA_4096 EC_P256 EC_P256K EC_P384 EC_P521 Aliyun_AES_192 \
+    let expected = "Aliyun_AES_256 RSA_2048 RSA_3072 RSA_4096 EC_P256 EC_P256K EC_SM2 Aliyun_SM4 EC_P384 EC_P521 Aliyun_AES_192 \
                     Aliyun_AES_128 HMAC_SHA_256 HMAC_SHA_384 HMAC_SHA_512";
     assert_eq!(specs.join(" "), expected);
     let api: Vec<_> = SPECS.iter().filter(|spec| !spec.extension).map(|spec| spec.name).collect();
-    assert_eq!(api.join(" "), "Aliyun_AES_256 RSA_2048 RSA_3072 RSA_4096 EC_P256 EC_P256K");
+    assert_eq!(api.join(" "), "Aliyun_AES_256 RSA_2048 RSA_3072 RSA_4096 EC_P256 EC_P256K EC_SM2 Aliyun_SM4");
     let certificate: Vec<_> = SPECS.iter().filter(|spec| spec.certificate).map(|spec| spec.name).collect();
-    assert_eq!(certificate, ["RSA_2048", "EC_P256"]); // S001-004
+    assert_eq!(certificate, ["RSA_2048", "EC_P256", "EC_SM2"]); // S001-004
     let kinds: BTreeSet<_> = MECHANISMS.iter().map(|row| row.kind).collect();
     assert_eq!(kinds.len(), MECHANISMS.len(), "a mechanism has two rows");
 }
