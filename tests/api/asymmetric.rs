@@ -126,6 +126,7 @@ fn s003_020_algorithm_and_key_must_fit(bed: &Bed) {
     for (spec, usage, algorithm) in [
         ("RSA_2048", "SIGN/VERIFY", "ECDSA_SHA_256"),
         ("EC_P256", "SIGN/VERIFY", "RSA_PSS_SHA_256"),
+        ("EC_P256", "SIGN/VERIFY", "SM2DSA"),
         ("EC_P256K", "SIGN/VERIFY", "ECDSA_SHA_384"),
         ("RSA_2048", "SIGN/VERIFY", "RSAES_OAEP_SHA_256"),
         ("Aliyun_AES_256", "ENCRYPT/DECRYPT", "RSA_PSS_SHA_256"),
@@ -137,7 +138,7 @@ fn s003_020_algorithm_and_key_must_fit(bed: &Bed) {
         assert_eq!(bed.refused("AsymmetricVerify", &parameters), (400, "UnsupportedOperation"), "{spec} {algorithm}");
     }
     let key = bed.pair("EC_P256", "SIGN/VERIFY");
-    for algorithm in ["SM2DSA", "ECDSA", "", "ecdsa_sha_256"] {
+    for algorithm in ["SM2", "ECDSA", "", "ecdsa_sha_256"] {
         let fault = bed.fault("AsymmetricSign", &with(of(&key, algorithm), &[("Digest", DIGEST)]));
         assert_eq!((fault.status, fault.code), (400, "InvalidParameter"), "{algorithm}");
         assert!(fault.message.contains("\"Algorithm\""), "{}", fault.message);

@@ -188,8 +188,7 @@ fn s000_016_s001_004_key_specs(bed: &Bed) {
         ("EC_P384", "InvalidParameter"),
         ("Aliyun_AES_256", "InvalidParameter"),
         ("", "InvalidParameter"),
-        // Known to the API, and not yet made here.
-        ("EC_SM2", "UnsupportedOperation"),
+        ("Aliyun_SM4", "InvalidParameter"),
     ] {
         assert_eq!(bed.refused("CreateCertificate", &[("KeySpec", spec), ("Subject", SUBJECT)]), (400, code), "{spec}");
     }

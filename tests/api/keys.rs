@@ -168,8 +168,8 @@ fn impossible_combinations_are_refused(bed: &Bed) {
         (&[("KeyUsage", "SIGN")], "InvalidParameter"),
         (&[("ProtectionLevel", "hsm")], "InvalidParameter"),
         (&[("Origin", "aliyun_kms")], "InvalidParameter"),
-        (&[("KeySpec", "EC_SM2")], "UnsupportedOperation"),
-        (&[("KeySpec", "Aliyun_SM4")], "UnsupportedOperation"),
+        (&[("KeySpec", "EC_SM2"), ("Origin", "EXTERNAL")], "UnsupportedOperation"),
+        (&[("KeySpec", "Aliyun_SM4"), ("KeyUsage", "SIGN/VERIFY")], "UnsupportedOperation"),
         (&[("KeySpec", "RSA_2048"), ("Origin", "EXTERNAL")], "UnsupportedOperation"),
         (&[("DKMSInstanceId", "kst-1")], "UnsupportedOperation"),
     ] {
