@@ -258,6 +258,17 @@ impl Session {
         self.module().derive(self.handle, mechanism, base, template)
     }
 
+    pub fn unwrap(
+        &self,
+        mechanism: &Mechanism<'_>,
+        unwrapping: CK_OBJECT_HANDLE,
+        wrapped: &[u8],
+        template: &[Attribute],
+    ) -> Answer<CK_OBJECT_HANDLE> {
+        let _alone = self.alone();
+        self.module().unwrap(self.handle, mechanism, unwrapping, wrapped, template)
+    }
+
     /// For the time in which objects are made or destroyed.
     pub fn alone(&self) -> Option<RwLockWriteGuard<'_, ()>> {
         self.connection.objects.as_ref().map(|lock| lock.write().unwrap_or_else(PoisonError::into_inner))
