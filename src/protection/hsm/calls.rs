@@ -6,6 +6,7 @@ use std::ptr::null_mut;
 use cryptoki_sys::*;
 
 use super::device::Module;
+use crate::fork;
 use crate::model::Bytes;
 
 /// A call that the device did not answer with CKR_OK.
@@ -87,16 +88,18 @@ macro_rules! call {
     };
 }
 
-/// Takes back, at its end, what the device left in the thread's OpenSSL error queue.
-struct Marked<'a>(&'a Module);
+/// For a library that works with the process's libcrypto. Takes back, at its end, what the device left in the thread's
+/// OpenSSL error queue. Keeps forks out until then: a child would find libcrypto's locks taken by threads that it has not.
+struct Marked<'a>(&'a Module, #[expect(dead_code)] Option<fork::Hold>);
 
 impl<'a> Marked<'a> {
     fn new(module: &'a Module) -> Self {
+        let hold = module.queue.is_some().then(fork::hold);
         if let Some(queue) = module.queue {
             // SAFETY: a function of the libcrypto that the device is linked to, without arguments.
             unsafe { (queue.mark)() };
         }
-        Self(module)
+        Self(module, hold)
     }
 }
 

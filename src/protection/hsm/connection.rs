@@ -20,6 +20,10 @@ use crate::model::Bytes;
 /// How many instances of a library a process loads at most: each stays in memory for ever.
 const INSTANCES: u32 = 4;
 
+/// How often a library that found no token is initialised once more. SoftHSM empties the token's file and writes it anew
+/// at every login: who reads it just then, as when workers start together, sees none.
+const TRIES: u32 = 6;
+
 pub struct Connection {
     pub module: &'static Module,
     pub slot: CK_SLOT_ID,
@@ -75,8 +79,17 @@ impl Connection {
         if device.pins.is_refused(&*device.config.pin.read()?) {
             return Err(device.pin_refused());
         }
-        let module = library.initialise(device)?;
-        Self::attach(device, module, deadline)
+        let tries = if device.isolate()? == Isolate::Copy { TRIES } else { 0 };
+        for attempt in 0..tries {
+            match Self::attach(device, library.initialise(device)?, deadline) {
+                Err(error) if !matches!(error, Error::DevicePin { .. }) => {
+                    tracing::debug!(device = device.config.name, %error, "not there yet");
+                    std::thread::sleep(device.pause(attempt));
+                }
+                outcome => return outcome,
+            }
+        }
+        Self::attach(device, library.initialise(device)?, deadline)
     }
 
     /// Closes every session of ours, then attaches again. `idle`: those beside the anchor.

@@ -298,7 +298,7 @@ impl Drop for Repair<'_> {
 
 impl Device {
     /// Doubling, capped by the profile, and up to half of it less, so that processes do not come back in step.
-    fn pause(&self, failures: u32) -> Duration {
+    pub fn pause(&self, failures: u32) -> Duration {
         let cap = self.profile().map_or(FIRST_PAUSE, |profile| profile.backoff);
         let full = FIRST_PAUSE.saturating_mul(1 << failures.min(16)).min(cap);
         let [dice] = crate::crypto::random::bytes::<1>();
