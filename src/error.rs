@@ -39,8 +39,22 @@ pub enum Error {
     DevicePin { device: String },
     #[error("device {device} cannot be reached: {reason}")]
     DeviceUnavailable { device: String, reason: String },
+    /// A RAM user or policy that cannot go while something depends on it.
+    #[error("{0}")]
+    DeleteConflict(String),
+    /// A RAM entity; `kind` is `User` or `Policy`.
+    #[error("the {kind} {name} exists already")]
+    EntityExists { kind: &'static str, name: String },
+    #[error("no {kind} {name}")]
+    EntityNotFound { kind: &'static str, name: String },
+    #[error("the import token has expired: ask for a new one with GetParametersForImport")]
+    ExpiredImportToken,
     #[error("internal error: {0}")]
     Internal(String),
+    #[error("the import token is not of this key")]
+    InvalidImportToken,
+    #[error("the key material is not usable: {0}")]
+    InvalidKeyMaterial(String),
     #[error("the parameter {name} is not valid: {reason}")]
     InvalidParameter { name: String, reason: String },
     #[error("no key {0}")]

@@ -84,8 +84,9 @@ thread_local! {
     static DEPTH: Cell<u32> = const { Cell::new(0) };
 }
 
-/// Keeps the process from forking while it lives. Hold it for database statements and brief locks only, never across
-/// crypto or a device call. A thread may hold it several times.
+/// Keeps the process from forking while it lives. Hold it for database statements, brief locks and calls of a device
+/// library that shares the host's libcrypto; never across other device calls, which may hang. A thread may hold it
+/// several times.
 pub struct Hold(Option<RwLockReadGuard<'static, ()>>);
 
 pub fn hold() -> Hold {

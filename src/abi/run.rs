@@ -50,6 +50,7 @@ fn look(place: &AtomicPtr<Run>) -> Option<&'static Run> {
 /// C_Initialize. In a forked child it succeeds although the parent had initialised, and starts afresh: no sessions.
 pub(super) fn start(conf: Option<String>) -> Result<()> {
     guard::silence_panics();
+    crate::trace::start();
     let epoch = epoch();
     let _one = CHANGING.get().lock().unwrap_or_else(PoisonError::into_inner);
     if EXITED.load(Ordering::Relaxed) {

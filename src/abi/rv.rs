@@ -30,7 +30,15 @@ impl Error {
             // the PIN that the device refused is not the one that the caller gave.
             Self::Device { .. } | Self::DevicePin { .. } | Self::DeviceUnavailable { .. } => CKR_DEVICE_ERROR,
             Self::DeviceLacks { .. } => CKR_MECHANISM_INVALID,
-            Self::InvalidParameter { .. } | Self::UnknownParameter(_) | Self::UnsupportedAlias => CKR_ARGUMENTS_BAD,
+            Self::DeleteConflict(_)
+            | Self::EntityExists { .. }
+            | Self::EntityNotFound { .. }
+            | Self::ExpiredImportToken
+            | Self::InvalidImportToken
+            | Self::InvalidKeyMaterial(_)
+            | Self::InvalidParameter { .. }
+            | Self::UnknownParameter(_)
+            | Self::UnsupportedAlias => CKR_ARGUMENTS_BAD,
             Self::KeyNotFound(_) | Self::KeyVersionNotFound(_) => CKR_KEY_HANDLE_INVALID,
             Self::LimitExceeded(_) => CKR_DEVICE_MEMORY,
             Self::Locked => CKR_USER_NOT_LOGGED_IN,

@@ -7,7 +7,6 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, Visitor};
-use zeroize::Zeroizing;
 
 use crate::model::Bytes;
 
@@ -36,10 +35,10 @@ impl<'de> Deserialize<'de> for Base64 {
             }
             fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Base64, E> {
                 let dense: Bytes =
-                    Zeroizing::new(text.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect::<Vec<u8>>());
+                    Bytes::new(text.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect::<Vec<u8>>());
                 STANDARD
                     .decode(dense.as_slice())
-                    .map(|bytes| Base64(Zeroizing::new(bytes)))
+                    .map(|bytes| Base64(Bytes::new(bytes)))
                     .map_err(|_| E::custom("it is not Base64"))
             }
         }

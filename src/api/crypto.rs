@@ -39,7 +39,8 @@ impl Action for AsymmetricDecrypt {
         let Self { algorithm, ciphertext_blob, key_id, key_version_id, .. } = &self;
         let (done, plaintext) = kms
             .asymmetric_decrypt(caller, key_id, key_version_id, algorithm, ciphertext_blob)
-            .map_err(about("CiphertextBlob"))?;
+            .map_err(about("CiphertextBlob"))
+            .map_err(rejected)?;
         Ok(Plaintext { by: done.into(), plaintext: encode(&plaintext) })
     }
 }
@@ -67,8 +68,10 @@ impl Action for AsymmetricEncrypt {
     fn run(self, kms: &Kms, caller: &Caller) -> Result<CiphertextBlob> {
         rehearsal(self.dry_run)?;
         let Self { algorithm, key_id, key_version_id, plaintext, .. } = &self;
-        let (done, blob) =
-            kms.asymmetric_encrypt(caller, key_id, key_version_id, algorithm, plaintext).map_err(about("Plaintext"))?;
+        let (done, blob) = kms
+            .asymmetric_encrypt(caller, key_id, key_version_id, algorithm, plaintext)
+            .map_err(about("Plaintext"))
+            .map_err(rejected)?;
         Ok(CiphertextBlob { by: done.into(), ciphertext_blob: encode(&blob) })
     }
 }
@@ -218,8 +221,8 @@ impl Action for GetPublicKey {
 #[serde(rename_all = "PascalCase")]
 pub struct CiphertextBlob {
     #[serde(flatten)]
-    by: By,
-    ciphertext_blob: String,
+    pub(super) by: By,
+    pub(super) ciphertext_blob: String,
 }
 
 #[derive(Serialize)]
@@ -257,7 +260,7 @@ pub struct Verdict {
 /// Which key and version did it: a part of every answer of this chapter.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct By {
+pub(super) struct By {
     key_id: String,
     key_version_id: String,
 }
@@ -276,10 +279,18 @@ fn about(name: &'static str) -> impl Fn(Error) -> Error {
     }
 }
 
-fn context(text: Option<&str>) -> Result<Context> {
+/// Where a key does not fit, these two actions have a code of their own (kms-api.md §1.4).
+fn rejected(error: Error) -> Error {
+    match error {
+        Error::Unsupported(reason) => Error::RejectedUnsupported(reason),
+        other => other,
+    }
+}
+
+pub(super) fn context(text: Option<&str>) -> Result<Context> {
     text.map_or_else(|| Ok(Context::default()), Context::from_json)
 }
 
-fn rehearsal(dry_run: Option<bool>) -> Result<()> {
+pub(super) fn rehearsal(dry_run: Option<bool>) -> Result<()> {
     later(&[("DryRun", dry_run == Some(true))])
 }

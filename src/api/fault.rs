@@ -40,6 +40,18 @@ impl From<&Error> for Fault {
             Config { .. } | Cryptoki(_) | DevicePin { .. } => INTERNAL.fault(Some(error.to_string())),
             DataLength => INVALID.fault(Some(error.to_string())),
             Device { .. } | DeviceUnavailable { .. } => UNAVAILABLE.fault(Some(error.to_string())),
+            DeleteConflict(reason) => DELETE_CONFLICT.fault(Some(reason.clone())),
+            EntityExists { kind, .. } => match *kind {
+                "User" => plain(&USER_EXISTS),
+                _ => plain(&POLICY_EXISTS),
+            },
+            EntityNotFound { kind, .. } => match *kind {
+                "User" => plain(&USER_NOT_FOUND),
+                _ => plain(&POLICY_NOT_FOUND),
+            },
+            ExpiredImportToken => plain(&EXPIRED_IMPORT_TOKEN),
+            InvalidImportToken => plain(&INVALID_IMPORT_TOKEN),
+            InvalidKeyMaterial(reason) => INVALID_KEY_MATERIAL.fault(Some(reason.clone())),
             DeviceLacks { .. } => UNSUPPORTED.fault(Some(error.to_string())),
             Internal(reason) => INTERNAL.fault(Some(reason.clone())),
             InvalidParameter { name, reason } => parameter(name, reason.clone()),
@@ -95,11 +107,13 @@ fn rejected(state: KeyState) -> &'static Code {
 
 /// `text`, and behind it the reason as a sentence of its own.
 fn sentence(mut text: String, reason: &str) -> String {
-    let mut letters = reason.chars();
-    if let Some(first) = letters.next() {
+    if let Some(first) = reason.chars().next() {
         text.push_str(if text.ends_with('.') { " " } else { ". " });
-        text.extend(first.to_uppercase());
-        text.push_str(letters.as_str());
+        // A name stays as it is.
+        let is_word = reason.split([' ', ',']).next().is_some_and(|word| word.chars().all(char::is_lowercase));
+        let (head, tail) = reason.split_at(if is_word { first.len_utf8() } else { 0 });
+        text.extend(head.chars().flat_map(char::to_uppercase));
+        text.push_str(tail);
         if !text.ends_with(['.', '?', '!']) {
             text.push('.');
         }
@@ -117,6 +131,15 @@ impl Code {
     }
 }
 
+// RAM's own codes (API 2015-05-01).
+const DELETE_CONFLICT: Code = Code(409, "DeleteConflict", "The entity is still attached or has attachments.");
+const POLICY_EXISTS: Code = Code(409, "EntityAlreadyExists.Policy", "The policy already exists.");
+const POLICY_NOT_FOUND: Code = Code(404, "EntityNotExist.Policy", "The policy does not exist.");
+const USER_EXISTS: Code = Code(409, "EntityAlreadyExists.User", "The user already exists.");
+const USER_NOT_FOUND: Code = Code(404, "EntityNotExist.User", "The user does not exist.");
+const EXPIRED_IMPORT_TOKEN: Code = Code(400, "ExpiredImportToken", "import token is expired.");
+const INVALID_IMPORT_TOKEN: Code = Code(400, "InvalidImportToken", "import token is invalid.");
+const INVALID_KEY_MATERIAL: Code = Code(400, "InvalidKeyMaterial", "key material is invalid.");
 const ACTION_NOT_FOUND: Code =
     Code(404, "InvalidAction.NotFound", "Specified api is not found, please check your url and method.");
 const ALIAS_EXISTS: Code = Code(400, "AliasAlreadyExists", "AliasName Already Exists.");

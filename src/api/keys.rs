@@ -50,7 +50,7 @@ pub struct CreateKey {
     /// The ID of a KMS instance of the cloud: not supported here.
     #[serde(rename = "DKMSInstanceId")]
     dkms_instance_id: Option<String>,
-    /// Automatic rotation: only `false` for now.
+    /// Whether the key rotates by itself every `RotationInterval`; `false` if not given.
     enable_automatic_rotation: Option<bool>,
     /// What kind of key; `Aliyun_AES_256` if not given.
     key_spec: Option<SpecName>,
@@ -64,9 +64,10 @@ pub struct CreateKey {
     policy: Option<String>,
     /// Where the key works: `SOFTWARE` (the default) or `HSM`.
     protection_level: Option<Level>,
-    /// The time between two rotations: not supported yet.
+    /// The time between two rotations: a number with the unit d, h, m or s, of 7 to 730 days; with
+    /// `EnableAutomaticRotation` only.
     rotation_interval: Option<String>,
-    /// Tags to begin with: not supported yet.
+    /// Tags to begin with, at most 20: `[{"TagKey":"project","TagValue":"shop"}]`.
     tags: Option<String>,
 }
 
@@ -75,11 +76,8 @@ impl Action for CreateKey {
     fn run(self, kms: &Kms, caller: &Caller) -> Result<Described> {
         later(&[
             ("DKMSInstanceId", self.dkms_instance_id.is_some()),
-            ("EnableAutomaticRotation", self.enable_automatic_rotation == Some(true)),
             ("KeyStorageMechanism", self.key_storage_mechanism.is_some()),
             ("Policy", self.policy.is_some()),
-            ("RotationInterval", self.rotation_interval.is_some()),
-            ("Tags", self.tags.is_some()),
         ])?;
         let description = self.description.unwrap_or_default();
         if description.chars().count() > MAX_DESCRIPTION {
@@ -91,6 +89,8 @@ impl Action for CreateKey {
             level: self.protection_level,
             origin: self.origin,
             description,
+            rotation_interval: interval(self.enable_automatic_rotation, self.rotation_interval.as_deref())?,
+            tags: super::tags::parse(self.tags.as_deref().unwrap_or("[]"))?,
         };
         let view = kms.create_key(caller, new)?;
         Ok(Described { key_metadata: metadata(kms.realm(), view, false) })
@@ -218,6 +218,61 @@ impl Action for ScheduleKeyDeletion {
     }
 }
 
+/// Turns the protection of a key against deletion on or off.
+///
+/// Example: `alikms SetDeletionProtection --ProtectedResourceArn acs:kms:cn-hangzhou:1000000000000001:key/08ec3bb9-034f-485b-b1cd-3459baa8c8e1 --EnableDeletionProtection true`
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+pub struct SetDeletionProtection {
+    /// Why, up to 8192 characters; kept while the protection is on.
+    deletion_protection_description: Option<String>,
+    /// `true` or `false`.
+    enable_deletion_protection: bool,
+    /// ARN of the key.
+    protected_resource_arn: String,
+}
+
+impl Action for SetDeletionProtection {
+    type Response = ();
+    fn run(self, kms: &Kms, caller: &Caller) -> Result<()> {
+        let description = self.deletion_protection_description.unwrap_or_default();
+        let arn = &self.protected_resource_arn;
+        if !arn.starts_with("acs:kms:") {
+            return Err(Error::invalid("ProtectedResourceArn", "it is the ARN of a key, see DescribeKey"));
+        }
+        kms.set_deletion_protection(caller, arn, self.enable_deletion_protection, &description)
+    }
+}
+
+/// Changes what is said about a key.
+///
+/// Example: `alikms UpdateKeyDescription --KeyId 08ec3bb9-034f-485b-b1cd-3459baa8c8e1 --Description "signs the shop's releases"`
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+pub struct UpdateKeyDescription {
+    /// Up to 8192 characters.
+    description: String,
+    /// ID of the key; no alias.
+    key_id: String,
+}
+
+impl Action for UpdateKeyDescription {
+    type Response = ();
+    fn run(self, kms: &Kms, caller: &Caller) -> Result<()> {
+        kms.update_key_description(caller, &self.key_id, &self.description)
+    }
+}
+
+/// The interval of a key that rotates: needed if it does, refused if it does not.
+pub(super) fn interval(on: Option<bool>, text: Option<&str>) -> Result<Option<i64>> {
+    match (on.unwrap_or(false), text) {
+        (true, Some(text)) => crate::kms::rotation::parse_interval(text).map(Some),
+        (true, None) => Err(Error::MissingParameter("RotationInterval".to_owned())),
+        (false, Some(_)) => Err(Error::invalid("RotationInterval", "only together with EnableAutomaticRotation=true")),
+        (false, None) => Ok(None),
+    }
+}
+
 /// The answer of CreateKey and DescribeKey.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
@@ -236,6 +291,8 @@ struct KeyMetadata {
     delete_date: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     deletion_protection: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deletion_protection_description: Option<String>,
     description: String,
     key_id: String,
     key_spec: &'static str,
@@ -244,24 +301,37 @@ struct KeyMetadata {
     #[serde(skip_serializing_if = "Option::is_none")]
     last_rotation_date: Option<String>,
     material_expire_time: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_rotation_date: Option<String>,
     origin: Origin,
     #[serde(skip_serializing_if = "Option::is_none")]
     primary_key_version: Option<String>,
     protection_level: Level,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rotation_interval: Option<String>,
 }
 
 /// `protection`: tells of deletion protection, as only DescribeKey does.
 fn metadata(realm: &Realm, view: KeyView, protection: bool) -> KeyMetadata {
     let KeyView { key, state, last_rotation } = view;
     let rotates = !key.spec.family.is_asymmetric() && key.origin == Origin::AliyunKms;
+    // S004-169: a policy sleeps while the key does.
+    let rotation = match (key.rotation_interval, state) {
+        (None, _) => "Disabled",
+        (Some(_), KeyState::Enabled) => "Enabled",
+        (Some(_), _) => "Suspended",
+    };
+    let next = last_rotation.and_then(|last| key.next_rotation(last)).filter(|_| rotation == "Enabled");
     let date = |moment: Option<Moment>| moment.map(|moment| moment.to_string()).unwrap_or_default();
     KeyMetadata {
         arn: realm.key_arn(key.id),
-        automatic_rotation: rotates.then_some("Disabled"),
+        automatic_rotation: rotates.then_some(rotation),
         creation_date: key.created.to_string(),
         creator: key.creator,
         delete_date: date(key.delete_at),
         deletion_protection: protection.then_some(if key.deletion_protection { "Enabled" } else { "Disabled" }),
+        deletion_protection_description: (protection && key.deletion_protection)
+            .then_some(key.deletion_protection_description),
         description: key.description,
         key_id: key.id.to_string(),
         key_spec: key.spec.name,
@@ -269,9 +339,11 @@ fn metadata(realm: &Realm, view: KeyView, protection: bool) -> KeyMetadata {
         key_usage: key.usage,
         last_rotation_date: last_rotation.map(|moment| moment.to_string()),
         material_expire_time: date(key.material_expires),
+        next_rotation_date: next.map(|moment| moment.to_string()),
         origin: key.origin,
         primary_key_version: key.primary.map(|id| id.to_string()),
         protection_level: key.level,
+        rotation_interval: key.rotation_interval.map(|seconds| format!("{seconds}s")),
     }
 }
 

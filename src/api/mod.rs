@@ -1,15 +1,20 @@
 //! The KMS actions as the API 2016-01-20 publishes them: names, parameters, answers, error codes. JSON is made and read here only.
 
+mod account;
 mod aliases;
 mod base64;
 mod certificates;
 mod crypto;
+mod data_keys;
 pub mod fault;
 pub mod help;
+mod import;
 mod keys;
 mod page;
 mod params;
 pub mod published;
+mod ram;
+mod tags;
 mod versions;
 
 pub use certificates::names as alternative_names;
@@ -59,10 +64,17 @@ macro_rules! actions {
 }
 
 actions! {
-    keys: CancelKeyDeletion CreateKey DescribeKey DisableKey EnableKey ListKeys ScheduleKeyDeletion;
-    versions: CreateKeyVersion DescribeKeyVersion ListKeyVersions;
+    keys: CancelKeyDeletion CreateKey DescribeKey DisableKey EnableKey ListKeys ScheduleKeyDeletion
+        SetDeletionProtection UpdateKeyDescription;
+    versions: CreateKeyVersion DescribeKeyVersion ListKeyVersions UpdateRotationPolicy;
     aliases: CreateAlias DeleteAlias ListAliases ListAliasesByKeyId UpdateAlias;
     crypto: AsymmetricDecrypt AsymmetricEncrypt AsymmetricSign AsymmetricVerify Decrypt Encrypt GetPublicKey;
+    data_keys: ExportDataKey GenerateAndExportDataKey GenerateDataKey GenerateDataKeyWithoutPlaintext ReEncrypt;
+    import: DeleteKeyMaterial GetParametersForImport ImportKeyMaterial;
+    tags: ListResourceTags TagResource UntagResource;
+    account: DescribeAccountKmsStatus DescribeRegions;
+    ram: AttachPolicyToUser CreatePolicy CreateUser DeletePolicy DeleteUser DetachPolicyFromUser GetPolicy GetUser
+        ListPolicies ListPoliciesForUser ListUsers;
     certificates: CreateCertificate DescribeCertificate GetCertificate UpdateCertificateStatus UploadCertificate;
 }
 
@@ -72,9 +84,9 @@ pub fn find(name: &str) -> Result<&'static Entry> {
 }
 
 impl Entry {
-    /// Runs the action. The answer, good or bad, belongs to `request`.
+    /// Runs the action. The answer, good or bad, and every audit row belong to `request`.
     pub fn run(&self, kms: &Kms, caller: &Caller, params: &Params, request: Uuid) -> Result<Value> {
-        let result = (self.call)(kms, caller, params);
+        let result = (self.call)(kms, &caller.within(request), params);
         match &result {
             Ok(_) => tracing::info!(action = self.name, %request, "done"),
             Err(error) => tracing::info!(action = self.name, %request, %error, "refused"),

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Action;
+use super::keys::interval;
 use super::page::{Paged, Paging};
 use crate::error::Result;
 use crate::kms::Kms;
@@ -61,6 +62,28 @@ pub struct ListKeyVersions {
     page_number: Option<i64>,
     /// How many on a page, 1 to 100; 10 if not given.
     page_size: Option<i64>,
+}
+
+/// Changes the automatic rotation of a symmetric key. If the next rotation is then in the past, it happens now.
+///
+/// Example: `alikms UpdateRotationPolicy --KeyId 08ec3bb9-034f-485b-b1cd-3459baa8c8e1 --EnableAutomaticRotation true --RotationInterval 365d`
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+pub struct UpdateRotationPolicy {
+    /// `true` or `false`.
+    enable_automatic_rotation: bool,
+    /// ID of the key; no alias.
+    key_id: String,
+    /// The time between two rotations: a number with the unit d, h, m or s, of 7 to 730 days.
+    rotation_interval: Option<String>,
+}
+
+impl Action for UpdateRotationPolicy {
+    type Response = ();
+    fn run(self, kms: &Kms, caller: &Caller) -> Result<()> {
+        let interval = interval(Some(self.enable_automatic_rotation), self.rotation_interval.as_deref())?;
+        kms.update_rotation_policy(caller, &self.key_id, interval)
+    }
 }
 
 #[derive(Serialize)]

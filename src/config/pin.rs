@@ -44,7 +44,7 @@ impl PinSource {
             Self::Env(name) => {
                 let value: OsString =
                     std::env::var_os(name).ok_or_else(|| fault("the variable is not set in this process".into()))?;
-                Zeroizing::new(value.into_vec())
+                Bytes::new(value.into_vec())
             }
             Self::File(path) => read_file(path).map_err(fault)?,
             Self::Credential(name) => {
@@ -96,7 +96,7 @@ fn read_file(path: &Path) -> Result<Bytes, String> {
     }
     let pin = bytes.get(..len).unwrap_or_default();
     let pin = pin.strip_suffix(b"\n").map_or(pin, |line| line.strip_suffix(b"\r").unwrap_or(line));
-    Ok(Zeroizing::new(pin.to_vec()))
+    Ok(Bytes::new(pin.to_vec()))
 }
 
 #[cfg(test)]

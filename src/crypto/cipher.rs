@@ -1,7 +1,6 @@
 //! AES on aws-lc: ECB, CBC, CBC with padding, CTR, GCM, key wrap.
 
 use aws_lc_sys as lc;
-use zeroize::Zeroizing;
 
 use super::evp::Evp;
 use super::ffi::{Owned, accept, filled_secret};
@@ -26,7 +25,7 @@ unsafe impl Sync for AesKey {}
 impl AesKey {
     /// 16, 24 or 32 bytes, else `InvalidParameter`.
     pub fn new(key: &[u8]) -> Result<Self> {
-        Ok(Self { gcm: aead(key, TAG)?, bytes: Zeroizing::new(key.to_vec()) })
+        Ok(Self { gcm: aead(key, TAG)?, bytes: Bytes::new(key.to_vec()) })
     }
 
     /// The key itself.
@@ -124,7 +123,7 @@ impl AesStream {
     pub fn update(&mut self, input: &[u8]) -> Result<Bytes> {
         match &mut self.0 {
             State::Evp(evp) => {
-                let mut out = Zeroizing::new(Vec::with_capacity(input.len().saturating_add(Evp::SLACK)));
+                let mut out = Bytes::new(Vec::with_capacity(input.len().saturating_add(Evp::SLACK)));
                 evp.feed(input, &mut out)?;
                 Ok(out)
             }
@@ -138,7 +137,7 @@ impl AesStream {
     pub fn finish(self) -> Result<Bytes> {
         match self.0 {
             State::Evp(evp) => {
-                let mut out = Zeroizing::new(Vec::with_capacity(Evp::SLACK));
+                let mut out = Bytes::new(Vec::with_capacity(Evp::SLACK));
                 evp.end(&mut out)?;
                 Ok(out)
             }

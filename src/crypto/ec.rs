@@ -77,7 +77,7 @@ impl EcKey {
         let key = Zeroizing::new(key.to_der().map_err(bad_der)?);
         let algorithm = spki::AlgorithmIdentifierRef { oid: EC_PUBLIC_KEY, parameters: Some((&oid).into()) };
         let octets = der::asn1::OctetStringRef::new(&key).map_err(bad_der)?;
-        Ok(Zeroizing::new(PrivateKeyInfoRef::new(algorithm, octets).to_der().map_err(bad_der)?))
+        Ok(Bytes::new(PrivateKeyInfoRef::new(algorithm, octets).to_der().map_err(bad_der)?))
     }
 
     pub fn curve(&self) -> Curve {

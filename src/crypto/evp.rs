@@ -4,7 +4,6 @@ use std::ffi::c_int;
 use std::ptr::{null, null_mut};
 
 use aws_lc_sys as lc;
-use zeroize::Zeroizing;
 
 use super::cipher::{bad_iv, bad_key, check_gcm};
 use super::ffi::{Owned, accept, check};
@@ -113,7 +112,7 @@ impl Evp {
 
     /// The whole work on a whole input.
     pub(super) fn whole(mut self, input: &[u8]) -> Result<Bytes> {
-        let mut out = Zeroizing::new(Vec::with_capacity(input.len().saturating_add(Self::SLACK)));
+        let mut out = Bytes::new(Vec::with_capacity(input.len().saturating_add(Self::SLACK)));
         self.feed(input, &mut out)?;
         self.end(&mut out)?;
         Ok(out)

@@ -5,7 +5,6 @@
 //! (draft-irtf-cfrg-rsa-guidance §7; the same messages as OpenSSL 3.2 makes).
 
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq, ConstantTimeGreater, ConstantTimeLess};
-use zeroize::Zeroizing;
 
 use super::mac::Hmac;
 use crate::error::{Error, Result};
@@ -51,14 +50,14 @@ pub fn unpad(secret: &[u8; 32], ciphertext: &[u8], block: &[u8]) -> Result<Bytes
     for (byte, real) in chosen.iter_mut().zip(block) {
         byte.conditional_assign(real, good);
     }
-    Ok(Zeroizing::new(chosen.get(start as usize..).unwrap_or_default().to_vec()))
+    Ok(Bytes::new(chosen.get(start as usize..).unwrap_or_default().to_vec()))
 }
 
 /// The key that everything made up for this ciphertext derives from.
 fn key_of(secret: &[u8; 32], ciphertext: &[u8]) -> Bytes {
     let mut hmac = Hmac::new(Hash::Sha256, secret);
     hmac.update(ciphertext);
-    Zeroizing::new(hmac.finish())
+    Bytes::new(hmac.finish())
 }
 
 /// The last of the drawn lengths that leaves room for the padding.
@@ -77,13 +76,13 @@ fn made_up_len(key: &[u8], size: usize) -> u32 {
 /// The draft's pseudo-random function: HMAC-SHA-256 of a counter, the label and the length in bits.
 fn expand(key: &[u8], label: &[u8], len: usize) -> Bytes {
     let keyed = Hmac::new(Hash::Sha256, key);
-    let mut out = Zeroizing::new(vec![0; len]);
+    let mut out = Bytes::new(vec![0; len]);
     for (counter, part) in (0u16..).zip(out.chunks_mut(Hash::Sha256.len())) {
         let mut hmac = keyed.clone();
         hmac.update(&counter.to_be_bytes());
         hmac.update(label);
         hmac.update(&((len * 8) as u16).to_be_bytes());
-        part.copy_from_slice(&Zeroizing::new(hmac.finish())[..part.len()]);
+        part.copy_from_slice(&Bytes::new(hmac.finish())[..part.len()]);
     }
     out
 }

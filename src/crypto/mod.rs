@@ -19,15 +19,13 @@ pub mod rsa;
 mod rsa_public;
 mod secp256k1;
 
-use zeroize::Zeroizing;
-
 use crate::model::Bytes;
 
 /// Adds `part` to `buffer`. Grows by moving to a larger allocation and wiping the old one, which `Vec` would not do.
 pub fn append(buffer: &mut Bytes, part: &[u8]) {
     let needed = buffer.len().saturating_add(part.len());
     if needed > buffer.capacity() {
-        let mut larger = Zeroizing::new(Vec::with_capacity(needed.max(buffer.capacity().saturating_mul(2))));
+        let mut larger = Bytes::new(Vec::with_capacity(needed.max(buffer.capacity().saturating_mul(2))));
         larger.extend_from_slice(buffer);
         *buffer = larger;
     }
@@ -40,7 +38,7 @@ fn padded(number: &[u8], len: usize) -> Option<Bytes> {
     if extra.iter().fold(0, |all, byte| all | byte) != 0 {
         return None;
     }
-    let mut out = Zeroizing::new(vec![0; len]);
+    let mut out = Bytes::new(vec![0; len]);
     let start = len - number.len();
     out[start..].copy_from_slice(number);
     Some(out)

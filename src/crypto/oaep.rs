@@ -4,7 +4,6 @@
 //! is the judge of this file.
 
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
-use zeroize::Zeroizing;
 
 use super::digest::{self, Hasher};
 use crate::error::{Error, Result};
@@ -33,20 +32,20 @@ pub fn unpad_oaep(hash: Hash, mgf: Hash, label: &[u8], block: &[u8]) -> Result<B
     }
     // From here on it is known whether the block was good, and if so where the message starts.
     match rest.get(start as usize..) {
-        Some(message) if bool::from(good & seen) => Ok(Zeroizing::new(message.to_vec())),
+        Some(message) if bool::from(good & seen) => Ok(Bytes::new(message.to_vec())),
         _ => Err(Error::Ciphertext),
     }
 }
 
 /// `masked` with MGF1 of `seed` (RFC 8017 §B.2.1) taken off.
 fn unmask(mgf: Hash, seed: &[u8], masked: &[u8]) -> Bytes {
-    let mut out = Zeroizing::new(masked.to_vec());
+    let mut out = Bytes::new(masked.to_vec());
     let mut hasher = Hasher::new(mgf);
     hasher.update(seed);
     for (counter, part) in (0u32..).zip(out.chunks_mut(mgf.len())) {
         let mut hasher = hasher.clone();
         hasher.update(&counter.to_be_bytes());
-        let mask = Zeroizing::new(hasher.finish());
+        let mask = Bytes::new(hasher.finish());
         part.iter_mut().zip(mask.iter()).for_each(|(byte, mask)| *byte ^= mask);
     }
     out

@@ -221,7 +221,7 @@ impl RsaKey {
         // What RSA cannot decrypt or would not change is no valid block either; all zeros stands for it.
         let block = match self.changes(ciphertext) {
             true => self.raw(ciphertext)?,
-            false => Zeroizing::new(vec![0; self.size()]),
+            false => Bytes::new(vec![0; self.size()]),
         };
         implicit_rejection::unpad(&self.secret, ciphertext, &block)
     }

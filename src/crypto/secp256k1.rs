@@ -13,6 +13,16 @@ use super::random;
 use crate::error::{Error, Result};
 use crate::model::Bytes;
 
+// Crate `secp256k1-sys` marks four functions #[no_mangle], which makes rustc export them. What is hidden in one object
+// file is hidden in the library (System V ABI, symbol visibility); `tests/elf.rs` watches over the names.
+#[cfg(target_os = "linux")]
+std::arch::global_asm!(
+    ".hidden rustsecp256k1_v0_14_context_create",
+    ".hidden rustsecp256k1_v0_14_context_destroy",
+    ".hidden rustsecp256k1_v0_14_default_error_callback_fn",
+    ".hidden rustsecp256k1_v0_14_default_illegal_callback_fn",
+);
+
 /// Length of scalars and coordinates, in bytes.
 const LEN: usize = 32;
 
@@ -53,7 +63,7 @@ impl Private {
     }
 
     pub(super) fn scalar(&self) -> Bytes {
-        Zeroizing::new(self.scalar.to_vec())
+        Bytes::new(self.scalar.to_vec())
     }
 
     pub(super) fn point(&self) -> Vec<u8> {
@@ -91,7 +101,7 @@ impl Private {
 
     pub(super) fn derive(&self, peer: &[u8]) -> Result<Bytes> {
         let peer = Public::new(peer)?;
-        let mut out = Zeroizing::new(vec![0; LEN]);
+        let mut out = Bytes::new(vec![0; LEN]);
         // SAFETY: the point is valid, the scalar has 32 bytes; `x_only` writes 32 bytes to the output, which has them.
         let answer = unsafe {
             ffi::secp256k1_ecdh(

@@ -75,7 +75,7 @@ impl Kms {
 
     /// Alias name (with prefix) and key, oldest first. S004-035: permission on the alias container.
     pub fn list_aliases(&self, caller: &Caller, page: Page) -> Result<Listed<(String, Uuid)>> {
-        let _allowed = self.authorize(caller, "ListAliases", &self.realm.alias_arn("alias"))?;
+        let _allowed = self.authorize(caller, "ListAliases", &self.realm.container("alias"))?;
         self.store.read(&self.open()?.realm, |r| r.aliases_page(None, page))
     }
 

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::kms::Kms;
-use crate::model::caller::Caller;
+use crate::model::caller::{Caller, Identity};
 use crate::model::names::KeyRef;
 use crate::store::Audit;
 
@@ -11,10 +11,16 @@ use crate::store::Audit;
 pub struct Allowed(());
 
 impl Kms {
-    /// May `caller` do `action` (the API's name) on `resource` (an ARN)? The account itself may do everything.
-    pub fn authorize(&self, caller: &Caller, _action: &'static str, _resource: &str) -> Result<Allowed> {
-        match caller {
-            Caller::Account => Ok(Allowed(())),
+    /// May `caller` do `action` (the API's name, `ram:…` for RAM's own) on `resource` (an ARN)? The account itself may do everything.
+    pub fn authorize(&self, caller: &Caller, action: &'static str, resource: &str) -> Result<Allowed> {
+        let allowed = match caller.identity() {
+            Identity::Account => true,
+            Identity::User(_) if action.contains(':') => caller.may(action, resource),
+            Identity::User(_) => caller.may(&format!("kms:{action}"), resource),
+        };
+        match allowed {
+            true => Ok(Allowed(())),
+            false => Err(Error::AccessDenied { action, resource: resource.to_owned() }),
         }
     }
 
@@ -22,10 +28,10 @@ impl Kms {
     pub(super) fn audit(&self, caller: &Caller, action: &str, resource: impl std::fmt::Display) -> Audit {
         Audit {
             at: self.now(),
-            caller: caller.name().to_owned(),
+            caller: caller.name(),
             action: action.to_owned(),
             resource: resource.to_string(),
-            request: uuid::Uuid::new_v4(),
+            request: caller.request(),
             pid: std::process::id(),
             uid: crate::fork::uid(),
         }

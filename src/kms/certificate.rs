@@ -86,7 +86,7 @@ impl Kms {
     /// Makes a key pair and its CSR (S001-001); rulings 7 and 12.
     pub fn create_certificate(&self, caller: &Caller, new: NewCertificate) -> Result<Certificate> {
         const ACTION: &str = "CreateCertificate";
-        let allowed = self.authorize(caller, ACTION, &self.realm.arn("certificate", "*"))?;
+        let allowed = self.authorize(caller, ACTION, &self.realm.container("certificate"))?;
         let spec = Spec::by_name(&new.spec).filter(|spec| spec.certificate);
         let spec = spec.ok_or_else(|| Error::invalid("KeySpec", "RSA_2048 or EC_P256"))?;
         let subject = x509::parse_subject(&new.subject, true)?;
@@ -360,7 +360,7 @@ fn fill(certificate: &mut Certificate, leaf: &Leaf, chain: &[Leaf]) {
 }
 
 fn state_change(certificate: &Certificate) -> Error {
-    Error::StateChange { resource: certificate.id.to_string(), reason: format!("it is {:?}", certificate.status) }
+    Error::StateChange { resource: certificate.id.to_string(), reason: format!("it is {}", certificate.status) }
 }
 
 /// Signs a digest the way X.509 writes signatures.

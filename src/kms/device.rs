@@ -38,7 +38,7 @@ impl Kms {
         version: Uuid,
         made: Option<&Material>,
     ) {
-        let allowed = match self.authorize(caller, "CreateKey", &self.realm.arn("key", "*")) {
+        let allowed = match self.authorize(caller, "CreateKey", &self.realm.container("key")) {
             Ok(allowed) => allowed,
             Err(_) => return,
         };

@@ -20,18 +20,30 @@ pub const MAX_PLAINTEXT: usize = 6144;
 impl Kms {
     /// Encrypts under the primary version. The result is the binary blob.
     pub fn encrypt(&self, caller: &Caller, key: &str, plaintext: &[u8], context: &Context) -> Result<(Done, Vec<u8>)> {
-        const ACTION: &str = "Encrypt";
         if plaintext.len() > MAX_PLAINTEXT {
             return Err(Error::invalid("Plaintext", "longer than 6144 bytes"));
         }
+        self.seal_under(caller, "Encrypt", key, plaintext, context)
+    }
+
+    /// Encrypts for `action` under the primary version, which is made anew first if rotation is due.
+    pub(super) fn seal_under(
+        &self,
+        caller: &Caller,
+        action: &'static str,
+        key: &str,
+        plaintext: &[u8],
+        context: &Context,
+    ) -> Result<(Done, Vec<u8>)> {
+        self.rotate_if_due(caller, key)?;
         let (key, version) = self.store.read(&self.open()?.realm, |r| {
             let (key, state) = self.find_key(r, key)?;
-            let _allowed = self.authorize(caller, ACTION, &self.realm.key_arn(key.id))?;
+            let _allowed = self.authorize(caller, action, &self.realm.key_arn(key.id))?;
             if key.spec.family != Family::Aes || key.usage != KeyUsage::EncryptDecrypt {
-                return Err(Error::Unsupported(format!("Encrypt with a key of KeySpec {}", key.spec.name)));
+                return Err(Error::Unsupported(format!("encryption with a key of KeySpec {}", key.spec.name)));
             }
             if key.style == Style::Raw {
-                return Err(Error::Unsupported("Encrypt with a key that was made through PKCS#11".to_owned()));
+                return Err(Error::Unsupported("a ciphertext blob of a key that was made through PKCS#11".to_owned()));
             }
             if state != KeyState::Enabled {
                 return Err(key_state(&key, state));
@@ -39,7 +51,7 @@ impl Kms {
             let version = key.primary.ok_or_else(|| key_state(&key, KeyState::PendingImport))?;
             Ok((key.id, version))
         })?;
-        let ready = self.ready(caller, ACTION, version)?;
+        let ready = self.ready(caller, action, version)?;
         let iv = random::bytes::<IV_LEN>();
         let job = Job::Encrypt(gcm(iv, key, version, context));
         let sealed = ready.work.once(&job, plaintext)?.to_vec();
@@ -48,9 +60,19 @@ impl Kms {
 
     /// Needs no key: the blob names the version that encrypted (S004-062).
     pub fn decrypt(&self, caller: &Caller, blob: &[u8], context: &Context) -> Result<(Done, Bytes)> {
-        const ACTION: &str = "Decrypt";
+        self.open_blob(caller, "Decrypt", blob, context)
+    }
+
+    /// Decrypts for `action`.
+    pub(super) fn open_blob(
+        &self,
+        caller: &Caller,
+        action: &'static str,
+        blob: &[u8],
+        context: &Context,
+    ) -> Result<(Done, Bytes)> {
         let blob = Blob::from_bytes(blob)?;
-        let ready = self.ready(caller, ACTION, blob.version).map_err(|error| match error {
+        let ready = self.ready(caller, action, blob.version).map_err(|error| match error {
             Error::KeyVersionNotFound(_) => Error::KeyNotFound(blob.version.to_string()),
             other => other,
         })?;

@@ -1,16 +1,19 @@
 //! Keys and versions: creation, state, deletion.
 
+use std::collections::BTreeMap;
+
 use uuid::Uuid;
 
 use crate::error::{Error, Result};
 use crate::kms::Kms;
 use crate::kms::authorize::{Allowed, not_found};
-use crate::kms::catalogue::{in_service, refresh_key};
+use crate::kms::catalogue::refresh_key;
 use crate::kms::use_key::key_state;
 use crate::model::Bytes;
 use crate::model::caller::Caller;
 use crate::model::key::*;
-use crate::model::names::{KeyRef, parse_id};
+use crate::model::names::KeyRef;
+use crate::model::object::Class;
 use crate::model::spec::Spec;
 use crate::model::time::Moment;
 use crate::protection::{Generated, Usages};
@@ -31,6 +34,9 @@ pub struct NewKey {
     pub level: Option<Level>,
     pub origin: Option<Origin>,
     pub description: String,
+    /// Automatic rotation, in seconds.
+    pub rotation_interval: Option<i64>,
+    pub tags: BTreeMap<String, String>,
 }
 
 /// A key as seen now, with its aliases' and versions' particulars that DescribeKey answers.
@@ -97,10 +103,8 @@ impl Kms {
     }
 
     pub fn create_key(&self, caller: &Caller, new: NewKey) -> Result<KeyView> {
-        let allowed = self.authorize(caller, "CreateKey", &self.realm.arn("key", "*"))?;
-        if new.description.chars().count() > MAX_DESCRIPTION {
-            return Err(Error::invalid("Description", "longer than 8192 characters"));
-        }
+        let allowed = self.authorize(caller, "CreateKey", &self.realm.container("key"))?;
+        check_description(&new.description)?;
         let spec = new.spec.unwrap_or_else(Spec::default_spec);
         let usage = new.usage.unwrap_or(spec.default_usage);
         if !spec.usages.contains(&usage) {
@@ -109,6 +113,12 @@ impl Kms {
         let mut key = self.blank(spec, usage, new.level.unwrap_or(Level::Software), Door::Kms);
         key.description = new.description;
         key.style = if spec.family.is_asymmetric() { Style::Raw } else { Style::Envelope };
+        key.rotation_interval = new.rotation_interval;
+        key.tags = new.tags;
+        crate::kms::tags::check_count(key.tags.len(), crate::kms::tags::MAX_AT_CREATION)?;
+        if key.rotation_interval.is_some() && (spec.family.is_asymmetric() || new.origin == Some(Origin::External)) {
+            return Err(Error::Unsupported("automatic rotation of this key".to_owned()));
+        }
         if new.origin == Some(Origin::External) {
             return self.create_external(caller, key, &allowed);
         }
@@ -141,6 +151,10 @@ impl Kms {
             certificate: None,
             former_names: Vec::new(),
             deletion_protection: false,
+            deletion_protection_description: String::new(),
+            rotation_interval: None,
+            tags: BTreeMap::new(),
+            material_digest: Vec::new(),
         }
     }
 
@@ -225,6 +239,7 @@ impl Kms {
     }
 
     pub fn describe_key(&self, caller: &Caller, key: &str) -> Result<KeyView> {
+        self.rotate_if_due(caller, key)?;
         self.store.read(&self.open()?.realm, |r| {
             let (key, state) = self.find_key(r, key)?;
             let _allowed = self.authorize(caller, "DescribeKey", &self.realm.key_arn(key.id))?;
@@ -233,7 +248,7 @@ impl Kms {
     }
 
     pub fn list_keys(&self, caller: &Caller, page: Page) -> Result<Listed<KeyView>> {
-        let _allowed = self.authorize(caller, "ListKeys", &self.realm.arn("key", ""))?;
+        let _allowed = self.authorize(caller, "ListKeys", &self.realm.container("key"))?;
         self.store.read(&self.open()?.realm, |r| {
             let Listed { items, total } = r.keys(page)?;
             let now = self.now();
@@ -247,7 +262,7 @@ impl Kms {
     }
 
     /// Changes a key that the caller named by ID, if `change` agrees, and everything that is seen of it.
-    fn change_key(
+    pub(super) fn change_key(
         &self,
         caller: &Caller,
         action: &'static str,
@@ -311,132 +326,22 @@ impl Kms {
         })
     }
 
-    /// Ruling 4: asymmetric keys, and symmetric ones as "rotate now".
-    pub fn create_key_version(&self, caller: &Caller, name: &str) -> Result<Version> {
-        const ACTION: &str = "CreateKeyVersion";
-        let key = self.store.read(&self.open()?.realm, |r| {
-            let (key, state) = self.find_key(r, name)?;
-            if state != KeyState::Enabled { Err(key_state(&key, state)) } else { Ok(key) }
-        })?;
-        let allowed = self.authorize(caller, ACTION, &self.realm.key_arn(key.id))?;
-        if key.origin == Origin::External {
-            return Err(Error::RejectedUnsupported("a key with imported material has one version".to_owned()));
-        }
-        let asymmetric = key.spec.family.is_asymmetric();
-        if !asymmetric && key.style == Style::Raw {
-            return Err(Error::RejectedUnsupported("a secret key made through PKCS#11 is never rotated".to_owned()));
-        }
-        let usages = Usages::of(key.usage, asymmetric);
-        let making = Making { usages, value: None, allowed: &allowed };
-        let (_, version) = self.make_version(
-            caller,
-            ACTION,
-            &key,
-            making,
-            |_| Ok(()),
-            |r, version, ()| {
-                let (mut key, state) = self.find_key_by_id(r, &key.id.to_string())?;
-                if state != KeyState::Enabled {
-                    return Err(key_state(&key, state));
-                }
-                if !asymmetric {
-                    key.primary = Some(version.id);
-                    r.update_key(&key)?;
-                }
-                r.insert_version(version)?;
-                refresh_key(r, &key, self.now())
-            },
-        )?;
-        Ok(version)
-    }
-
-    pub fn list_key_versions(&self, caller: &Caller, key: &str, page: Page) -> Result<Listed<Version>> {
-        self.store.read(&self.open()?.realm, |r| {
-            let (key, _) = self.find_key(r, key)?;
-            let _allowed = self.authorize(caller, "ListKeyVersions", &self.realm.key_arn(key.id))?;
-            r.versions_page(key.id, page)
+    /// At most 8,192 characters.
+    pub fn update_key_description(&self, caller: &Caller, key: &str, description: &str) -> Result<()> {
+        check_description(description)?;
+        self.change_key(caller, "UpdateKeyDescription", key, |key, state| {
+            key.description = description.to_owned();
+            if state == KeyState::PendingDeletion { Err(key_state(key, state)) } else { Ok(()) }
         })
     }
 
-    pub fn describe_key_version(&self, caller: &Caller, key: &str, version: &str) -> Result<Version> {
-        self.store.read(&self.open()?.realm, |r| {
-            let (key, _) = self.find_key(r, key)?;
-            let _allowed = self.authorize(caller, "DescribeKeyVersion", &self.realm.key_arn(key.id))?;
-            self.version_of(r, &key, version)
-        })
-    }
-
-    /// A version that the caller named, if it is this key's.
-    pub(super) fn version_of(&self, records: &mut Records<'_>, key: &Key, text: &str) -> Result<Version> {
-        let id = parse_version(text)?;
-        let found = records.version(id)?.filter(|version| version.key == key.id);
-        found.ok_or_else(|| Error::KeyVersionNotFound(text.to_owned()))
-    }
-
-    /// The version in service of a key (DESIGN §3); of a symmetric key the primary one.
-    pub fn version_in_service(&self, caller: &Caller, key: &str) -> Result<(Key, Version)> {
-        self.store.read(&self.open()?.realm, |r| {
-            let (key, _) = self.find_key(r, key)?;
-            let _allowed = self.authorize(caller, "DescribeKeyVersion", &self.realm.key_arn(key.id))?;
-            self.service_of(r, key)
-        })
-    }
-
-    pub(super) fn service_of(&self, records: &mut Records<'_>, key: Key) -> Result<(Key, Version)> {
-        let versions = records.versions(key.id)?;
-        let certificates = records.certificates_of_key(key.id)?;
-        let id = in_service(&key, &versions, &certificates, self.now());
-        let found = versions.into_iter().find(|version| Some(version.id) == id);
-        let version = found.ok_or_else(|| key_state(&key, KeyState::PendingImport))?;
-        Ok((key, version))
-    }
-
-    /// Changes a version that the caller named together with its key.
-    fn change_version(
-        &self,
-        caller: &Caller,
-        action: &'static str,
-        key: &str,
-        version: &str,
-        mut change: impl FnMut(&mut Records<'_>, &mut Key, Version) -> Result<()>,
-    ) -> Result<()> {
-        let audit = self.audit(caller, action, version);
-        self.store.write(&self.open()?.realm, &audit, |r| {
-            let (mut key, _) = self.find_key(r, key)?;
-            let _allowed = self.authorize(caller, action, &self.realm.key_arn(key.id))?;
-            if !key.spec.family.is_asymmetric() {
-                return Err(Error::RejectedUnsupported("a symmetric key has its primary version".to_owned()));
-            }
-            let version = self.version_of(r, &key, version)?;
-            change(r, &mut key, version)?;
-            refresh_key(r, &key, self.now())
-        })
-    }
-
-    /// `alikms promote`: chooses the version in service.
-    pub fn promote(&self, caller: &Caller, key: &str, version: &str) -> Result<()> {
-        self.change_version(caller, "PromoteKeyVersion", key, version, |r, key, mut version| {
-            if version.retired {
-                version.retired = false;
-                r.update_version(&version)?;
-            }
-            key.promoted = Some(version.id);
-            r.update_key(key)
-        })
-    }
-
-    /// `alikms retire`: hides an old version from searches; refused for the version in service.
-    pub fn retire(&self, caller: &Caller, key: &str, version: &str) -> Result<()> {
-        self.change_version(caller, "RetireKeyVersion", key, version, |r, key, mut version| {
-            let (_, service) = self.service_of(r, key.clone())?;
-            if service.id == version.id {
-                return Err(Error::StateChange {
-                    resource: version.id.to_string(),
-                    reason: "it is the version in service: promote another one first".to_owned(),
-                });
-            }
-            version.retired = true;
-            r.update_version(&version)
+    /// `description` counts only while the protection is on.
+    pub fn set_deletion_protection(&self, caller: &Caller, key: &str, on: bool, description: &str) -> Result<()> {
+        check_description(description)?;
+        self.change_key(caller, "SetDeletionProtection", key, |key, state| {
+            key.deletion_protection = on;
+            key.deletion_protection_description = if on { description.to_owned() } else { String::new() };
+            if state == KeyState::PendingDeletion { Err(key_state(key, state)) } else { Ok(()) }
         })
     }
 
@@ -452,20 +357,21 @@ impl Kms {
             let _allowed = self.authorize(caller, "DescribeKey", &self.realm.key_arn(key.id))?;
             let (key, version) = self.service_of(r, key)?;
             let objects = r.find_objects(&crate::store::Query { key: Some(key.id), ..Default::default() }, 0, 4096)?;
-            let object = objects.into_iter().find(|object| {
-                object.version == Some(version.id)
-                    && matches!(
-                        object.class,
-                        crate::model::object::Class::PrivateKey | crate::model::object::Class::SecretKey
-                    )
+            // A secret key has one object, whatever its version.
+            let object = objects.into_iter().find(|object| match object.class {
+                Class::PrivateKey => object.version == Some(version.id),
+                class => class == Class::SecretKey,
             });
             object.map(|object| (object.label, object.id)).ok_or_else(|| Error::KeyNotFound(key.id.to_string()))
         })
     }
 }
 
-fn parse_version(text: &str) -> Result<Uuid> {
-    parse_id(text).map_err(|_| Error::invalid("KeyVersionId", "not a GUID"))
+fn check_description(text: &str) -> Result<()> {
+    if text.chars().count() > MAX_DESCRIPTION {
+        return Err(Error::invalid("Description", "longer than 8192 characters"));
+    }
+    Ok(())
 }
 
 /// Enabled ↔ Disabled; any other state refuses (kms-api §2.5).

@@ -26,6 +26,9 @@ const DESTROY_WINDOW: i64 = 30;
 /// Objects of one key or certificate, at most.
 const ALL: usize = 100_000;
 
+/// A key that is gone from the records, with the versions whose material is still to be destroyed.
+type Destroyed = (Key, Vec<(Version, Option<Uuid>)>);
+
 /// What a search can use an index for; everything else is compared by the token.
 #[derive(Debug, Clone, Default)]
 pub struct Search {
@@ -40,6 +43,14 @@ pub struct Search {
 pub struct Found {
     pub object: Object,
     pub view: Option<Vec<u8>>,
+}
+
+/// A part of what a search finds.
+#[derive(Debug, Clone)]
+pub struct Page {
+    pub found: Vec<Found>,
+    /// The handle after which to go on.
+    pub next: Option<u64>,
 }
 
 /// An object with what its attributes are computed from.
@@ -80,8 +91,9 @@ pub struct NewObjectKey {
 }
 
 impl Kms {
-    /// Objects that the caller may see, by handle ascending, after `after`. Fewer than `limit` are the last ones.
-    pub fn find_objects(&self, _: &Caller, search: &Search, after: u64, limit: usize) -> Result<Vec<Found>> {
+    /// Objects that the caller may see, by handle ascending, after `after`, out of at most `limit` that fit; and where to go
+    /// on, if there may be more.
+    pub fn find_objects(&self, caller: &Caller, search: &Search, after: u64, limit: usize) -> Result<Page> {
         let query = Query {
             class: search.class,
             label: if search.id.is_some() { None } else { search.label.clone() },
@@ -92,21 +104,35 @@ impl Kms {
         };
         self.store.read(&self.open()?.realm, |r| {
             let objects = r.find_objects(&query, after, limit)?;
-            let Some(label) = &search.label else {
-                return Ok(objects.into_iter().map(|object| Found { object, view: None }).collect());
-            };
-            let name = std::str::from_utf8(label).ok();
-            if search.id.is_some() {
-                return self.known_by(r, objects, label, name);
-            }
-            match name {
-                Some(name) if objects.is_empty() && after == 0 && search.unique.is_none() => {
-                    let named = find_by_name(r, name, search.class, self.now())?;
-                    Ok(named.into_iter().map(|object| Found { object, view: Some(label.clone()) }).collect())
-                }
-                _ => Ok(objects.into_iter().map(|object| Found { object, view: None }).collect()),
-            }
+            let next = objects.last().filter(|_| objects.len() >= limit).map(|object| object.handle);
+            let mut found = self.with_views(r, search, objects, after)?;
+            found.retain(|found| self.sees(caller, &found.object));
+            Ok(Page { found, next })
         })
+    }
+
+    /// The label by which each was asked for, where it is another than its own.
+    fn with_views(
+        &self,
+        records: &mut Records<'_>,
+        search: &Search,
+        objects: Vec<Object>,
+        after: u64,
+    ) -> Result<Vec<Found>> {
+        let Some(label) = &search.label else {
+            return Ok(objects.into_iter().map(|object| Found { object, view: None }).collect());
+        };
+        let name = std::str::from_utf8(label).ok();
+        if search.id.is_some() {
+            return self.known_by(records, objects, label, name);
+        }
+        match name {
+            Some(name) if objects.is_empty() && after == 0 && search.unique.is_none() => {
+                let named = find_by_name(records, name, search.class, self.now())?;
+                Ok(named.into_iter().map(|object| Found { object, view: Some(label.clone()) }).collect())
+            }
+            _ => Ok(objects.into_iter().map(|object| Found { object, view: None }).collect()),
+        }
     }
 
     /// ID and label both given: the ID decides; the label may be any present or former name.
@@ -131,9 +157,9 @@ impl Kms {
     }
 
     /// An object by its handle; also one that is no longer shown, as long as its record exists.
-    pub fn object(&self, _: &Caller, handle: u64) -> Result<Option<ObjectView>> {
+    pub fn object(&self, caller: &Caller, handle: u64) -> Result<Option<ObjectView>> {
         self.store.read(&self.open()?.realm, |r| {
-            let Some(object) = r.object(handle)? else { return Ok(None) };
+            let Some(object) = r.object(handle)?.filter(|object| self.sees(caller, object)) else { return Ok(None) };
             let key = object.key.map(|id| r.key(id)).transpose()?.flatten();
             let version_id = object.version.or_else(|| key.as_ref().and_then(|key| key.primary));
             let version = version_id.map(|id| r.version(id)).transpose()?.flatten();
@@ -148,7 +174,7 @@ impl Kms {
     /// CreateKey as generic tools mean it: raw, with exactly the template's usages, label and ID. Answers its objects.
     pub fn create_object_key(&self, caller: &Caller, new: NewObjectKey) -> Result<Vec<Object>> {
         const ACTION: &str = "CreateKey";
-        let allowed = self.authorize(caller, ACTION, &self.realm.arn("key", "*"))?;
+        let allowed = self.authorize(caller, ACTION, &self.realm.container("key"))?;
         let level = new.level.unwrap_or(self.config.protection_level);
         let mut key = self.blank(new.spec, new.usage, level, Door::Cryptoki);
         if new.value.is_some() {
@@ -249,7 +275,7 @@ impl Kms {
     /// C_CreateObject of a certificate: beside the key that it certifies, if we hold that one, else on its own.
     pub fn create_certificate_object(&self, caller: &Caller, der: &[u8], seed: &Seed) -> Result<Object> {
         const ACTION: &str = "UploadCertificate";
-        let _allowed = self.authorize(caller, ACTION, &self.realm.arn("certificate", "*"))?;
+        let _allowed = self.authorize(caller, ACTION, &self.realm.container("certificate"))?;
         let leaf = Leaf::from_der(der)?;
         let public = leaf.public().ok();
         let audit = self.audit(caller, ACTION, "certificate object");
@@ -325,24 +351,15 @@ impl Kms {
                 },
                 Class::Data => r.delete_object(handle)?,
             }
-            Ok(Vec::new())
+            Ok(None)
         })?;
-        for version in gone {
-            self.cache.forget(version.id);
-            if let (Some(material), Some(key)) = (&version.material, object.key) {
-                let allowed = self.authorize(caller, action, &self.realm.key_arn(key))?;
-                let level = match material {
-                    crate::model::key::Material::Device { .. } => Level::Hsm,
-                    crate::model::key::Material::Sealed(_) => Level::Software,
-                };
-                self.protection(level, &allowed)?.destroy(version.id, material)?;
-            }
-        }
-        Ok(())
+        let Some((key, versions)) = gone else { return Ok(()) };
+        let allowed = self.authorize(caller, action, &self.realm.key_arn(key.id))?;
+        self.destroy_material(caller, action, key.level, versions, &allowed)
     }
 
-    /// Answers the versions whose material is to be destroyed now.
-    fn destroy_key(&self, caller: &Caller, records: &mut Records<'_>, object: &Object) -> Result<Vec<Version>> {
+    /// Answers the key and its versions if their material is to be destroyed now.
+    fn destroy_key(&self, caller: &Caller, records: &mut Records<'_>, object: &Object) -> Result<Option<Destroyed>> {
         let id = object.key.ok_or_else(|| Error::Internal("a key object without a key".to_owned()))?;
         let mut key = records.key(id)?.ok_or_else(|| Error::KeyNotFound(id.to_string()))?;
         let _allowed = self.authorize(caller, "ScheduleKeyDeletion", &self.realm.key_arn(id))?;
@@ -355,22 +372,10 @@ impl Kms {
         if !(self.config.destroy_immediate && key.door == Door::Cryptoki) {
             records.update_key(&key)?;
             refresh_key(records, &key, self.now())?;
-            return Ok(Vec::new());
+            return Ok(None);
         }
-        for alias in records.aliases(id)? {
-            records.delete_alias(&alias)?;
-        }
-        for certificate in records.certificates_of_key(id)? {
-            self.detach(records, certificate.id)?;
-        }
-        for object in objects_of(records, &key)? {
-            records.delete_object(object.handle)?;
-        }
-        for version in &versions {
-            records.delete_version(version.id)?;
-        }
-        records.delete_key(id)?;
-        Ok(versions)
+        let versions = self.forget_key(records, &key)?;
+        Ok(Some((key, versions)))
     }
 
     fn refresh_owner(&self, records: &mut Records<'_>, object: &Object) -> Result<()> {

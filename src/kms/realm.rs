@@ -1,7 +1,7 @@
 //! A store with its realms: how one is set up, opened and logged in to.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use subtle::ConstantTimeEq;
@@ -30,6 +30,9 @@ use crate::store::{OpenRealm, RealmRow, SlotRow, Store};
 /// So many wrong PINs in a row lock the slot.
 pub const MAX_FAILURES: u32 = 10;
 
+/// Tells what time it is.
+pub type Clock = Arc<dyn Fn() -> Moment + Send + Sync>;
+
 /// Everything behind one `alikms.toml`: the store, the devices, one [`Kms`] per `[[token]]`. Makes nothing and opens nothing.
 pub struct Service {
     config: Config,
@@ -46,6 +49,7 @@ pub struct Kms {
     pub(super) device: Option<Arc<Hsm>>,
     pub(super) cache: Cache,
     unlock: Unlock,
+    clock: Clock,
     opened: Latest<Opened>,
     /// One for each slot kind that a PIN opened in this process or in the one that it was forked from.
     verifiers: Lock<Vec<Verifier>>,
@@ -69,6 +73,11 @@ struct Verifier {
 
 impl Service {
     pub fn new(config: Config) -> Arc<Self> {
+        Self::with_clock(config, Arc::new(Moment::now))
+    }
+
+    /// With a clock of the caller's, so that tests can let years pass.
+    pub fn with_clock(config: Config, clock: Clock) -> Arc<Self> {
         let store = Arc::new(Store::new(&config.store));
         let devices: BTreeMap<_, _> =
             config.devices.iter().map(|device| (device.name.clone(), Arc::new(Hsm::new(device.clone())))).collect();
@@ -77,7 +86,7 @@ impl Service {
             .iter()
             .map(|token| {
                 let device = token.device.as_ref().and_then(|name| devices.get(name)).cloned();
-                Arc::new(Kms::new(token.clone(), &config, store.clone(), device))
+                Arc::new(Kms::new(token.clone(), &config, store.clone(), device, clock.clone()))
             })
             .collect();
         Arc::new(Self { config, tokens, devices })
@@ -118,15 +127,13 @@ impl Service {
             said.push(format!("{} {what}", if made { "made" } else { "kept" }));
         };
         if let Unlock::File(path) = &self.config.unlock {
-            say(create_unlock_file_for(path, group)?, format!("unlock key {}", path.display()));
+            let store = Store::new(&self.config.store);
+            say(make_unlock_key(&store, path, group)?, format!("unlock key {}", path.display()));
         }
         let made = Store::create(&self.config.store, group)?;
         say(made, format!("store {}", self.config.store.display()));
         for token in &self.tokens {
-            let made = token.row()?.is_none();
-            if made {
-                token.create(Some(pin), so_pin)?;
-            }
+            let made = token.row()?.is_none() && token.create_unless_made(pin, so_pin)?;
             say(made, format!("token {}", token.config.label));
         }
         Ok(said)
@@ -134,7 +141,7 @@ impl Service {
 }
 
 impl Kms {
-    fn new(token: TokenConfig, config: &Config, store: Arc<Store>, device: Option<Arc<Hsm>>) -> Self {
+    fn new(token: TokenConfig, config: &Config, store: Arc<Store>, device: Option<Arc<Hsm>>, clock: Clock) -> Self {
         let realm = Realm { account: token.account.clone(), region: token.region.clone() };
         Self {
             config: token,
@@ -144,6 +151,7 @@ impl Kms {
             device,
             cache: Cache::new(),
             unlock: config.unlock.clone(),
+            clock,
             opened: Latest::new(),
             verifiers: Lock::new(Vec::new()),
             verifier_key: Zeroizing::new(random::bytes()),
@@ -167,9 +175,9 @@ impl Kms {
         self.device.as_ref()
     }
 
-    /// The clock that every rule goes by.
+    /// The moment that every rule goes by.
     pub(super) fn now(&self) -> Moment {
-        Moment::now()
+        (self.clock)()
     }
 
     /// See [`Store::generation`].
@@ -210,6 +218,14 @@ impl Kms {
         Ok(())
     }
 
+    /// True unless another process was quicker.
+    fn create_unless_made(&self, pin: &Bytes, so_pin: &Bytes) -> Result<bool> {
+        match self.create(Some(pin), so_pin) {
+            Err(_) if self.row()?.is_some() => Ok(false),
+            made => made.map(|()| true),
+        }
+    }
+
     fn slots(&self, realm: &str, pin: Option<&Bytes>, so_pin: &Bytes, kek: &Kek) -> Result<Vec<Slot>> {
         let mut slots = vec![Slot::with_pin(SlotKind::SoPin, realm, so_pin, kek)?];
         if let Some(pin) = pin {
@@ -224,11 +240,11 @@ impl Kms {
     /// C_InitToken: a new realm, or an existing one emptied after its SO PIN proved right.
     pub fn init_token(&self, so_pin: &Bytes, label: &str) -> Result<()> {
         if let Unlock::File(path) = &self.unlock {
-            create_unlock_file_for(path, None)?;
+            make_unlock_key(&self.store, path, None)?;
         }
         Store::create(&self.store_path, None)?;
         let Some(row) = self.row()? else { return self.create(None, so_pin) };
-        self.login(SlotKind::SoPin, so_pin)?;
+        self.login_slot(SlotKind::SoPin, so_pin)?;
         let kek = Kek::generate();
         let slots = self.slots(&row.uuid.to_string(), None, so_pin, &kek)?;
         self.store.reset_realm(row.id, label, &slots)?;
@@ -298,12 +314,12 @@ impl Kms {
 
     /// As the holder of the token's user PIN, which also opens the key-encryption key.
     pub fn login_user(&self, pin: &[u8]) -> Result<()> {
-        self.login(SlotKind::UserPin, pin).map(|_| ())
+        self.login_slot(SlotKind::UserPin, pin).map(|_| ())
     }
 
     /// As the security officer, who may set the user PIN and use no key.
     pub fn login_so(&self, pin: &[u8]) -> Result<()> {
-        self.login(SlotKind::SoPin, pin).map(|_| ())
+        self.login_slot(SlotKind::SoPin, pin).map(|_| ())
     }
 
     fn slot_row(&self, row: &RealmRow, kind: SlotKind) -> Result<SlotRow> {
@@ -312,7 +328,7 @@ impl Kms {
 
     /// Checks a PIN: known again without Argon2id if it was right before and the slot is the same, else counted before it is
     /// tried, one attempt at a time over all processes, so that attempts in flight never lock a right PIN out.
-    fn login(&self, kind: SlotKind, pin: &[u8]) -> Result<Arc<Kek>> {
+    pub(super) fn login_slot(&self, kind: SlotKind, pin: &[u8]) -> Result<Arc<Kek>> {
         let row = self.expect_row()?;
         let slot = self.slot_row(&row, kind)?;
         if slot.failures == 0
@@ -348,7 +364,7 @@ impl Kms {
     }
 
     fn logged_in(&self, kind: SlotKind, row: RealmRow, kek: Arc<Kek>) -> Arc<Kek> {
-        if kind == SlotKind::UserPin {
+        if matches!(kind, SlotKind::UserPin | SlotKind::RamUser(_)) {
             self.install(row, kek.clone());
         }
         kek
@@ -356,7 +372,7 @@ impl Kms {
 
     fn verifier_mac(&self, kind: SlotKind, revision: i64, pin: &[u8]) -> Zeroizing<Vec<u8>> {
         let mut mac = Hmac::new(Hash::Sha256, self.verifier_key.as_slice());
-        mac.update(&[kind as u8]);
+        mac.update(kind.name().as_bytes());
         mac.update(&revision.to_be_bytes());
         mac.update(pin);
         Zeroizing::new(mac.finish())
@@ -382,7 +398,7 @@ impl Kms {
 
     /// C_SetPIN.
     pub fn set_pin(&self, kind: SlotKind, old: &[u8], new: &[u8]) -> Result<()> {
-        let kek = self.login(kind, old)?;
+        let kek = self.login_slot(kind, old)?;
         self.replace_pin(kind, new, &kek)
     }
 
@@ -398,7 +414,7 @@ impl Kms {
         self.replace_pin(SlotKind::UserPin, new, &kek)
     }
 
-    fn replace_pin(&self, kind: SlotKind, new: &[u8], kek: &Kek) -> Result<()> {
+    pub(super) fn replace_pin(&self, kind: SlotKind, new: &[u8], kek: &Kek) -> Result<()> {
         let row = self.expect_row()?;
         self.store.set_slot(row.id, &Slot::with_pin(kind, &row.uuid.to_string(), new, kek)?)
     }
@@ -408,4 +424,22 @@ impl Kms {
         let Some(row) = self.row()? else { return Ok(None) };
         Ok(self.store.slot(row.id, kind)?.map(|slot| slot.failures))
     }
+}
+
+/// Makes the unlock key if there is none, and if the store does not need the one that was there: another opens nothing.
+fn make_unlock_key(store: &Store, path: &Path, group: Option<u32>) -> Result<bool> {
+    let rows = match store.realms() {
+        Err(Error::Store(StoreFault::Missing(_))) => Vec::new(),
+        rows => rows?,
+    };
+    for row in rows {
+        // In this order: whoever makes a slot has made the key before.
+        if store.slot(row.id, SlotKind::File)?.is_some() && !path.exists() {
+            return Err(Error::Config {
+                place: path.display().to_string(),
+                reason: "the store was made with an unlock key that is no longer here: bring it back".to_owned(),
+            });
+        }
+    }
+    create_unlock_file_for(path, group)
 }

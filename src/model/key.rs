@@ -1,5 +1,6 @@
 //! Customer master keys and their versions.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -101,6 +102,23 @@ pub struct Key {
     /// Names that resolved to this key once: clients re-find a key by ID and a label that they remember.
     pub former_names: Vec<String>,
     pub deletion_protection: bool,
+    #[serde(default)]
+    pub deletion_protection_description: String,
+    /// Automatic rotation, in seconds; symmetric keys whose material was made here.
+    #[serde(default)]
+    pub rotation_interval: Option<i64>,
+    #[serde(default)]
+    pub tags: BTreeMap<String, String>,
+    /// Keyed digest of the material that was imported first: no other one is ever accepted (S004-084).
+    #[serde(default, with = "crate::model::names::hex_bytes")]
+    pub material_digest: Vec<u8>,
+}
+
+impl Key {
+    /// When the next version is due, counted from the newest one (S004-163).
+    pub fn next_rotation(&self, last: Moment) -> Option<Moment> {
+        self.rotation_interval.map(|interval| Moment(last.0.saturating_add(interval)))
+    }
 }
 
 /// One version of a key: one key pair or one secret.

@@ -2,6 +2,7 @@
 
 pub mod algorithm;
 pub mod blob;
+mod bytes;
 pub mod caller;
 pub mod certificate;
 pub mod context;
@@ -10,11 +11,9 @@ pub mod hash;
 pub mod key;
 pub mod names;
 pub mod object;
+pub mod policy;
 pub mod public;
 pub mod spec;
 pub mod time;
 
-use zeroize::Zeroizing;
-
-/// Bytes that are wiped when dropped: key bytes, plaintext, PINs, and whatever may be one of them.
-pub type Bytes = Zeroizing<Vec<u8>>;
+pub use bytes::Bytes;

@@ -27,6 +27,16 @@ impl Realm {
         format!("acs:kms:{}:{}:{kind}/{name}", self.region, self.account)
     }
 
+    /// All of a kind: `acs:kms:<region>:<account>:<kind>` (S004-035).
+    pub fn container(&self, kind: &str) -> String {
+        format!("acs:kms:{}:{}:{kind}", self.region, self.account)
+    }
+
+    /// RAM has no regions: `acs:ram::<account>:<kind>/<name>`.
+    pub fn ram_arn(&self, kind: &str, name: &str) -> String {
+        format!("acs:ram::{}:{kind}/{name}", self.account)
+    }
+
     pub fn key_arn(&self, id: Uuid) -> String {
         self.arn("key", &id.to_string())
     }

@@ -123,7 +123,7 @@ fn seal_with(key: &[u8; KEY_LEN], aad: &[u8], plaintext: &[u8]) -> Vec<u8> {
 
 fn unseal_with(key: &[u8; KEY_LEN], aad: &[u8], sealed: &[u8]) -> Option<Bytes> {
     let (nonce, rest) = sealed.split_first_chunk::<NONCE_LEN>()?;
-    let mut out = Zeroizing::new(rest.to_vec());
+    let mut out = Bytes::new(rest.to_vec());
     let len = cipher(key).open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::from(aad), &mut out).ok()?.len();
     out.truncate(len);
     Some(out)

@@ -9,6 +9,7 @@ use argon2::{Algorithm, Argon2, Block, Params, Version};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 use zeroize::{Zeroize, Zeroizing};
 
 use super::{KEY_LEN, Kek, derive, random, seal_with, unseal_with};
@@ -24,17 +25,20 @@ const MAX_COST: Cost = Cost { memory_kib: 1 << 20, passes: 64 };
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum SlotKind {
     File,
+    /// The PIN of the RAM user with this ID.
+    RamUser(Uuid),
     SoPin,
     UserPin,
 }
 
 impl SlotKind {
     /// As the store writes it, and as it is bound to the wrapped key.
-    pub fn name(self) -> &'static str {
+    pub fn name(self) -> String {
         match self {
-            Self::File => "File",
-            Self::SoPin => "SoPin",
-            Self::UserPin => "UserPin",
+            Self::File => "File".to_owned(),
+            Self::RamUser(id) => format!("RamUser {id}"),
+            Self::SoPin => "SoPin".to_owned(),
+            Self::UserPin => "UserPin".to_owned(),
         }
     }
 }
@@ -173,7 +177,7 @@ pub fn read_unlock_file(path: &Path) -> Result<Bytes> {
     // One line of 44 characters; room for a little more, so that nothing is ever moved.
     let mut text = Zeroizing::new(Vec::with_capacity(128));
     file.take(100).read_to_end(&mut text).map_err(|error| fault(path, format!("cannot be read: {error}")))?;
-    let mut secret = Zeroizing::new(vec![0; KEY_LEN + 1]);
+    let mut secret = Bytes::new(vec![0; KEY_LEN + 1]);
     match STANDARD.decode_slice(text.trim_ascii(), &mut secret) {
         Ok(KEY_LEN) => secret.truncate(KEY_LEN),
         _ => {

@@ -8,8 +8,19 @@ use crate::seal::slot::{Slot, SlotKind};
 
 const REALM: &str = "SELECT id, uuid, label, account, region, created FROM realms";
 /// Everything that belongs to a realm.
-const TABLES: &[&str] =
-    &["slots", "keys", "versions", "aliases", "objects", "certificates", "intents", "audit", "audit_heads"];
+const TABLES: &[&str] = &[
+    "slots",
+    "keys",
+    "versions",
+    "aliases",
+    "objects",
+    "certificates",
+    "intents",
+    "users",
+    "policies",
+    "audit",
+    "audit_heads",
+];
 
 impl Store {
     pub fn realms(&self) -> Result<Vec<RealmRow>> {
@@ -62,7 +73,7 @@ impl Store {
     pub fn slot(&self, realm: i64, kind: SlotKind) -> Result<Option<SlotRow>> {
         let mut transaction = self.0.begin(Mode::Read)?;
         let sql = "SELECT body, revision, failures FROM slots WHERE realm = ?1 AND kind = ?2";
-        let rows = transaction.run(sql, &[realm.into(), kind.name().into()])?;
+        let rows = transaction.run(sql, &[realm.into(), kind.name().as_str().into()])?;
         transaction.commit()?;
         let Some(row) = rows.into_iter().next() else { return Ok(None) };
         let [body, revision, failures] = columns(row)?;
@@ -94,7 +105,7 @@ impl Store {
     pub fn remove_slot(&self, realm: i64, kind: SlotKind) -> Result<()> {
         self.change(Mode::Write, |transaction| {
             let sql = "DELETE FROM slots WHERE realm = ?1 AND kind = ?2";
-            transaction.run(sql, &[realm.into(), kind.name().into()]).map(drop)
+            transaction.run(sql, &[realm.into(), kind.name().as_str().into()]).map(drop)
         })
     }
 
@@ -102,7 +113,8 @@ impl Store {
     pub fn set_failures(&self, realm: i64, kind: SlotKind, failures: u32) -> Result<()> {
         self.change(Mode::Quiet, |transaction| {
             let sql = "UPDATE slots SET failures = ?3 WHERE realm = ?1 AND kind = ?2 RETURNING failures";
-            let found = transaction.run(sql, &[realm.into(), kind.name().into(), i64::from(failures).into()])?;
+            let found =
+                transaction.run(sql, &[realm.into(), kind.name().as_str().into(), i64::from(failures).into()])?;
             found.first().map(drop).ok_or(Error::PinNotSet)
         })
     }
@@ -166,7 +178,7 @@ fn put(transaction: &mut dyn Transaction, realm: i64, slot: &Slot) -> Result<()>
     transaction.run(
         "INSERT INTO slots (realm, kind, revision, failures, body) VALUES (?1, ?2, ?3, 0, ?4)
          ON CONFLICT (realm, kind) DO UPDATE SET revision = excluded.revision, failures = 0, body = excluded.body",
-        &[realm.into(), slot.kind.name().into(), revision, body.as_str().into()],
+        &[realm.into(), slot.kind.name().as_str().into(), revision, body.as_str().into()],
     )?;
     Ok(())
 }

@@ -119,6 +119,26 @@ CREATE TABLE intents (
 ) STRICT;
 CREATE UNIQUE INDEX intents_id ON intents (realm, id);
 
+CREATE TABLE users (
+    position INTEGER PRIMARY KEY,
+    realm INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    revision INTEGER NOT NULL,
+    body TEXT NOT NULL,
+    tag BLOB NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX users_name ON users (realm, name);
+
+CREATE TABLE policies (
+    position INTEGER PRIMARY KEY,
+    realm INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    revision INTEGER NOT NULL,
+    body TEXT NOT NULL,
+    tag BLOB NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX policies_name ON policies (realm, name);
+
 CREATE TABLE audit (
     realm INTEGER NOT NULL,
     number INTEGER NOT NULL,

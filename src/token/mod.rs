@@ -14,6 +14,7 @@ pub mod sessions;
 pub mod slot;
 pub mod template;
 pub mod vendor;
+mod words;
 
 pub use parameter::{Mechanism, Parameter};
 pub use provider::Provider;

@@ -8,6 +8,7 @@ use crate::config::Config;
 use crate::error::{Error, Result, StoreFault};
 use crate::kms::Service;
 use crate::model::Bytes;
+use crate::model::caller::Caller;
 use crate::token::mechanism::{MECHANISMS, MechanismRow};
 use crate::token::sessions::Sessions;
 use crate::token::slot::{Login, Slot, own_version, padded};
@@ -129,17 +130,22 @@ impl Provider {
         if !read_write {
             return Err(ck(CKR_SESSION_READ_ONLY));
         }
-        let kind = match slot.login() {
-            Login::SecurityOfficer => SlotKind::SoPin,
-            Login::Nobody | Login::User => SlotKind::UserPin,
-        };
-        // First, so that what is said of the length is said of the new one; known again, the old one costs no second time.
-        match kind {
-            SlotKind::SoPin => slot.kms.login_so(old),
-            _ => slot.kms.login_user(old),
+        // The old one first, so that what is said of the length is said of the new one; known again, it costs no second time.
+        match (slot.login(), slot.caller().user_name()) {
+            (Login::SecurityOfficer, _) => {
+                slot.kms.login_so(old).map_err(login_fault)?;
+                slot.kms.set_pin(SlotKind::SoPin, old, new)
+            }
+            (_, Some(name)) => {
+                slot.kms.login_as(name, old).map_err(login_fault)?;
+                slot.kms.change_user_pin(name, old, new)
+            }
+            (_, None) => {
+                slot.kms.login_user(old).map_err(login_fault)?;
+                slot.kms.set_pin(SlotKind::UserPin, old, new)
+            }
         }
-        .map_err(login_fault)?;
-        slot.kms.set_pin(kind, old, new).map_err(pin_length)
+        .map_err(pin_length)
     }
 
     pub fn open_session(&self, slot: u64, flags: CK_FLAGS) -> Result<u64> {
@@ -174,7 +180,7 @@ impl Provider {
         self.session(session, |session| Ok(session.info()))
     }
 
-    /// `name`: C_LoginUser. RAM users are not there yet, so only the account itself, without a name, logs in.
+    /// `name`: C_LoginUser. With a name, or a PIN of the form `name:pin`, a RAM user logs in; without, the account itself.
     pub fn login(&self, session: u64, user: u64, pin: Option<&[u8]>, name: Option<&[u8]>) -> Result<()> {
         if user == CKU_CONTEXT_SPECIFIC {
             return self.session(session, |session| session.authenticate(pin));
@@ -191,9 +197,6 @@ impl Provider {
             }
             _ => return Err(ck(CKR_USER_ANOTHER_ALREADY_LOGGED_IN)),
         }
-        if name.is_some_and(|name| !name.is_empty()) {
-            return Err(ck(CKR_PIN_INCORRECT));
-        }
         if user == CKU_SO {
             let counts = slot.counts();
             if counts.all > counts.read_write {
@@ -202,8 +205,7 @@ impl Provider {
             slot.kms.login_so(pin).map_err(login_fault)?;
             slot.set_login(Login::SecurityOfficer);
         } else {
-            slot.kms.login_user(pin).map_err(login_fault)?;
-            slot.set_login(Login::User);
+            slot.set_user(log_in(&slot, pin, name.filter(|name| !name.is_empty()))?);
         }
         Ok(())
     }
@@ -227,6 +229,24 @@ impl Provider {
     pub fn session<T>(&self, session: u64, work: impl FnOnce(&mut Session) -> Result<T>) -> Result<T> {
         self.sessions.with(session, work)
     }
+}
+
+/// Who holds this PIN. `name:pin` is meant where there is a RAM user of that name with a PIN; else the colon is part of
+/// the account's PIN.
+fn log_in(slot: &Slot, pin: &[u8], name: Option<&[u8]>) -> Result<Caller> {
+    let text = |bytes| std::str::from_utf8(bytes).ok();
+    if let Some(name) = name {
+        let name = text(name).ok_or(Error::PinIncorrect)?;
+        return slot.kms.login_as(name, pin).map_err(login_fault);
+    }
+    if let Some(colon) = pin.iter().position(|byte| *byte == b':')
+        && let Some(name) = text(&pin[..colon])
+        && slot.kms.has_user_pin(name)?
+    {
+        return slot.kms.login_as(name, &pin[colon + 1..]).map_err(login_fault);
+    }
+    slot.kms.login_user(pin).map_err(login_fault)?;
+    Ok(Caller::account())
 }
 
 /// A PIN that cannot be one is simply not the right one.

@@ -97,7 +97,7 @@ impl Session {
     }
 
     pub(super) fn caller(&self) -> Caller {
-        Caller::Account
+        self.slot.caller()
     }
 
     pub fn info(&self) -> CK_SESSION_INFO {
@@ -336,14 +336,12 @@ impl Session {
     }
 
     /// Reads one more page; None if it was the last one.
-    fn search_on(&self, mut rest: Rest, found: &mut VecDeque<u64>) -> Result<Option<Rest>> {
+    fn search_on(&self, rest: Rest, found: &mut VecDeque<u64>) -> Result<Option<Rest>> {
         let page = match self.slot.kms.find_objects(&self.caller(), &rest.search, rest.after, PAGE) {
             Err(Error::Locked) => return Ok(None),
             page => page?,
         };
-        let full = page.len() >= PAGE;
-        for hit in &page {
-            rest.after = rest.after.max(hit.object.handle);
+        for hit in &page.found {
             let private = match hit.object.attributes.get(&CKA_PRIVATE) {
                 Some(value) => value.as_slice() == [1],
                 None => Slot::is_private_class(hit.object.class),
@@ -359,7 +357,7 @@ impl Session {
                 found.push_back(handle);
             }
         }
-        Ok(full.then_some(rest))
+        Ok(page.next.map(|after| Rest { after, ..rest }))
     }
 
     pub fn find_final(&mut self) -> Result<()> {

@@ -1,7 +1,7 @@
 //! A slot with its token: who is logged in, how many sessions there are, and the objects as this process knows them.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use cryptoki_sys::*;
@@ -38,6 +38,9 @@ pub struct Slot {
     serial: String,
     pub kms: Arc<Kms>,
     login: AtomicU8,
+    /// The RAM user that is logged in, and the generation of the store at which its policies were read.
+    user: Lock<Option<(u64, Caller)>>,
+    is_user: AtomicBool,
     counts: Lock<Counts>,
     objects: Lock<Objects>,
     /// Grows with every session object that goes or changes: what sessions remember of objects holds only for one value.
@@ -83,6 +86,8 @@ impl Slot {
             serial: to_hex(&digest[..8]),
             kms,
             login: AtomicU8::new(Login::Nobody as u8),
+            user: Lock::new(None),
+            is_user: AtomicBool::new(false),
             counts: Lock::new(Counts::default()),
             objects: Lock::new(Objects::default()),
             changes: AtomicU64::new(0),
@@ -97,6 +102,35 @@ impl Slot {
             2 => Login::User,
             _ => Login::Nobody,
         }
+    }
+
+    /// Who acts: the account, or the RAM user that is logged in with its policies as they are now. Of a user that is gone
+    /// nothing is left but the name.
+    pub fn caller(&self) -> Caller {
+        if !self.is_user.load(Ordering::Acquire) {
+            return Caller::account();
+        }
+        let generation = self.kms.generation();
+        let mut user = self.user.lock();
+        match user.as_mut() {
+            None => Caller::account(),
+            Some((read_at, caller)) => {
+                if *read_at != generation {
+                    let name = caller.user_name().unwrap_or_default().to_owned();
+                    *caller = self.kms.as_user(&name).unwrap_or_else(|_| Caller::nobody(&name));
+                    *read_at = generation;
+                }
+                caller.clone()
+            }
+        }
+    }
+
+    /// Logs a RAM user in, or the account itself.
+    pub fn set_user(&self, caller: Caller) {
+        let is_user = caller.user_name().is_some();
+        *self.user.lock() = is_user.then_some((self.kms.generation(), caller));
+        self.is_user.store(is_user, Ordering::Release);
+        self.set_login(Login::User);
     }
 
     pub fn set_login(&self, login: Login) {
@@ -139,6 +173,8 @@ impl Slot {
     /// Ends the login; private session objects go with it.
     pub fn logged_out(&self) {
         self.set_login(Login::Nobody);
+        self.is_user.store(false, Ordering::Release);
+        *self.user.lock() = None;
         self.forget_objects(|owned| owned.item.is_private());
         self.changes.fetch_add(1, Ordering::Release);
     }
@@ -242,7 +278,7 @@ impl Slot {
             return Ok(Some(item));
         }
         let Some((row, label)) = self.row_of(handle) else { return Ok(None) };
-        let view = match self.kms.object(&Caller::Account, row) {
+        let view = match self.kms.object(&self.caller(), row) {
             Ok(Some(view)) => view,
             Ok(None) | Err(Error::Locked) => return Ok(None),
             Err(error) => return Err(error),

@@ -15,6 +15,9 @@ refused_as() { # CODE COMMAND…
   cat answer; [ $status != 0 ] && [ $status -lt 124 ] && grep -qE "$1" answer
 }
 
+# ssh-agent dies of secp256k1 keys on a token (openssh.sh), so what was made here goes away again.
+at_end() { local key; for key in *.key; do [ ! -s "$key" ] || alikms ScheduleKeyDeletion --KeyId "$(cat "$key")" --PendingWindowInDays 7 >/dev/null; done; }
+
 # --- create
 create() { # NAME SPEC COMMAND…
   answers "${@:3}" && field .RequestId >/dev/null || return 1

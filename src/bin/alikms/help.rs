@@ -57,13 +57,13 @@ fn overview() -> String {
             chapter = entry.chapter;
             out += &format!("\nActions: {chapter}\n");
         }
-        out += &format!("  {:24} {}\n", entry.name, help::summary(entry));
+        out += &format!("  {:32} {}\n", entry.name, help::summary(entry));
     }
     out += "\nVerbs\n";
     for verb in VERBS {
-        out += &format!("  {:24} {}.\n", verb.name, verb.summary());
+        out += &format!("  {:32} {}.\n", verb.name, verb.summary());
     }
-    out += "  help [ACTION|VERB]       Explains one of them.\n  version                  Prints the version.\n";
+    out += &format!("  {:32} Explains one of them.\n  {:32} Prints the version.\n", "help [ACTION|VERB]", "version");
     out += "\nOptions of every command\n";
     out += &verb::options(verb::GLOBAL);
     out + "\nExit codes: 0 done, 1 refused or failed, 2 or 3 the command line is wrong.\n"

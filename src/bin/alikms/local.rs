@@ -5,12 +5,11 @@ use std::process::{Command, ExitCode};
 use alikms_pkcs11::api;
 use alikms_pkcs11::config::PinSource;
 use alikms_pkcs11::kms::Service;
-use alikms_pkcs11::model::caller::Caller;
 use serde_json::json;
 
 use crate::args::Line;
 use crate::output::{self, Stop};
-use crate::{config, open};
+use crate::{caller, config, open};
 
 /// `alikms init`.
 pub fn init(line: &Line, _: &[&str]) -> Result<ExitCode, Stop> {
@@ -22,6 +21,15 @@ pub fn init(line: &Line, _: &[&str]) -> Result<ExitCode, Stop> {
     done_with(&done.iter().map(|said| format!("{said}\n")).collect::<String>())
 }
 
+/// `alikms set-user-pin`.
+pub fn set_user_pin(line: &Line, _: &[&str]) -> Result<ExitCode, Stop> {
+    let pin = PinSource::parse(line.option("user-pin").unwrap_or_default())?.read()?;
+    let user = line.option("UserName").unwrap_or_default();
+    let kms = open(line)?;
+    kms.set_user_pin(&caller(line, &kms)?, user, &pin)?;
+    done_with(&format!("the PIN of {user} is set\n"))
+}
+
 /// `alikms csr`.
 pub fn csr(line: &Line, _: &[&str]) -> Result<ExitCode, Stop> {
     let names = match line.option("SubjectAlternativeNames") {
@@ -31,26 +39,29 @@ pub fn csr(line: &Line, _: &[&str]) -> Result<ExitCode, Stop> {
     };
     let subject = line.option("Subject").unwrap_or_default();
     let kms = open(line)?;
-    done_with(&kms.csr(&Caller::Account, key(line), line.option("KeyVersionId"), subject, &names)?)
+    done_with(&kms.csr(&caller(line, &kms)?, key(line), line.option("KeyVersionId"), subject, &names)?)
 }
 
 /// `alikms attach-certificate`.
 pub fn attach_certificate(line: &Line, _: &[&str]) -> Result<ExitCode, Stop> {
     let leaf = line.option("Certificate").unwrap_or_default();
-    let version = open(line)?.attach_certificate(&Caller::Account, key(line), leaf, line.option("CertificateChain"))?;
+    let kms = open(line)?;
+    let version = kms.attach_certificate(&caller(line, &kms)?, key(line), leaf, line.option("CertificateChain"))?;
     output::answer(&json!({ "KeyVersionId": version.to_string() }), line.option("query"))?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// `alikms promote`.
 pub fn promote(line: &Line, _: &[&str]) -> Result<ExitCode, Stop> {
-    open(line)?.promote(&Caller::Account, key(line), version(line))?;
+    let kms = open(line)?;
+    kms.promote(&caller(line, &kms)?, key(line), version(line))?;
     done_with(&format!("version {} of {} is in service\n", version(line), key(line)))
 }
 
 /// `alikms retire`.
 pub fn retire(line: &Line, _: &[&str]) -> Result<ExitCode, Stop> {
-    open(line)?.retire(&Caller::Account, key(line), version(line))?;
+    let kms = open(line)?;
+    kms.retire(&caller(line, &kms)?, key(line), version(line))?;
     done_with(&format!("version {} of {} is retired\n", version(line), key(line)))
 }
 

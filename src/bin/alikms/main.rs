@@ -6,6 +6,7 @@ mod help;
 mod local;
 mod output;
 mod status;
+mod upkeep;
 mod uri;
 mod verb;
 
@@ -71,7 +72,7 @@ fn action(line: &Line, entry: &Entry) -> Result<(), Stop> {
     }
     let kms = open(line)?;
     let request = Uuid::new_v4();
-    match entry.run(&kms, &Caller::Account, &params, request) {
+    match entry.run(&kms, &caller(line, &kms)?, &params, request) {
         Ok(answer) => output::answer(&answer, line.option("query")),
         Err(error) => Err(Stop::Api { fault: Fault::from(&error), request }),
     }
@@ -97,6 +98,14 @@ fn check<'a>(
     }
     let list: String = missing.iter().map(|name| format!("\n  --{name}")).collect();
     Err(Stop::Tip { message: format!("required parameters not assigned: {list}"), tip: help::see(command) })
+}
+
+/// Who asks: the account itself, or the RAM user of --as.
+fn caller(line: &Line, kms: &Kms) -> Result<Caller, Stop> {
+    Ok(match line.option("as") {
+        Some(user) => kms.as_user(user)?,
+        None => Caller::account(),
+    })
 }
 
 /// The configuration that the command line or the environment names.

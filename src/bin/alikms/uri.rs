@@ -40,7 +40,7 @@ struct Named {
 
 impl Named {
     fn of(kms: &Kms, key: &str, version: Option<&str>) -> alikms_pkcs11::Result<Self> {
-        let caller = &Caller::Account;
+        let caller = &Caller::account();
         let asymmetric = kms.describe_key(caller, key)?.key.spec.family.is_asymmetric();
         let (label, id) = kms.display_name(caller, key)?;
         let mut named =

@@ -6,7 +6,7 @@ use alikms_pkcs11::api::help::wrap;
 
 use crate::args::Line;
 use crate::output::Stop;
-use crate::{check, features, help, local, status, uri};
+use crate::{check, features, help, local, status, upkeep, uri};
 
 /// One row of [`VERBS`].
 pub struct Verb {
@@ -55,6 +55,7 @@ pub const GLOBAL: &[Opt] = &[
         "PATH",
         "Print only this field of the answer, as plain text: KeyMetadata.KeyId, Keys.Key.0.KeyId.",
     ),
+    option("as", false, "USER", "Act as this RAM user, limited by its policies; else as the account itself."),
     option("help", false, "", "Explain the command instead of running it."),
 ];
 
@@ -80,6 +81,27 @@ pub static VERBS: &[Verb] = &[
         ],
         example: "alikms attach-certificate --KeyId alias/web --Certificate-FILE web.pem --CertificateChain-FILE chain.pem",
         run: local::attach_certificate,
+    },
+    Verb {
+        name: "audit",
+        words: "",
+        summary: "Prints the audit trail, one JSON object a line, oldest first",
+        text: "The chain of the lines is verified on the way: a line that was changed or taken away is an error.",
+        options: &[
+            option("since", false, "DATE", "Only what happened since then: 2026-11-21T13:14:15Z."),
+            option("verify", false, "", "Only verify the chain, and count its lines."),
+        ],
+        example: "alikms audit --verify",
+        run: upkeep::audit,
+    },
+    Verb {
+        name: "check",
+        words: "",
+        summary: "Reads every record and compares the store with itself and with the device",
+        text: "Work on the device that a crash left unfinished is finished; everything else is told, with exit status 1.",
+        options: &[],
+        example: "alikms check",
+        run: upkeep::check,
     },
     Verb {
         name: "csr",
@@ -123,6 +145,15 @@ pub static VERBS: &[Verb] = &[
         run: local::init,
     },
     Verb {
+        name: "maintain",
+        words: "",
+        summary: "Does what is due: rotations, deletions whose window ended, expired key material",
+        text: "Keys behave as if it had been done already, so it need not run at any particular time; once a day is good.",
+        options: &[],
+        example: "alikms maintain",
+        run: upkeep::maintain,
+    },
+    Verb {
         name: "promote",
         words: "",
         summary: "Chooses the version of a key that is in service",
@@ -140,6 +171,19 @@ pub static VERBS: &[Verb] = &[
         options: &[KEY_ID, option("KeyVersionId", true, "ID", "The version, from ListKeyVersions.")],
         example: "alikms retire --KeyId alias/web --KeyVersionId c0a3d5dc-0b47-4199-a050-b289349a0000",
         run: local::retire,
+    },
+    Verb {
+        name: "set-user-pin",
+        words: "",
+        summary: "Gives a RAM user the PIN that it logs in with through PKCS#11",
+        text: "Programs then log in with C_LoginUser, or with the PIN in the form USER:PIN, and are limited by the user's \
+               policies.",
+        options: &[
+            option("UserName", true, "USER", "Name of the user."),
+            option("user-pin", true, "SOURCE", "The PIN: file:PATH, env:NAME or credential:NAME."),
+        ],
+        example: "alikms set-user-pin --UserName alice --user-pin file:/etc/alikms/alice.pin",
+        run: local::set_user_pin,
     },
     Verb {
         name: "status",

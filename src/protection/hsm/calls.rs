@@ -4,9 +4,9 @@ use std::ffi::{CString, c_void};
 use std::ptr::null_mut;
 
 use cryptoki_sys::*;
-use zeroize::Zeroizing;
 
 use super::device::Module;
+use crate::fork;
 use crate::model::Bytes;
 
 /// A call that the device did not answer with CKR_OK.
@@ -88,16 +88,18 @@ macro_rules! call {
     };
 }
 
-/// Takes back, at its end, what the device left in the thread's OpenSSL error queue.
-struct Marked<'a>(&'a Module);
+/// For a library that works with the process's libcrypto. Takes back, at its end, what the device left in the thread's
+/// OpenSSL error queue. Keeps forks out until then: a child would find libcrypto's locks taken by threads that it has not.
+struct Marked<'a>(&'a Module, #[expect(dead_code)] Option<fork::Hold>);
 
 impl<'a> Marked<'a> {
     fn new(module: &'a Module) -> Self {
+        let hold = module.queue.is_some().then(fork::hold);
         if let Some(queue) = module.queue {
             // SAFETY: a function of the libcrypto that the device is linked to, without arguments.
             unsafe { (queue.mark)() };
         }
-        Self(module)
+        Self(module, hold)
     }
 }
 
@@ -182,12 +184,18 @@ impl Module {
 
     pub fn login(&self, session: CK_SESSION_HANDLE, pin: &[u8]) -> Answer<()> {
         // The library gets a copy of its own, because nothing says that it only reads.
-        let mut pin: Bytes = Zeroizing::new(pin.to_vec());
+        let mut pin: Bytes = Bytes::new(pin.to_vec());
         call!(self, C_Login(session, CKU_USER, pin.as_mut_ptr(), pin.len() as CK_ULONG))
     }
 
     pub fn logout(&self, session: CK_SESSION_HANDLE) -> Answer<()> {
         call!(self, C_Logout(session))
+    }
+
+    /// Whether the user is logged in, as far as this session shows.
+    pub fn is_logged_in(&self, session: CK_SESSION_HANDLE) -> Answer<bool> {
+        let mut info = CK_SESSION_INFO::default();
+        call!(self, C_GetSessionInfo(session, &raw mut info)).map(|()| info.state == CKS_RW_USER_FUNCTIONS)
     }
 
     pub fn random(&self, session: CK_SESSION_HANDLE, out: &mut [u8]) -> Answer<()> {
@@ -261,7 +269,7 @@ impl Module {
         object: CK_OBJECT_HANDLE,
         wanted: &[(CK_ATTRIBUTE_TYPE, usize)],
     ) -> Answer<Vec<Option<Bytes>>> {
-        let mut values: Vec<Bytes> = wanted.iter().map(|&(_, len)| Zeroizing::new(vec![0; len])).collect();
+        let mut values: Vec<Bytes> = wanted.iter().map(|&(_, len)| Bytes::new(vec![0; len])).collect();
         let mut entries: Vec<CK_ATTRIBUTE> = wanted
             .iter()
             .zip(&mut values)
@@ -351,7 +359,7 @@ impl Module {
         // An address even where there is nothing to read or to write: devices take null for a mistake or a question.
         let mut nothing = [0; 1];
         let from = if input.is_empty() { nothing.as_mut_ptr() } else { input.as_ptr().cast_mut() };
-        let mut out: Bytes = Zeroizing::new(vec![0; room.max(1)]);
+        let mut out: Bytes = Bytes::new(vec![0; room.max(1)]);
         let mut len = room as CK_ULONG;
         let (from_len, to) = (input.len() as CK_ULONG, out.as_mut_ptr());
         match act {

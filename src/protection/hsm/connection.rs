@@ -1,14 +1,15 @@
 //! A connection: the library initialised in this process, the right token found, logged in and proven by a real
 //! operation. Every step of the recovery ladder ends in a new one, with a new number.
 
+use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Instant;
 
 use cryptoki_sys::*;
 
 use super::calls::{Act, Answer, Attribute, Failed, Mechanism};
-use super::device::{self, Module};
+use super::device::{self, Module, Refusal};
 use super::pin::Verdict;
 use super::pool::Device;
 use super::profile::{Class, NAMES};
@@ -18,6 +19,10 @@ use crate::model::Bytes;
 
 /// How many instances of a library a process loads at most: each stays in memory for ever.
 const INSTANCES: u32 = 4;
+
+/// How often a library that found no token is initialised once more. SoftHSM empties the token's file and writes it anew
+/// at every login: who reads it just then, as when workers start together, sees none.
+const TRIES: u32 = 6;
 
 pub struct Connection {
     pub module: &'static Module,
@@ -34,6 +39,8 @@ pub struct Connection {
     pub since: Instant,
     /// An object that was on the token: while it still is, another one that is not found is really gone.
     witness: Mutex<Option<Witness>>,
+    /// Of a shy device: held for writing while objects are made or destroyed, for reading while they are looked for.
+    objects: Option<RwLock<()>>,
 }
 
 #[derive(Clone)]
@@ -54,34 +61,35 @@ pub struct Token {
 }
 
 /// The library in this process.
-pub struct Loaded {
-    module: &'static Module,
-    initialised: bool,
+#[derive(Default)]
+pub struct Library {
+    module: Option<&'static Module>,
+    is_initialised: bool,
     instances: u32,
+    /// Why the file with this identity is of no use, so that it is not loaded again and again.
+    useless: Option<(Identity, String)>,
 }
+
+/// Device, inode, size and time of change of a file: another one may serve where this one did not.
+type Identity = (u64, u64, u64, i64);
 
 impl Connection {
     /// From nothing, or from a library in any state: loads, initialises (again, where that is ours to do), attaches.
-    pub fn start(device: &Device, loaded: &mut Option<Loaded>, deadline: Instant) -> Result<Self> {
-        let pin = device.config.pin.read()?;
-        if device.pins.is_refused(&pin) {
+    pub fn start(device: &Device, library: &mut Library, deadline: Instant) -> Result<Self> {
+        if device.pins.is_refused(&*device.config.pin.read()?) {
             return Err(device.pin_refused());
         }
-        drop(pin);
-        let isolate = device.isolate()?;
-        let loaded = match loaded {
-            Some(loaded) => loaded,
-            none => none.insert(load(device, isolate, 1)?),
-        };
-        match isolate {
-            // An application's own sessions would end with C_Finalize.
-            Isolate::Share if loaded.initialised => {}
-            Isolate::Share => accept(initialize(device, loaded.module, isolate), CKR_CRYPTOKI_ALREADY_INITIALIZED)
-                .map_err(|failed| device.cannot("initialise", failed))?,
-            Isolate::Copy => initialize_anew(device, loaded)?,
+        let tries = if device.isolate()? == Isolate::Copy { TRIES } else { 0 };
+        for attempt in 0..tries {
+            match Self::attach(device, library.initialise(device)?, deadline) {
+                Err(error) if !matches!(error, Error::DevicePin { .. }) => {
+                    tracing::debug!(device = device.config.name, %error, "not there yet");
+                    std::thread::sleep(device.pause(attempt));
+                }
+                outcome => return outcome,
+            }
         }
-        loaded.initialised = true;
-        Self::attach(device, loaded.module, deadline)
+        Self::attach(device, library.initialise(device)?, deadline)
     }
 
     /// Closes every session of ours, then attaches again. `idle`: those beside the anchor.
@@ -116,6 +124,7 @@ impl Connection {
             // Logging in does not make the device look at its objects again.
             since: old.since,
             witness: Mutex::default(),
+            objects: device.profile()?.shy.then(RwLock::default),
         })
     }
 
@@ -164,6 +173,7 @@ impl Connection {
             capacity: device.profile()?.sessions.min(limit).saturating_sub(1).max(1),
             since: Instant::now(),
             witness: Mutex::default(),
+            objects: device.profile()?.shy.then(RwLock::default),
         };
         connection.touch_device(anchor).map_err(|failed| device.cannot("work", failed))?;
         Ok(connection)
@@ -175,6 +185,11 @@ impl Connection {
             return Ok(());
         }
         self.module.random(session, &mut [0; 8])
+    }
+
+    /// Whether somebody has logged us out: without a login private objects are not to be seen.
+    pub fn is_logged_out(&self, session: CK_SESSION_HANDLE) -> bool {
+        self.token.flags & CKF_LOGIN_REQUIRED != 0 && self.module.is_logged_in(session) == Ok(false)
     }
 
     /// Whether the device has this mechanism for this use (a CKF_ flag); a device that tells no flags is believed.
@@ -243,44 +258,88 @@ impl Session {
         self.module().derive(self.handle, mechanism, base, template)
     }
 
+    /// For the time in which objects are made or destroyed.
+    pub fn alone(&self) -> Option<RwLockWriteGuard<'_, ()>> {
+        self.connection.objects.as_ref().map(|lock| lock.write().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn in_company(&self) -> Option<RwLockReadGuard<'_, ()>> {
+        self.connection.objects.as_ref().map(|lock| lock.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
     pub fn destroy(&self, object: CK_OBJECT_HANDLE) -> Answer<()> {
+        let _alone = self.alone();
         self.module().destroy(self.handle, object)
     }
 
     pub fn find(&self, template: &[Attribute], max: usize) -> Answer<Vec<CK_OBJECT_HANDLE>> {
+        let _company = self.in_company();
         self.module().find(self.handle, template, max)
     }
 }
 
-fn load(device: &Device, isolate: Isolate, instances: u32) -> Result<Loaded> {
-    let module = Module::load(&device.config.library, isolate).map_err(|reason| device.unavailable(reason))?;
-    tracing::debug!(device = device.config.name, ?isolate, "device library loaded");
-    Ok(Loaded { module, initialised: false, instances })
-}
-
-fn initialize(device: &Device, module: &Module, isolate: Isolate) -> Answer<()> {
-    device::with_environment(device.config.env.iter(), isolate == Isolate::Copy, || {
-        module.initialize(device.config.init_args.as_deref())
-    })
-}
-
-/// Ends what a private instance was doing and begins afresh; an instance that cannot even be ended is given up.
-fn initialize_anew(device: &Device, loaded: &mut Loaded) -> Result<()> {
-    if loaded.initialised {
-        let ended = accept(loaded.module.finalize(), CKR_CRYPTOKI_NOT_INITIALIZED);
-        if ended.is_err() && loaded.instances < INSTANCES {
-            *loaded = load(device, Isolate::Copy, loaded.instances + 1)?;
-        }
-        loaded.initialised = false;
+impl Library {
+    fn initialise(&mut self, device: &Device) -> Result<&'static Module> {
+        let isolate = device.isolate()?;
+        let module = match self.module {
+            Some(module) => module,
+            None => self.load(device, isolate)?,
+        };
+        let begin = |module: &Module| {
+            device::with_environment(device.config.env.iter(), isolate == Isolate::Copy, || {
+                module.initialize(device.config.init_args.as_deref())
+            })
+        };
+        let (module, answer) = match isolate {
+            // An application's own sessions would end with C_Finalize.
+            Isolate::Share if self.is_initialised => (module, Ok(())),
+            Isolate::Share => (module, accept(begin(module), CKR_CRYPTOKI_ALREADY_INITIALIZED)),
+            Isolate::Copy => {
+                if self.is_initialised {
+                    let _ = module.finalize();
+                    self.is_initialised = false;
+                }
+                match begin(module) {
+                    // It cannot be ended: another instance takes its place, so many times.
+                    Err(Failed { rv: CKR_CRYPTOKI_ALREADY_INITIALIZED, .. }) if self.instances < INSTANCES => {
+                        let module = self.load(device, isolate)?;
+                        (module, begin(module))
+                    }
+                    Err(Failed { rv: CKR_CRYPTOKI_ALREADY_INITIALIZED, .. }) => {
+                        let _ = module.finalize();
+                        (module, begin(module))
+                    }
+                    answer => (module, answer),
+                }
+            }
+        };
+        answer.map_err(|failed| device.cannot("initialise", failed))?;
+        self.is_initialised = true;
+        Ok(module)
     }
-    match initialize(device, loaded.module, Isolate::Copy) {
-        Err(Failed { rv: CKR_CRYPTOKI_ALREADY_INITIALIZED, .. }) if loaded.instances < INSTANCES => {
-            *loaded = load(device, Isolate::Copy, loaded.instances + 1)?;
-            initialize(device, loaded.module, Isolate::Copy)
+
+    fn load(&mut self, device: &Device, isolate: Isolate) -> Result<&'static Module> {
+        let path = &device.config.library;
+        let identity = std::fs::metadata(path).map(|file| (file.dev(), file.ino(), file.size(), file.mtime())).ok();
+        if let Some((known, reason)) = &self.useless
+            && Some(*known) == identity
+        {
+            return Err(device.unavailable(reason));
         }
-        other => other,
+        match Module::load(path, isolate) {
+            Ok(module) => {
+                tracing::debug!(device = device.config.name, ?isolate, "device library loaded");
+                self.module = Some(module);
+                self.instances += 1;
+                Ok(module)
+            }
+            Err(Refusal::Absent(reason)) => Err(device.unavailable(reason)),
+            Err(Refusal::Useless(reason)) => {
+                self.useless = identity.map(|identity| (identity, reason.clone()));
+                Err(device.unavailable(reason))
+            }
+        }
     }
-    .map_err(|failed| device.cannot("initialise", failed))
 }
 
 fn accept(answer: Answer<()>, also: CK_RV) -> Answer<()> {
@@ -297,7 +356,7 @@ fn choose(device: &Device, module: &Module) -> Result<(CK_SLOT_ID, Token)> {
     let tokens: Vec<_> =
         slots.into_iter().filter_map(|slot| Some((slot, Token::new(&module.token_info(slot).ok()?)))).collect();
     let mut chosen = tokens.iter().filter(|(slot, token)| {
-        config.slot.is_none_or(|wanted| wanted == *slot as u64)
+        config.slot.is_none_or(|wanted| wanted == *slot)
             && config.token.as_ref().is_none_or(|wanted| *wanted == token.label)
             && config.serial.as_ref().is_none_or(|wanted| *wanted == token.serial)
     });

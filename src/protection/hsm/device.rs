@@ -38,20 +38,29 @@ pub(super) struct ErrorQueue {
 
 type ListFunction = unsafe extern "C" fn(*mut *mut CK_FUNCTION_LIST) -> CK_RV;
 
+/// Why a library was not loaded, as a sentence.
+pub enum Refusal {
+    /// Nothing was loaded.
+    Absent(String),
+    /// It was loaded, for ever, and is of no use: not to be tried again.
+    Useless(String),
+}
+
 impl Module {
-    /// Loads the library at `path`; the error is a sentence. Every call leaves one instance in memory for ever.
-    pub fn load(path: &Path, isolate: Isolate) -> Result<&'static Self, String> {
+    /// Loads the library at `path`. Every call that gets that far leaves one instance in memory for ever.
+    pub fn load(path: &Path, isolate: Isolate) -> Result<&'static Self, Refusal> {
         if !path.is_file() {
-            return Err(format!("there is no library at {}", path.display()));
+            return Err(Refusal::Absent(format!("there is no library at {}", path.display())));
         }
         let library = match isolate {
-            Isolate::Copy => open_copy(path)?,
-            Isolate::Share => open(path.as_os_str())?,
-        };
+            Isolate::Copy => open_copy(path),
+            Isolate::Share => open(path.as_os_str()),
+        }
+        .map_err(Refusal::Absent)?;
         let module = Self::from_library(&library, path);
         // Whether it serves or not: its destructors are not to be trusted.
         std::mem::forget(library);
-        Ok(Box::leak(Box::new(module?)))
+        Ok(Box::leak(Box::new(module.map_err(Refusal::Useless)?)))
     }
 
     fn from_library(library: &Library, path: &Path) -> Result<Self, String> {
@@ -212,9 +221,10 @@ pub(super) fn with_environment<'a, T>(
     }
     let done = work();
     for (name, old) in before.into_iter().filter(|_| restore) {
-        // SAFETY: as above.
         match old {
+            // SAFETY: as above.
             Some(value) => unsafe { std::env::set_var(name, value) },
+            // SAFETY: as above.
             None => unsafe { std::env::remove_var(name) },
         }
     }

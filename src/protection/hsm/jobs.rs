@@ -38,8 +38,8 @@ pub struct Plan<'a> {
 enum Finish<'a> {
     /// It may be shorter than the room for it.
     AsIs,
-    /// It fills the room.
-    Exact,
+    /// It has exactly this length.
+    Exact(usize),
     /// A raw RSA block, unpadded in process.
     Oaep { hash: Hash, mgf: Hash, label: &'a [u8] },
     /// A raw RSA block, unpadded in process with implicit rejection.
@@ -162,35 +162,35 @@ impl<'a> Plan<'a> {
     ) -> Result<Self> {
         let wrong = || if encrypt { Error::DataLength } else { Error::CiphertextLength };
         let len = input.len();
+        // What key wrapping does not take, and never makes.
+        let is_odd = !len.is_multiple_of(SEMIBLOCK) || len < 2 * SEMIBLOCK;
         let (id, parameter, room, finish) = match cipher {
-            Cipher::AesCbc { .. } | Cipher::AesEcb if len % BLOCK != 0 => return Err(wrong()),
-            Cipher::AesCbc { iv } => (CKM_AES_CBC, Parameter::Bytes(iv), len, Finish::Exact),
-            Cipher::AesEcb => (CKM_AES_ECB, Parameter::None, len, Finish::Exact),
+            Cipher::AesCbc { .. } | Cipher::AesEcb if !len.is_multiple_of(BLOCK) => return Err(wrong()),
+            Cipher::AesCbc { iv } => (CKM_AES_CBC, Parameter::Bytes(iv), len, Finish::Exact(len)),
+            Cipher::AesEcb => (CKM_AES_ECB, Parameter::None, len, Finish::Exact(len)),
             Cipher::AesCbcPad { iv } if encrypt => {
-                (CKM_AES_CBC_PAD, Parameter::Bytes(iv), (len / BLOCK + 1) * BLOCK, Finish::Exact)
+                let padded = (len / BLOCK + 1) * BLOCK;
+                (CKM_AES_CBC_PAD, Parameter::Bytes(iv), padded, Finish::Exact(padded))
             }
-            Cipher::AesCbcPad { .. } if len == 0 || len % BLOCK != 0 => return Err(wrong()),
+            Cipher::AesCbcPad { .. } if len == 0 || !len.is_multiple_of(BLOCK) => return Err(wrong()),
             Cipher::AesCbcPad { iv } => (CKM_AES_CBC_PAD, Parameter::Bytes(iv), len, Finish::AsIs),
             Cipher::AesCtr { block, bits } => {
-                (CKM_AES_CTR, Parameter::Ctr { bits: *bits, block: *block }, len, Finish::Exact)
+                (CKM_AES_CTR, Parameter::Ctr { bits: *bits, block: *block }, len, Finish::Exact(len))
             }
             Cipher::AesGcm { .. } if device.profile()?.gcm_iv != GcmIv::Caller => {
                 return Err(device.lacks("CKM_AES_GCM with an IV that it does not make itself"));
             }
             Cipher::AesGcm { iv, aad, tag } => {
-                let room = if encrypt { len + tag } else { len.checked_sub(*tag).ok_or_else(wrong)? };
-                (CKM_AES_GCM, Parameter::Gcm { iv, aad, tag_bits: tag * 8 }, room, Finish::Exact)
+                let made = if encrypt { len + tag } else { len.checked_sub(*tag).ok_or_else(wrong)? };
+                // SoftHSM wants room for the tag even when it takes it away.
+                (CKM_AES_GCM, Parameter::Gcm { iv, aad, tag_bits: tag * 8 }, made.max(len), Finish::Exact(made))
             }
-            Cipher::AesKeyWrap { .. } | Cipher::AesKeyWrapPad
-                if !encrypt && (len % SEMIBLOCK != 0 || len < 2 * SEMIBLOCK) =>
-            {
-                return Err(wrong());
-            }
-            Cipher::AesKeyWrap { .. } if len % SEMIBLOCK != 0 || len < 2 * SEMIBLOCK => return Err(wrong()),
+            Cipher::AesKeyWrap { .. } if is_odd => return Err(wrong()),
+            Cipher::AesKeyWrapPad if is_odd && !encrypt => return Err(wrong()),
             Cipher::AesKeyWrap { iv } => {
                 let parameter = iv.as_ref().map_or(Parameter::None, |iv| Parameter::Bytes(iv));
-                let room = if encrypt { len + SEMIBLOCK } else { len - SEMIBLOCK };
-                (CKM_AES_KEY_WRAP, parameter, room, Finish::Exact)
+                let made = if encrypt { len + SEMIBLOCK } else { len - SEMIBLOCK };
+                (CKM_AES_KEY_WRAP, parameter, made.max(len), Finish::Exact(made))
             }
             Cipher::AesKeyWrapPad => {
                 // Two numbers, the same RFC 5649 in practice.
@@ -215,7 +215,7 @@ impl<'a> Plan<'a> {
     }
 
     fn sign(mechanism: Mechanism<'a>, input: Cow<'a, [u8]>, room: usize) -> Self {
-        Self { act: Act::Sign, mechanism, input, room, finish: Finish::Exact }
+        Self { act: Act::Sign, mechanism, input, room, finish: Finish::Exact(room) }
     }
 
     /// Whether `finish` needs the secret of implicit rejection.
@@ -227,9 +227,9 @@ impl<'a> Plan<'a> {
     pub fn finish(&self, device: &Device, answer: Bytes, secret: &[u8; 32]) -> Result<Bytes> {
         match &self.finish {
             Finish::AsIs => Ok(answer),
-            Finish::Exact if answer.len() == self.room => Ok(answer),
-            Finish::Exact => {
-                tracing::warn!(device = device.config.name, len = answer.len(), wanted = self.room, "wrong length");
+            Finish::Exact(len) if answer.len() == *len => Ok(answer),
+            Finish::Exact(len) => {
+                tracing::warn!(device = device.config.name, len = answer.len(), wanted = len, "wrong length");
                 let call = match self.act {
                     Act::Decrypt => "C_Decrypt, with an answer of the wrong length, or",
                     Act::Encrypt => "C_Encrypt, with an answer of the wrong length, or",

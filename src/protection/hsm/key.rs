@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 use super::calls::{Act, Failed, Mechanism, Parameter};
 use super::connection::Session;
 use super::jobs::{Plan, Subject};
+use super::parts;
 use super::pool::Device;
 use super::profile::mechanism_name;
 use super::recover::Fault;
@@ -25,7 +26,7 @@ use crate::model::hash::Hash;
 use crate::model::public::PublicKey;
 use crate::model::spec::{Family, Spec};
 use crate::protection::public::Prepared;
-use crate::protection::{Key, Stream, stream};
+use crate::protection::{Key, Stream};
 
 /// A private or secret key in a device.
 pub struct DeviceKey {
@@ -197,7 +198,7 @@ impl DeviceKey {
             .act(Act::Decrypt, &mechanism, handle, &block, size)
             .map_err(|failed| self.cannot(failed, CKM_RSA_X_509))?;
         // Devices that strip zeros and those that do not shall agree.
-        let number: Bytes = Zeroizing::new(answer.iter().copied().skip_while(|byte| *byte == 0).collect());
+        let number: Bytes = Bytes::new(answer.iter().copied().skip_while(|byte| *byte == 0).collect());
         let hash = Zeroizing::new(digest::hash(Hash::Sha256, &number));
         let mut secret = Zeroizing::new([0; 32]);
         secret.iter_mut().zip(hash.iter()).for_each(|(place, byte)| *place = *byte);
@@ -229,7 +230,7 @@ impl Key for DeviceKey {
 
     fn start(self: Arc<Self>, job: Job) -> Result<Box<dyn Stream>> {
         // A device session is lent for one call at a time.
-        Ok(stream::collect(self, job))
+        Ok(parts::start(self, job))
     }
 }
 
@@ -250,7 +251,7 @@ impl Found {
         }
         let handle = self.handle.load(Ordering::Acquire);
         // Numbers never come twice: if it is still this one, the handle between is its own.
-        (self.generation.load(Ordering::Relaxed) == generation).then_some(handle as CK_OBJECT_HANDLE)
+        (self.generation.load(Ordering::Relaxed) == generation).then_some(handle)
     }
 
     fn set(&self, generation: u64, handle: CK_OBJECT_HANDLE) {
@@ -261,7 +262,7 @@ impl Found {
             return;
         }
         if self.generation.compare_exchange(before, writing, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
-            self.handle.store(handle as u64, Ordering::Release);
+            self.handle.store(handle, Ordering::Release);
             self.generation.store(generation, Ordering::Release);
         }
     }

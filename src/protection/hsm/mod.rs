@@ -2,13 +2,14 @@
 //!
 //! From the device upwards: `device` loads the library, `calls` are its functions, `profile` says what is particular to
 //! its family, `connection` is the library initialised and logged in, `pool` lends sessions, `recover` mends what broke,
-//! `templates` and `jobs` say what is asked, `key` is a key at work. `unsafe` is in `device` and `calls` only.
+//! `templates` and `jobs` say what is asked, `key` is a key at work, `parts` its work on input in parts. `unsafe` is in `device` and `calls` only.
 
 mod calls;
 mod connection;
 mod device;
 mod jobs;
 mod key;
+mod parts;
 mod pin;
 mod pool;
 mod profile;
@@ -61,6 +62,8 @@ pub struct DeviceReport {
 const CLASSES: [CK_OBJECT_CLASS; 3] = [CKO_PRIVATE_KEY, CKO_SECRET_KEY, CKO_PUBLIC_KEY];
 /// Mechanisms of which an AES key in a device needs at least one to be of use.
 const AES_MODES: &[CK_MECHANISM_TYPE] = &[CKM_AES_GCM, CKM_AES_CBC_PAD, CKM_AES_CBC, CKM_AES_CTR, CKM_AES_ECB];
+/// Answers that say nothing about why.
+const VAGUE: &[CK_RV] = &[CKR_GENERAL_ERROR, CKR_FUNCTION_FAILED, CKR_DEVICE_ERROR];
 /// More objects than any device of ours keeps.
 const ALL: usize = 10_000_000;
 
@@ -89,7 +92,7 @@ impl Hsm {
                 serial: token.serial.clone(),
                 model: token.model.clone(),
                 firmware: token.firmware.clone(),
-                mechanisms: connection.mechanisms.iter().map(|(id, _)| *id as u64).collect(),
+                mechanisms: connection.mechanisms.iter().map(|(id, _)| *id).collect(),
             })
         })
     }
@@ -183,10 +186,47 @@ impl Hsm {
         }
     }
 
+    /// On an error also whether it is certain that nothing was left behind.
+    fn try_to_generate(&self, id: Uuid, spec: Spec, usages: Usages) -> Result<Generated, (Error, bool)> {
+        let profile = self.device.profile().map_err(|error| (error, true))?;
+        let began = Cell::new(false);
+        let made = self.device.run(&healthy, |session| {
+            let connection = &session.connection;
+            self.can(connection, spec)
+                .and_then(|()| self.can_be_used(connection, spec, usages))
+                .map_err(Fault::Stop)?;
+            // Up to here all may be done again, so a session that has died meanwhile is noticed here.
+            connection.touch_device(session.handle)?;
+            for class in CLASSES {
+                if !session.find(&templates::search(class, id.as_bytes()), 1)?.is_empty() {
+                    return Err(Fault::Stop(Error::Internal(format!("the token has an object with the CKA_ID {id}"))));
+                }
+            }
+            began.set(true);
+            let public = self.make(session, spec, &New::key(id, spec, usages, profile)).map_err(Fault::Stop)?;
+            Ok((public, connection.token.serial.clone()))
+        });
+        match made {
+            Ok((public, serial)) => {
+                let device = self.name().to_owned();
+                Ok(Generated { material: Material::Device { device, serial, id: id.as_bytes().to_vec() }, public })
+            }
+            Err(error) if !began.get() => Err((error, true)),
+            Err(error) => match self.device.run(&healthy, |session| self.erase(session, id.as_bytes())) {
+                Ok(_) => Err((error, true)),
+                Err(left) => {
+                    tracing::warn!(device = self.name(), %id, error = %left, "a key that failed half way may be left behind");
+                    Err((error, false))
+                }
+            },
+        }
+    }
+
     /// Makes the key in this session, reads it back and compares.
     fn make(&self, session: &Session, spec: Spec, new: &New) -> Result<Option<PublicKey>> {
         let cannot = |failed| self.refusal(failed, spec, new.mechanism);
         let module = session.connection.module;
+        let alone = session.alone();
         let (public, private) = match &new.public {
             Some(public) => {
                 let made = module.generate_pair(session.handle, new.mechanism, public, &new.private).map_err(cannot)?;
@@ -194,6 +234,7 @@ impl Hsm {
             }
             None => (None, module.generate_key(session.handle, new.mechanism, &new.private).map_err(cannot)?),
         };
+        drop(alone);
         self.compare(session, private, &new.private_facts())?;
         let Some(public) = public else { return Ok(None) };
         self.compare(session, public, &new.public_facts())?;
@@ -270,37 +311,13 @@ impl Protection for Hsm {
     }
 
     fn generate(&self, id: Uuid, spec: Spec, usages: Usages) -> Result<Generated> {
-        let profile = self.device.profile()?;
-        let began = Cell::new(false);
-        let made = self.device.run(&healthy, |session| {
-            let connection = &session.connection;
-            self.can(connection, spec)
-                .and_then(|()| self.can_be_used(connection, spec, usages))
-                .map_err(Fault::Stop)?;
-            // Up to here all may be done again, so a session that has died meanwhile is noticed here.
-            connection.touch_device(session.handle)?;
-            for class in CLASSES {
-                if !session.find(&templates::search(class, id.as_bytes()), 1)?.is_empty() {
-                    return Err(Fault::Stop(Error::Internal(format!("the token has an object with the CKA_ID {id}"))));
-                }
+        match self.try_to_generate(id, spec, usages) {
+            // Never blindly: what there may be of the first attempt was looked for by its CKA_ID and is gone. SoftHSM
+            // answers so now and then when several threads create objects at the same moment.
+            Err((Error::Device { rv, .. }, true)) if VAGUE.contains(&rv) => {
+                self.try_to_generate(id, spec, usages).map_err(|(error, _)| error)
             }
-            began.set(true);
-            let public = self.make(session, spec, &New::key(id, spec, usages, profile)).map_err(Fault::Stop)?;
-            Ok((public, connection.token.serial.clone()))
-        });
-        match made {
-            Ok((public, serial)) => {
-                let device = self.name().to_owned();
-                Ok(Generated { material: Material::Device { device, serial, id: id.as_bytes().to_vec() }, public })
-            }
-            Err(error) => {
-                if began.get()
-                    && let Err(left) = self.device.run(&healthy, |session| self.erase(session, id.as_bytes()))
-                {
-                    tracing::warn!(device = self.name(), %id, error = %left, "a key that failed half way may be left behind");
-                }
-                Err(error)
-            }
+            made => made.map_err(|(error, _)| error),
         }
     }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use cryptoki_sys::{CK_SESSION_HANDLE, CKR_SESSION_HANDLE_INVALID};
 
 use super::calls::{Answer, Failed};
-use super::connection::{Connection, Loaded, Session};
+use super::connection::{Connection, Library, Session};
 use super::pin::Pins;
 use super::profile::{Class, Profile};
 use super::recover::Rung;
@@ -39,7 +39,7 @@ pub struct Process {
     /// Signalled when a session comes back while somebody waits for all of them.
     drained: Condvar,
     /// Touched only by the one thread that connects or repairs.
-    loaded: Mutex<Option<Loaded>>,
+    library: Mutex<Library>,
 }
 
 #[derive(Default)]
@@ -50,6 +50,8 @@ struct State {
     lent: Vec<CK_SESSION_HANDLE>,
     opening: usize,
     capacity: usize,
+    /// When a capacity that the device cut down is tried again.
+    grow_at: Option<Instant>,
     /// Failures to connect in a row.
     failures: u32,
     /// Those who wait, first come first served; each has a condition variable of its own, so that one is woken, not all.
@@ -161,6 +163,7 @@ impl Device {
                             state.idle.push(connection.anchor);
                         }
                         state.capacity = state.open();
+                        state.grow_at = Some(Instant::now() + WAIT);
                     } else {
                         state.wake();
                         drop(state);
@@ -191,7 +194,7 @@ impl Device {
 
     fn connect(&self, process: &Process, deadline: Instant) -> Result<()> {
         let repair = Repair { process, device: self };
-        let outcome = Connection::start(self, &mut process.lock_loaded(), deadline);
+        let outcome = Connection::start(self, &mut process.lock_library(), deadline);
         repair.end(outcome, Vec::new())
     }
 
@@ -224,7 +227,7 @@ impl Device {
         }
         let idle = std::mem::take(&mut state.idle);
         drop(state);
-        Ok(Some(Seized { connection, idle, loaded: process.lock_loaded(), repair: Repair { process, device: self } }))
+        Ok(Some(Seized { connection, idle, library: process.lock_library(), repair: Repair { process, device: self } }))
     }
 
     fn until<'a>(
@@ -244,7 +247,7 @@ impl Device {
 pub struct Seized<'a> {
     pub connection: Arc<Connection>,
     pub idle: Vec<CK_SESSION_HANDLE>,
-    pub loaded: MutexGuard<'a, Option<Loaded>>,
+    pub library: MutexGuard<'a, Library>,
     pub repair: Repair<'a>,
 }
 
@@ -295,7 +298,7 @@ impl Drop for Repair<'_> {
 
 impl Device {
     /// Doubling, capped by the profile, and up to half of it less, so that processes do not come back in step.
-    fn pause(&self, failures: u32) -> Duration {
+    pub fn pause(&self, failures: u32) -> Duration {
         let cap = self.profile().map_or(FIRST_PAUSE, |profile| profile.backoff);
         let full = FIRST_PAUSE.saturating_mul(1 << failures.min(16)).min(cap);
         let [dice] = crate::crypto::random::bytes::<1>();
@@ -315,8 +318,8 @@ impl Process {
         }
     }
 
-    fn lock_loaded(&self) -> MutexGuard<'_, Option<Loaded>> {
-        self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock_library(&self) -> MutexGuard<'_, Library> {
+        self.library.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -346,6 +349,10 @@ impl State {
                     Turn::Take(Session { handle, connection: Arc::clone(connection) })
                 }
                 None if self.open() < self.capacity => Turn::Open(Arc::clone(connection)),
+                None if self.capacity < connection.capacity && self.grow_at.is_some_and(|at| at <= Instant::now()) => {
+                    self.capacity += 1;
+                    Turn::Open(Arc::clone(connection))
+                }
                 None => Turn::Wait,
             },
             Phase::New => Turn::Connect(None),

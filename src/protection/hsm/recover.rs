@@ -77,7 +77,7 @@ impl Device {
         deadline: Instant,
         check: &dyn Fn(&Session) -> Result<(), Fault>,
     ) -> Result<()> {
-        let Some(Seized { connection: old, idle, mut loaded, repair }) = self.seize(generation, deadline)? else {
+        let Some(Seized { connection: old, idle, mut library, repair }) = self.seize(generation, deadline)? else {
             return Ok(());
         };
         let mut outcome = Err(self.unavailable("no way to recover it is left"));
@@ -87,7 +87,7 @@ impl Device {
             let connection = match rung {
                 Rung::LogIn => Connection::log_in_again(self, &old, deadline),
                 Rung::CloseAll => Connection::reopen(self, &old, &idle, deadline),
-                _ => Connection::start(self, &mut loaded, deadline),
+                _ => Connection::start(self, &mut library, deadline),
             };
             outcome = connection.and_then(|connection| self.check(connection, rung, check));
             match &outcome {
@@ -175,7 +175,7 @@ impl<'a> Climb<'a> {
     ) -> Result<Lent<'a>> {
         let (error, first) = match fault {
             Fault::Stop(error) => return Err(error),
-            Fault::Missing(id) => return self.look_for(lent, &id),
+            Fault::Missing(id) => return self.look_for(lent, &id, check),
             Fault::Call(failed) => {
                 let first = match self.device.class(failed) {
                     Class::Permanent | Class::Pin => return Err(self.device.error(failed)),
@@ -198,9 +198,9 @@ impl<'a> Climb<'a> {
         if first == Rung::Same {
             match check(&lent) {
                 // The device works: it means what it answered, if it answers so again.
-                Ok(()) if self.tries <= TRIES - 1 => return Ok(lent),
+                Ok(()) if self.tries < TRIES => return Ok(lent),
                 Ok(()) => return Err(error),
-                Err(Fault::Missing(id)) => return self.look_for(lent, &id),
+                Err(Fault::Missing(id)) => return self.look_for(lent, &id, &check),
                 Err(Fault::Stop(error)) => return Err(error),
                 Err(Fault::Call(_)) => {}
             }
@@ -234,8 +234,17 @@ impl<'a> Climb<'a> {
 
     /// A key was not found. That it is gone is proven by another that is there, or by a library that has just been
     /// initialised; short of that the device may have lost sight of all of them (SoftHSM without its directory).
-    fn look_for(&mut self, lent: Lent<'a>, id: &[u8]) -> Result<Lent<'a>> {
+    fn look_for(
+        &mut self,
+        lent: Lent<'a>,
+        id: &[u8],
+        check: &dyn Fn(&Session) -> Result<(), Fault>,
+    ) -> Result<Lent<'a>> {
         let device = self.device;
+        self.tries += 1;
+        if self.tries <= TRIES && lent.connection.is_logged_out(lent.handle) {
+            return self.repair(lent, Rung::LogIn, check);
+        }
         let name = uuid::Uuid::from_slice(id).map_or_else(|_| "without an ID".to_owned(), |id| id.to_string());
         let is_vouched_for = lent.connection.is_vouched_for(lent.handle, id);
         if lent.connection.since >= self.begun || is_vouched_for == Some(true) {

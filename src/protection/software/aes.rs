@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use zeroize::Zeroizing;
-
 use crate::crypto::cipher::{AesKey, AesStream};
 use crate::crypto::mac::Cmac;
 use crate::error::Result;
@@ -22,7 +20,7 @@ impl Key for Aes {
             Job::Mac(Mac::AesCmac) => {
                 let mut cmac = Cmac::new(self.0.bytes())?;
                 cmac.update(input);
-                Ok(Zeroizing::new(cmac.finish()))
+                Ok(Bytes::new(cmac.finish()))
             }
             _ => Err(unfit(job, "AES")),
         }

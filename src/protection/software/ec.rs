@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use zeroize::Zeroizing;
-
 use crate::crypto::ec::EcKey;
 use crate::error::Result;
 use crate::model::Bytes;
@@ -16,7 +14,7 @@ pub(super) struct Ec(pub(super) EcKey);
 impl Key for Ec {
     fn once(&self, job: &Job, input: &[u8]) -> Result<Bytes> {
         match job {
-            Job::Sign(Signing::Ecdsa) => Ok(Zeroizing::new(self.0.sign(input)?)),
+            Job::Sign(Signing::Ecdsa) => Ok(Bytes::new(self.0.sign(input)?)),
             Job::Derive { peer } => self.0.derive(peer),
             _ => Err(unfit(job, "EC")),
         }

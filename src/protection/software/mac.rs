@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use zeroize::Zeroizing;
-
 use crate::crypto::mac::{Cmac, Hmac};
 use crate::error::Result;
 use crate::model::Bytes;
@@ -18,7 +16,7 @@ impl Key for Secret {
         let Job::Mac(Mac::Hmac(hash)) = job else { return Err(unfit(job, "generic secret")) };
         let mut hmac = Hmac::new(*hash, &self.0);
         hmac.update(input);
-        Ok(Zeroizing::new(hmac.finish()))
+        Ok(Bytes::new(hmac.finish()))
     }
 
     fn start(self: Arc<Self>, job: Job) -> Result<Box<dyn Stream>> {
@@ -47,7 +45,7 @@ impl Stream for Running {
     }
 
     fn finish(self: Box<Self>) -> Result<Bytes> {
-        Ok(Zeroizing::new(match *self {
+        Ok(Bytes::new(match *self {
             Self::Cmac(cmac) => cmac.finish(),
             Self::Hmac(hmac) => hmac.finish(),
         }))

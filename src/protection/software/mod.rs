@@ -10,7 +10,6 @@ mod rsa;
 use std::sync::Arc;
 
 use uuid::Uuid;
-use zeroize::Zeroizing;
 
 use crate::crypto::cipher::AesKey;
 use crate::crypto::ec::EcKey;
@@ -182,7 +181,7 @@ fn rsa_public(key: &RsaKey) -> PublicKey {
 }
 
 fn random_bytes(len: usize) -> Bytes {
-    let mut out = Zeroizing::new(vec![0; len]);
+    let mut out = Bytes::new(vec![0; len]);
     random::fill(&mut out);
     out
 }

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use zeroize::Zeroizing;
-
 use crate::crypto::rsa::RsaKey;
 use crate::error::{Error, Result};
 use crate::model::Bytes;
@@ -17,10 +15,8 @@ impl Key for Rsa {
     fn once(&self, job: &Job, input: &[u8]) -> Result<Bytes> {
         let key = &self.0;
         match job {
-            Job::Sign(Signing::RsaPkcs1) => key.sign_pkcs1(input).map(Zeroizing::new),
-            Job::Sign(Signing::RsaPss { hash, mgf, salt }) => {
-                key.sign_pss(*hash, *mgf, *salt, input).map(Zeroizing::new)
-            }
+            Job::Sign(Signing::RsaPkcs1) => key.sign_pkcs1(input).map(Bytes::new),
+            Job::Sign(Signing::RsaPss { hash, mgf, salt }) => key.sign_pss(*hash, *mgf, *salt, input).map(Bytes::new),
             Job::Sign(Signing::RsaRaw) => key.raw(input),
             Job::Decrypt(Cipher::RsaOaep { hash, mgf, label }) => key.decrypt_oaep(*hash, *mgf, label, input),
             Job::Decrypt(Cipher::RsaPkcs1) => key.decrypt_pkcs1(input),

@@ -1,0 +1,134 @@
+//! Chapter "tag".
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::Action;
+use crate::error::{Error, Result};
+use crate::kms::Kms;
+use crate::kms::tags::check_tag;
+use crate::model::caller::Caller;
+
+/// Lists the tags of a key.
+///
+/// Example: `alikms ListResourceTags --KeyId 08ec3bb9-034f-485b-b1cd-3459baa8c8e1`
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+pub struct ListResourceTags {
+    /// ID of the key; no alias.
+    key_id: String,
+}
+
+impl Action for ListResourceTags {
+    type Response = Tagged;
+    fn run(self, kms: &Kms, caller: &Caller) -> Result<Tagged> {
+        let (key, tags) = kms.key_tags(caller, &self.key_id)?;
+        let tag = |(tag_key, tag_value)| KeyTag { key_id: key.to_string(), tag_key, tag_value };
+        Ok(Tagged { tags: TagList { tag: tags.into_iter().map(tag).collect() } })
+    }
+}
+
+/// Adds tags to a key, or changes their values. A key has at most 10.
+///
+/// Example: `alikms TagResource --KeyId 08ec3bb9-034f-485b-b1cd-3459baa8c8e1 --Tags '[{"TagKey":"project","TagValue":"shop"}]'`
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+pub struct TagResource {
+    /// A certificate instead of a key: not supported yet.
+    certificate_id: Option<String>,
+    /// ID of the key; no alias.
+    key_id: Option<String>,
+    /// A secret of the cloud: not supported here.
+    secret_name: Option<String>,
+    /// `[{"TagKey":"k","TagValue":"v"}]`; each up to 128 letters, digits and `/ \ _ - . + = : @`.
+    tags: String,
+}
+
+impl Action for TagResource {
+    type Response = ();
+    fn run(self, kms: &Kms, caller: &Caller) -> Result<()> {
+        let key = only_key(self.key_id, self.certificate_id, self.secret_name)?;
+        let tags = parse(&self.tags)?;
+        if tags.is_empty() {
+            return Err(Error::invalid("Tags", "give at least one"));
+        }
+        kms.tag_key(caller, &key, &tags)
+    }
+}
+
+/// Removes tags from a key.
+///
+/// Example: `alikms UntagResource --KeyId 08ec3bb9-034f-485b-b1cd-3459baa8c8e1 --TagKeys '["project"]'`
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+pub struct UntagResource {
+    /// A certificate instead of a key: not supported yet.
+    certificate_id: Option<String>,
+    /// ID of the key; no alias.
+    key_id: Option<String>,
+    /// A secret of the cloud: not supported here.
+    secret_name: Option<String>,
+    /// The names of the tags: `["k1","k2"]`.
+    tag_keys: String,
+}
+
+impl Action for UntagResource {
+    type Response = ();
+    fn run(self, kms: &Kms, caller: &Caller) -> Result<()> {
+        let key = only_key(self.key_id, self.certificate_id, self.secret_name)?;
+        let names: Vec<String> = serde_json::from_str(&self.tag_keys)
+            .map_err(|_| Error::invalid("TagKeys", "a JSON array of strings: [\"k1\",\"k2\"]"))?;
+        kms.untag_key(caller, &key, &names)
+    }
+}
+
+/// Exactly one resource is named, and it is a key.
+fn only_key(key: Option<String>, certificate: Option<String>, secret: Option<String>) -> Result<String> {
+    super::later(&[("CertificateId", certificate.is_some()), ("SecretName", secret.is_some())])?;
+    key.ok_or_else(|| Error::MissingParameter("KeyId".to_owned()))
+}
+
+/// One tag as the API writes it.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+struct Tag {
+    tag_key: String,
+    #[serde(default)]
+    tag_value: String,
+}
+
+/// Tags by name; a name that stands there twice is refused.
+pub(super) fn parse(text: &str) -> Result<BTreeMap<String, String>> {
+    let form = || Error::invalid("Tags", "a JSON array: [{\"TagKey\":\"k\",\"TagValue\":\"v\"}]");
+    let tags: Vec<Tag> = serde_json::from_str(text).map_err(|_| form())?;
+    let mut parsed = BTreeMap::new();
+    for Tag { tag_key, tag_value } in tags {
+        check_tag(&tag_key, &tag_value)?;
+        if parsed.insert(tag_key, tag_value).is_some() {
+            return Err(Error::invalid("Tags", "a TagKey stands there twice"));
+        }
+    }
+    Ok(parsed)
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Tagged {
+    tags: TagList,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct TagList {
+    tag: Vec<KeyTag>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct KeyTag {
+    key_id: String,
+    tag_key: String,
+    tag_value: String,
+}

@@ -1,0 +1,64 @@
+//! The verbs that look after a store: audit, check, maintain.
+
+use std::process::ExitCode;
+
+use alikms_pkcs11::error::Error;
+use alikms_pkcs11::model::time::Moment;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::args::Line;
+use crate::output::{self, Stop};
+use crate::{caller, open};
+
+/// `alikms maintain`.
+pub fn maintain(line: &Line, _: &[&str]) -> Result<ExitCode, Stop> {
+    let kms = open(line)?;
+    let done = kms.maintain(&caller(line, &kms)?)?;
+    let said = if done.is_empty() { "nothing is due\n".to_owned() } else { lines(&done) };
+    output::print(&said).map(|()| ExitCode::SUCCESS)
+}
+
+/// `alikms check`: status 1 if something is wrong that was not repaired.
+pub fn check(line: &Line, _: &[&str]) -> Result<ExitCode, Stop> {
+    let kms = open(line)?;
+    let findings = kms.check(&caller(line, &kms)?)?;
+    if findings.is_empty() {
+        return output::print("everything is in order\n").map(|()| ExitCode::SUCCESS);
+    }
+    let said: Vec<String> = findings
+        .iter()
+        .map(|finding| format!("{}: {}", if finding.repaired { "repaired" } else { "wrong" }, finding.what))
+        .collect();
+    output::print(&lines(&said))?;
+    Ok(if findings.iter().all(|finding| finding.repaired) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// `alikms audit`: one JSON object a line, oldest first; with --verify only how many lines there are.
+pub fn audit(line: &Line, _: &[&str]) -> Result<ExitCode, Stop> {
+    let since = match line.option("since") {
+        None => Moment(i64::MIN),
+        Some(text) => OffsetDateTime::parse(text, &Rfc3339)
+            .map(|at| Moment(at.unix_timestamp()))
+            .map_err(|_| Stop::usage(format!("--since {text}: write it like 2026-11-21T13:14:15Z")))?,
+    };
+    let verify = line.option("verify").is_some();
+    let mut out = String::new();
+    let kms = open(line)?;
+    let count = kms.audit_trail(&caller(line, &kms)?, since, |row| {
+        if !verify {
+            let row = serde_json::to_string(row).map_err(|error| Error::Internal(error.to_string()))?;
+            out.push_str(&row);
+            out.push('\n');
+        }
+        Ok(())
+    })?;
+    if verify {
+        out = format!("the audit trail is whole: {count} lines\n");
+    }
+    output::print(&out).map(|()| ExitCode::SUCCESS)
+}
+
+fn lines(said: &[String]) -> String {
+    said.iter().map(|line| format!("{line}\n")).collect()
+}

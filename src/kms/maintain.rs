@@ -1,0 +1,232 @@
+//! What time and crashes leave to be done: due rotations, deletions and expiries made physical, unfinished work on a device
+//! finished, and the store compared with itself and with the device.
+
+use std::collections::BTreeSet;
+
+use uuid::Uuid;
+
+use crate::error::Result;
+use crate::kms::Kms;
+use crate::kms::authorize::Allowed;
+use crate::kms::lifecycle::state_at;
+use crate::model::caller::Caller;
+use crate::model::key::{Key, KeyState, Level, Material, Version};
+use crate::model::time::Moment;
+use crate::store::{Audit, Intent, IntentKind, Listed, Page, Query, Records};
+
+/// Keys are read in pages of this many.
+const PAGE: u64 = 100;
+/// An intent this old belongs to nobody who is still at work: creating the slowest key takes seconds.
+const STALE: i64 = 600;
+const ALL: usize = 100_000;
+
+/// One thing that `alikms check` found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    pub what: String,
+    pub repaired: bool,
+}
+
+impl Kms {
+    /// Every key that is not a certificate's, oldest first.
+    fn each_key(&self, mut visit: impl FnMut(Key) -> Result<()>) -> Result<()> {
+        let mut ids = Vec::new();
+        loop {
+            let page = Page { offset: ids.len() as u64, limit: PAGE };
+            let Listed { items, .. } = self.store.read(&self.open()?.realm, |r| r.keys(page))?;
+            if items.is_empty() {
+                break;
+            }
+            ids.extend(items.iter().map(|key| key.id));
+        }
+        for id in ids {
+            if let Some(key) = self.store.read(&self.open()?.realm, |r| r.key(id))? {
+                visit(key)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// `alikms maintain`: what is due becomes physical. Says what was done, a line each.
+    pub fn maintain(&self, caller: &Caller) -> Result<Vec<String>> {
+        let mut said = Vec::new();
+        self.each_key(|key| {
+            let id = key.id.to_string();
+            let now = self.now();
+            if state_at(&key, now).is_none() {
+                self.delete_now(caller, &key)?;
+                said.push(format!("deleted key {id}, whose deletion window ended"));
+            } else if key.material_expires.is_some_and(|at| at <= now) {
+                self.delete_key_material(caller, &id)?;
+                said.push(format!("deleted the expired material of key {id}"));
+            } else {
+                let before = key.primary;
+                self.rotate_if_due(caller, &id)?;
+                let after = self.store.read(&self.open()?.realm, |r| r.key(key.id))?.and_then(|key| key.primary);
+                if before != after {
+                    said.push(format!("rotated key {id}"));
+                }
+            }
+            Ok(())
+        })?;
+        said.extend(self.work_off_intents(caller, STALE)?);
+        Ok(said)
+    }
+
+    /// A key whose window has ended: its records, and its material wherever that is.
+    fn delete_now(&self, caller: &Caller, key: &Key) -> Result<()> {
+        const ACTION: &str = "DeleteKey";
+        let allowed = self.authorize(caller, ACTION, &self.realm.key_arn(key.id))?;
+        let audit = self.audit(caller, ACTION, key.id);
+        let gone = self.store.write(&self.open()?.realm, &audit, |r| {
+            let Some(key) = r.key(key.id)? else { return Ok(Vec::new()) };
+            match state_at(&key, self.now()) {
+                None => self.forget_key(r, &key),
+                Some(_) => Ok(Vec::new()),
+            }
+        })?;
+        self.destroy_material(caller, ACTION, key.level, gone, &allowed)
+    }
+
+    /// Takes a key with all that belongs to it out of the records. Answers its versions with the intents under which their
+    /// material is to be destroyed: in a device that happens after the records are gone, and survives a crash in between.
+    pub(super) fn forget_key(&self, records: &mut Records<'_>, key: &Key) -> Result<Vec<(Version, Option<Uuid>)>> {
+        for alias in records.aliases(key.id)? {
+            records.delete_alias(&alias)?;
+        }
+        for certificate in records.certificates_of_key(key.id)? {
+            self.detach(records, certificate.id)?;
+        }
+        for object in records.find_objects(&Query { key: Some(key.id), ..Query::default() }, 0, ALL)? {
+            records.delete_object(object.handle)?;
+        }
+        let versions = records.versions(key.id)?;
+        records.delete_key(key.id)?;
+        versions.into_iter().map(|version| self.forget_version(records, version)).collect()
+    }
+
+    fn forget_version(&self, records: &mut Records<'_>, version: Version) -> Result<(Version, Option<Uuid>)> {
+        records.delete_version(version.id)?;
+        let Some(Material::Device { .. }) = &version.material else { return Ok((version, None)) };
+        let intent = Intent {
+            id: Uuid::new_v4(),
+            kind: IntentKind::Destroy,
+            version: version.id,
+            material: version.material.clone(),
+            at: self.now(),
+        };
+        records.insert_intent(&intent)?;
+        Ok((version, Some(intent.id)))
+    }
+
+    /// Destroys what [`Self::forget_key`] answered.
+    pub(super) fn destroy_material(
+        &self,
+        caller: &Caller,
+        action: &'static str,
+        level: Level,
+        versions: Vec<(Version, Option<Uuid>)>,
+        allowed: &Allowed,
+    ) -> Result<()> {
+        for (version, intent) in versions {
+            self.cache.forget(version.id);
+            let Some(material) = &version.material else { continue };
+            self.protection(level, allowed)?.destroy(version.id, material)?;
+            if let Some(intent) = intent {
+                let audit = self.audit(caller, &format!("{action}:done"), version.id);
+                self.store.write(&self.open()?.realm, &audit, |r| r.delete_intent(intent))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Finishes what was begun on the device at least `age` seconds ago and not finished: a creation is undone, a
+    /// destruction done.
+    fn work_off_intents(&self, caller: &Caller, age: i64) -> Result<Vec<String>> {
+        const ACTION: &str = "WorkOffIntent";
+        let mut said = Vec::new();
+        let intents = self.store.read(&self.open()?.realm, |r| r.intents())?;
+        for intent in intents.into_iter().filter(|intent| intent.at.0.saturating_add(age) <= self.now().0) {
+            let allowed = self.authorize(caller, ACTION, &self.realm.container("key"))?;
+            let stored = self.store.read(&self.open()?.realm, |r| r.version(intent.version))?;
+            let (Some(device), None) = (&self.device, stored) else { continue };
+            let made_by_us = || Material::Device {
+                device: device.name().to_owned(),
+                serial: String::new(),
+                id: intent.version.as_bytes().to_vec(),
+            };
+            let material = intent.material.clone().unwrap_or_else(made_by_us);
+            self.protection(Level::Hsm, &allowed)?.destroy(intent.version, &material)?;
+            let audit = self.audit(caller, ACTION, intent.version);
+            self.store.write(&self.open()?.realm, &audit, |r| r.delete_intent(intent.id))?;
+            let what = match intent.kind {
+                IntentKind::Create => "undid the unfinished creation",
+                IntentKind::Destroy => "finished the destruction",
+            };
+            said.push(format!("{what} of key version {} on device {}", intent.version, device.name()));
+        }
+        Ok(said)
+    }
+
+    /// `alikms check`: reads every record and compares the store with itself and with the device. Unfinished work on the
+    /// device is finished; everything else is only told.
+    pub fn check(&self, caller: &Caller) -> Result<Vec<Finding>> {
+        let mut findings: Vec<Finding> =
+            self.work_off_intents(caller, STALE)?.into_iter().map(|what| Finding { what, repaired: true }).collect();
+        let mut tell = |what: String| findings.push(Finding { what, repaired: false });
+        let mut in_device = BTreeSet::new();
+        self.each_key(|key| {
+            let (versions, objects) = self.store.read(&self.open()?.realm, |r| {
+                let query = Query { key: Some(key.id), ..Query::default() };
+                Ok((r.versions(key.id)?, r.find_objects(&query, 0, ALL)?))
+            })?;
+            let id = key.id;
+            if versions.is_empty() && key.state != KeyState::PendingImport {
+                tell(format!("key {id} has no version"));
+            }
+            if key.primary.is_some_and(|primary| !versions.iter().any(|version| version.id == primary)) {
+                tell(format!("the primary version of key {id} is missing"));
+            }
+            for object in &objects {
+                if object.version.is_some_and(|of| !versions.iter().any(|version| version.id == of)) {
+                    tell(format!("an object of key {id} belongs to a version that is missing"));
+                }
+            }
+            in_device.extend(versions.iter().filter_map(|version| match &version.material {
+                Some(Material::Device { .. }) => Some(version.id),
+                _ => None,
+            }));
+            Ok(())
+        })?;
+        if let Some(device) = &self.device {
+            let there: BTreeSet<Uuid> = device.ids()?.into_iter().collect();
+            for id in in_device.difference(&there) {
+                tell(format!("key version {id} is not on device {}", device.name()));
+            }
+        }
+        self.audit_trail(caller, Moment(i64::MIN), |_| Ok(()))?;
+        Ok(findings)
+    }
+
+    /// Reads the audit trail, oldest first, from `since`; the whole chain is verified on the way.
+    pub fn audit_trail(
+        &self,
+        caller: &Caller,
+        since: Moment,
+        mut visit: impl FnMut(&Audit) -> Result<()>,
+    ) -> Result<u64> {
+        let _allowed = self.authorize(caller, "ReadAudit", &self.realm.container("audit"))?;
+        let mut offset = 0;
+        loop {
+            let page = Page { offset, limit: 1000 };
+            let Listed { items, total } = self.store.audit(&self.open()?.realm, page)?;
+            for line in items.iter().filter(|line| line.at >= since) {
+                visit(line)?;
+            }
+            offset += items.len() as u64;
+            if items.is_empty() || offset >= total {
+                return Ok(offset);
+            }
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! Bytes that are wiped.
+
+use std::fmt;
+use std::hint::black_box;
+use std::ops::{Deref, DerefMut};
+
+/// Bytes that are wiped when dropped, spare room included: key bytes, plaintext, PINs, and whatever may be one of them.
+/// `zeroize`'s own wrapper writes byte by byte, which took longer than encrypting the same bytes (docs/decisions.md).
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Bytes(Vec<u8>);
+
+impl Bytes {
+    pub fn new(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+}
+
+impl Drop for Bytes {
+    fn drop(&mut self) {
+        self.0.clear();
+        // Within the capacity: no byte moves elsewhere.
+        self.0.resize(self.0.capacity(), 0);
+        black_box(self.0.as_ptr());
+        black_box(&mut self.0);
+    }
+}
+
+impl Deref for Bytes {
+    type Target = Vec<u8>;
+    fn deref(&self) -> &Vec<u8> {
+        &self.0
+    }
+}
+
+impl DerefMut for Bytes {
+    fn deref_mut(&mut self) -> &mut Vec<u8> {
+        &mut self.0
+    }
+}
+
+impl From<Vec<u8>> for Bytes {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+}
+
+/// The length only.
+impl fmt::Debug for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Bytes({})", self.0.len())
+    }
+}

@@ -1,0 +1,56 @@
+//! A mechanism in words, for `alikms features`.
+
+use cryptoki_sys::*;
+
+use super::mechanism::{Does, Keys, MechanismRow};
+
+/// Every flag that a row of `MECHANISMS` may have.
+const FLAGS: &[(CK_FLAGS, &str)] = &[
+    (CKF_ENCRYPT, "encrypt"),
+    (CKF_DECRYPT, "decrypt"),
+    (CKF_SIGN, "sign"),
+    (CKF_VERIFY, "verify"),
+    (CKF_DIGEST, "digest"),
+    (CKF_GENERATE, "generate"),
+    (CKF_GENERATE_KEY_PAIR, "generate a pair"),
+    (CKF_WRAP, "wrap"),
+    (CKF_UNWRAP, "unwrap"),
+    (CKF_DERIVE, "derive"),
+    (CKF_MESSAGE_ENCRYPT, "encrypt by message"),
+    (CKF_MESSAGE_DECRYPT, "decrypt by message"),
+    (CKF_MESSAGE_SIGN, "sign by message"),
+    (CKF_MESSAGE_VERIFY, "verify by message"),
+    (CKF_EC_F_P, "prime fields"),
+    (CKF_EC_NAMEDCURVE, "named curves"),
+    (CKF_EC_UNCOMPRESS, "uncompressed points"),
+];
+
+impl MechanismRow {
+    /// `ulMinKeySize` and `ulMaxKeySize` with their unit; empty for a mechanism without a key.
+    pub fn key_sizes(&self) -> String {
+        let info = self.info();
+        let unit = match (self.keys, self.does) {
+            (Keys::None, _) => return String::new(),
+            (Keys::Rsa | Keys::Ec, _) | (Keys::Generic, Does::Generate(_)) => "bits",
+            (Keys::Aes | Keys::Generic, _) => "bytes",
+        };
+        format!("{} to {} {unit}", info.ulMinKeySize, info.ulMaxKeySize)
+    }
+
+    /// What the flags say.
+    pub fn flags_in_words(&self) -> Vec<&'static str> {
+        FLAGS.iter().filter(|(flag, _)| self.flags & flag != 0).map(|(_, word)| *word).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::token::mechanism::MECHANISMS;
+
+    #[test]
+    fn no_flag_is_without_a_word() {
+        let known = FLAGS.iter().fold(0, |known, (flag, _)| known | flag);
+        assert!(MECHANISMS.iter().all(|row| row.flags & !known == 0));
+    }
+}

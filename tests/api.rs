@@ -1,0 +1,40 @@
+//! Every action of the API at both levels: answers in their exact shape, errors with code and HTTP status (kms-api.md §1.3,
+//! §1.4), states (§2.5). A test's name begins with the statement of kms-statements.md that it proves.
+
+mod common;
+
+#[path = "api/bed.rs"]
+mod bed;
+
+/// Makes a test at each level of functions that take a `&Bed`.
+macro_rules! at_both_levels {
+    ($($(#[$ignore:meta])* $name:ident)*) => {
+        mod software {
+            $(#[test] fn $name() { super::$name(crate::bed::software()) })*
+        }
+        mod hsm {
+            $(#[test] fn $name() { super::$name(crate::bed::hsm()) })*
+        }
+    };
+}
+
+#[path = "api/aliases.rs"]
+mod aliases;
+#[path = "api/asymmetric.rs"]
+mod asymmetric;
+#[path = "api/certificate_states.rs"]
+mod certificate_states;
+#[path = "api/certificates.rs"]
+mod certificates;
+#[path = "api/envelope.rs"]
+mod envelope;
+#[path = "api/keys.rs"]
+mod keys;
+#[path = "api/lists.rs"]
+mod lists;
+#[path = "api/requests.rs"]
+mod requests;
+#[path = "api/states.rs"]
+mod states;
+#[path = "api/versions.rs"]
+mod versions;

@@ -1,0 +1,13 @@
+//! Devices: keys at work in one, and what happens when it is lost, refuses, or is shared. Each test makes a SoftHSM
+//! token of its own in a directory of its own; `isolate = "copy"` gives each a library of its own.
+
+#[path = "hsm/faults.rs"]
+mod faults;
+#[path = "hsm/keys.rs"]
+mod keys;
+#[path = "hsm/processes.rs"]
+mod processes;
+#[path = "hsm/speed.rs"]
+mod speed;
+#[path = "hsm/support.rs"]
+mod support;
