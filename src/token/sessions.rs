@@ -39,9 +39,15 @@ struct Seat {
     holder: AtomicU64,
 }
 
+impl Default for Sessions {
+    fn default() -> Self {
+        Self { blocks: [const { OnceLock::new() }; BLOCKS], free: Lock::new(Free::default()) }
+    }
+}
+
 impl Sessions {
     pub fn new() -> Self {
-        Self { blocks: [const { OnceLock::new() }; BLOCKS], free: Lock::new(Free::default()) }
+        Self::default()
     }
 
     /// Seats a session; `make` is told its handle.
