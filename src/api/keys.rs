@@ -17,9 +17,6 @@ use crate::model::spec::{SPECS, Spec};
 use crate::model::time::Moment;
 use crate::store::{Listed, Page};
 
-/// Description: at most this many characters (S004, kms-api.md §2.3).
-const MAX_DESCRIPTION: usize = 8192;
-
 /// Takes a key out of the deletion window; it is Enabled again.
 ///
 /// Example: `alikms CancelKeyDeletion --KeyId 08ec3bb9-034f-485b-b1cd-3459baa8c8e1`
@@ -78,9 +75,6 @@ impl Action for CreateKey {
             ("Policy", self.policy.is_some()),
         ])?;
         let description = self.description.unwrap_or_default();
-        if description.chars().count() > MAX_DESCRIPTION {
-            return Err(Error::invalid("Description", "it has more than 8192 characters"));
-        }
         let new = NewKey {
             spec: self.key_spec.map(|name| name.spec()).transpose()?,
             usage: self.key_usage,
