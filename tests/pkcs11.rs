@@ -1,5 +1,7 @@
 //! The module at its C door: a copy of the `.so` for each test, with an installation of its own, driven through the
 //! function table and by the crate `cryptoki`. Results are checked by `openssl` and by independent crates.
+// `call!` names C functions and their arguments.
+#![allow(clippy::macro_metavars_in_unsafe)]
 
 mod support;
 
