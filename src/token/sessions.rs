@@ -39,11 +39,13 @@ struct Seat {
     holder: AtomicU64,
 }
 
-impl Sessions {
-    pub fn new() -> Self {
+impl Default for Sessions {
+    fn default() -> Self {
         Self { blocks: [const { OnceLock::new() }; BLOCKS], free: Lock::new(Free::default()) }
     }
+}
 
+impl Sessions {
     /// Seats a session; `make` is told its handle.
     pub fn open(&self, make: impl FnOnce(u64) -> Session) -> Result<u64> {
         let (index, handle) = {
