@@ -144,7 +144,7 @@ fn keys_that_a_user_may_not_use_are_not_visible() {
         let page = world.kms().find_objects(caller, &Search::default(), 0, 100).unwrap();
         page.found.iter().map(|found| found.object.key.unwrap().to_string()).collect::<Vec<_>>()
     };
-    assert_eq!(seen(&user), [mine.clone()], "the private key, which it may use; not the public one");
+    assert_eq!(seen(&user), std::slice::from_ref(&mine), "the private key, which it may use; not the public one");
     assert_eq!(seen(&Caller::account()), [mine.clone(), mine, other.clone(), other]);
 }
 

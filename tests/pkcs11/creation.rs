@@ -78,7 +78,7 @@ fn refused_templates() {
     assert_eq!(c.create(&short), Err(CKR_ATTRIBUTE_VALUE_INVALID));
     assert_eq!(c.generate_pair(CKM_EC_KEY_PAIR_GEN, &[], &[]), Err(CKR_TEMPLATE_INCOMPLETE));
     assert_eq!(c.generate_pair(CKM_RSA_PKCS_KEY_PAIR_GEN, &[], &[]), Err(CKR_TEMPLATE_INCOMPLETE));
-    assert_eq!(c.rsa_pair(2048, &[v(CKA_PUBLIC_EXPONENT, [2])], &[]).is_ok(), false);
+    assert!(c.rsa_pair(2048, &[v(CKA_PUBLIC_EXPONENT, [2])], &[]).is_err());
 }
 
 /// libp11's four-byte exponent, and another prime one for session keys.
@@ -112,7 +112,7 @@ fn the_level() {
         }
         let key = c.aes(32, &more);
         assert_eq!(c.get(key, LEVEL).unwrap(), expected.as_bytes());
-        assert_eq!(c.find(&[s(LEVEL, expected), u(CKA_CLASS, CKO_SECRET_KEY)]).contains(&key), true);
+        assert!(c.find(&[s(LEVEL, expected), u(CKA_CLASS, CKO_SECRET_KEY)]).contains(&key));
     }
     assert_eq!(c.ec_pair(P256, &[token.clone(), s(LEVEL, "NONE")]).unwrap_err(), CKR_ATTRIBUTE_VALUE_INVALID);
     assert_eq!(c.ec_pair(P256, &[s(LEVEL, "HSM")]).unwrap_err(), CKR_TEMPLATE_INCONSISTENT, "a session key");

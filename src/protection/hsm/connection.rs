@@ -76,7 +76,7 @@ type Identity = (u64, u64, u64, i64);
 impl Connection {
     /// From nothing, or from a library in any state: loads, initialises (again, where that is ours to do), attaches.
     pub fn start(device: &Device, library: &mut Library, deadline: Instant) -> Result<Self> {
-        if device.pins.is_refused(&*device.config.pin.read()?) {
+        if device.pins.is_refused(&device.config.pin.read()?) {
             return Err(device.pin_refused());
         }
         let tries = if device.isolate()? == Isolate::Copy { TRIES } else { 0 };
@@ -256,6 +256,17 @@ impl Session {
         template: &[Attribute],
     ) -> Answer<CK_OBJECT_HANDLE> {
         self.module().derive(self.handle, mechanism, base, template)
+    }
+
+    pub fn unwrap(
+        &self,
+        mechanism: &Mechanism<'_>,
+        unwrapping: CK_OBJECT_HANDLE,
+        wrapped: &[u8],
+        template: &[Attribute],
+    ) -> Answer<CK_OBJECT_HANDLE> {
+        let _alone = self.alone();
+        self.module().unwrap(self.handle, mechanism, unwrapping, wrapped, template)
     }
 
     /// For the time in which objects are made or destroyed.
