@@ -1,6 +1,9 @@
 //! The module at its C door: a copy of the `.so` for each test, with an installation of its own, driven through the
 //! function table and by the crate `cryptoki`. Results are checked by `openssl` and by independent crates.
 
+// `call!` calls C functions: its arguments are pointers and numbers.
+#![allow(clippy::macro_metavars_in_unsafe)]
+
 mod support;
 
 #[path = "pkcs11/c_programs.rs"]

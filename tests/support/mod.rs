@@ -13,8 +13,6 @@ pub use module::{Module, rv_name};
 pub use words::*;
 
 /// Calls a function through the table and answers its CK_RV: `call!(module, C_Sign(session, …))`.
-// What is called is C: the arguments are pointers and numbers, made before.
-#[allow(clippy::macro_metavars_in_unsafe)]
 #[macro_export]
 macro_rules! call {
     ($module:expr, $name:ident ( $($arg:expr),* $(,)? )) => {{
