@@ -37,7 +37,7 @@ impl Provider {
             taken.push(slot.id);
             slots.push(Arc::new(slot));
         }
-        Ok(Self { slots, sessions: Sessions::new() })
+        Ok(Self { slots, sessions: Sessions::default() })
     }
 
     /// C_Finalize: every session is closed; what another thread is doing in one is waited for.

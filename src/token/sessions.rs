@@ -46,10 +46,6 @@ impl Default for Sessions {
 }
 
 impl Sessions {
-    pub fn new() -> Self {
-        Self::default()
-    }
-
     /// Seats a session; `make` is told its handle.
     pub fn open(&self, make: impl FnOnce(u64) -> Session) -> Result<u64> {
         let (index, handle) = {

@@ -3,7 +3,7 @@
 use cryptoki_sys::*;
 
 use crate::call;
-use crate::support::{Client, Installation, P256, b, s};
+use crate::support::{Client, Installation, KEY_ID, P256, b, s};
 
 /// Runs `work` in a forked child and answers whether it came to its end; whatever panics or hangs is the child's alone.
 fn in_child(work: impl FnOnce() -> bool) -> bool {
@@ -76,7 +76,8 @@ fn children(level: &str) {
     assert!(signs(c, c.one(CKO_PRIVATE_KEY, "child")));
     // A key that was ready at the fork is disabled for the child too.
     c.sign_init(CKM_ECDSA, key).unwrap();
-    installation.print(&["DisableKey", "--KeyId", "alias/web"]);
+    let id = String::from_utf8(c.get(key, KEY_ID).unwrap()).unwrap();
+    installation.print(&["DisableKey", "--KeyId", &id]);
     assert!(in_child(|| {
         c.sign_data(&[1; 32]) == Err(CKR_FUNCTION_REJECTED)
             && c.sign_init(CKM_ECDSA, key) == Err(CKR_KEY_FUNCTION_NOT_PERMITTED)
