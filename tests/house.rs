@@ -58,6 +58,7 @@ const JSON: &[(&str, &str)] = &[
     ("src/bin/alikms/", "prints what the API answers"),
     ("src/kms/import.rs", "the inside of an import token, which only we read"),
     ("src/model/context.rs", "an EncryptionContext is JSON, through PKCS#11 too"),
+    ("src/model/policy.rs", "a RAM policy is JSON"),
     ("src/store/", "the records"),
 ];
 

@@ -11,9 +11,6 @@ use crate::kms::asymmetric::Done;
 use crate::model::caller::Caller;
 use crate::model::context::Context;
 
-/// Encrypt takes plaintext of up to so many bytes (kms-api.md §2.3).
-const MAX_PLAINTEXT: usize = 6144;
-
 /// Decrypts with the private key of an asymmetric key.
 ///
 /// Example: `alikms AsymmetricDecrypt --KeyId alias/mail --KeyVersionId c0a3d5dc-0b47-4199-a050-b289349a0000 --Algorithm RSAES_OAEP_SHA_256 --CiphertextBlob-FILE ciphertext.b64`
@@ -185,10 +182,6 @@ impl Action for Encrypt {
     fn run(self, kms: &Kms, caller: &Caller) -> Result<CiphertextBlob> {
         rehearsal(self.dry_run)?;
         let context = context(self.encryption_context.as_deref())?;
-        if self.plaintext.len() > MAX_PLAINTEXT {
-            let reason = format!("it has {} bytes, up to {MAX_PLAINTEXT} are possible", self.plaintext.len());
-            return Err(Error::invalid("Plaintext", reason));
-        }
         let (done, blob) = kms.encrypt(caller, &self.key_id, &self.plaintext, &context).map_err(about("Plaintext"))?;
         Ok(CiphertextBlob { by: done.into(), ciphertext_blob: encode(&blob) })
     }

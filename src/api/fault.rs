@@ -110,7 +110,7 @@ fn sentence(mut text: String, reason: &str) -> String {
     if let Some(first) = reason.chars().next() {
         text.push_str(if text.ends_with('.') { " " } else { ". " });
         // A name stays as it is.
-        let is_word = reason.split([' ', ',', ':']).next().is_some_and(|word| word.chars().all(char::is_lowercase));
+        let is_word = reason.split([' ', ',']).next().is_some_and(|word| word.chars().all(char::is_lowercase));
         let (head, tail) = reason.split_at(if is_word { first.len_utf8() } else { 0 });
         text.extend(head.chars().flat_map(char::to_uppercase));
         text.push_str(tail);

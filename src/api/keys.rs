@@ -17,8 +17,6 @@ use crate::model::spec::{SPECS, Spec};
 use crate::model::time::Moment;
 use crate::store::{Listed, Page};
 
-/// Description: at most this many characters (S004, kms-api.md §2.3).
-const MAX_DESCRIPTION: usize = 8192;
 /// Specs of the API that this version does not have yet.
 const LATER_SPECS: &[&str] = &["Aliyun_SM4", "EC_SM2"];
 
@@ -80,9 +78,6 @@ impl Action for CreateKey {
             ("Policy", self.policy.is_some()),
         ])?;
         let description = self.description.unwrap_or_default();
-        if description.chars().count() > MAX_DESCRIPTION {
-            return Err(Error::invalid("Description", "it has more than 8192 characters"));
-        }
         let new = NewKey {
             spec: self.key_spec.map(|name| name.spec()).transpose()?,
             usage: self.key_usage,

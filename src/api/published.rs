@@ -1,6 +1,7 @@
 //! The names of all actions that the API publishes, ours or not, for `alikms features` and for suggestions.
 
-/// Chapter and actions. The last two chapters are about things that a self-hosted service does not have.
+/// Chapter and actions. `ram` is an API of its own (2015-05-01), of which only what we have is named. The last two
+/// chapters are about things that a self-hosted service does not have.
 pub static PUBLISHED: &[(&str, &[&str])] = &[
     (
         "key",
@@ -69,6 +70,22 @@ pub static PUBLISHED: &[(&str, &[&str])] = &[
     (
         "other",
         &["DescribeAccountKmsStatus", "DescribeRegions", "DescribeService", "GetRandomPassword", "OpenKmsService"],
+    ),
+    (
+        "ram",
+        &[
+            "AttachPolicyToUser",
+            "CreatePolicy",
+            "CreateUser",
+            "DeletePolicy",
+            "DeleteUser",
+            "DetachPolicyFromUser",
+            "GetPolicy",
+            "GetUser",
+            "ListPolicies",
+            "ListPoliciesForUser",
+            "ListUsers",
+        ],
     ),
     (
         "secrets",

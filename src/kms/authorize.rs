@@ -10,6 +10,13 @@ use crate::store::Audit;
 #[must_use]
 pub struct Allowed(());
 
+impl Allowed {
+    /// For undoing what failed: it was allowed to be begun.
+    pub(super) fn to_undo() -> Self {
+        Self(())
+    }
+}
+
 impl Kms {
     /// May `caller` do `action` (the API's name, `ram:…` for RAM's own) on `resource` (an ARN)? The account itself may do everything.
     pub fn authorize(&self, caller: &Caller, action: &'static str, resource: &str) -> Result<Allowed> {

@@ -4,6 +4,7 @@ use uuid::Uuid;
 
 use crate::error::Result;
 use crate::kms::Kms;
+use crate::kms::authorize::Allowed;
 use crate::model::caller::Caller;
 use crate::model::key::{Level, Material};
 use crate::store::{Intent, IntentKind};
@@ -38,14 +39,11 @@ impl Kms {
         version: Uuid,
         made: Option<&Material>,
     ) {
-        let allowed = match self.authorize(caller, "CreateKey", &self.realm.container("key")) {
-            Ok(allowed) => allowed,
-            Err(_) => return,
-        };
         let destroyed = match made {
-            Some(material) => {
-                self.protection(level, &allowed).and_then(|protection| protection.destroy(version, material)).is_ok()
-            }
+            Some(material) => self
+                .protection(level, &Allowed::to_undo())
+                .and_then(|protection| protection.destroy(version, material))
+                .is_ok(),
             None => true,
         };
         if let (Some(intent), true, Ok(opened)) = (intent, destroyed, self.open()) {

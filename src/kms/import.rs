@@ -1,24 +1,33 @@
 //! Imported key material: GetParametersForImport, ImportKeyMaterial, DeleteKeyMaterial (S004-077 to S004-110).
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::crypto::rsa::RsaKey;
 use crate::error::{Error, Result};
 use crate::kms::Kms;
+use crate::kms::authorize::Allowed;
 use crate::kms::catalogue::refresh_key;
 use crate::model::Bytes;
+use crate::model::algorithm::{Cipher, Job};
 use crate::model::caller::Caller;
 use crate::model::hash::Hash;
-use crate::model::key::{Key, KeyState, Level, Origin, Version};
+use crate::model::key::{Key, KeyState, Level, Material, Origin, Version};
 use crate::model::public::PublicKey;
+use crate::model::spec::Spec;
 use crate::model::time::{DAY, Moment};
+use crate::protection::hsm::Hsm;
+use crate::protection::hsm::import::Unwrapping;
 use crate::protection::{Protection, Usages};
+use crate::store::{Intent, IntentKind};
 
 /// S004-098.
 const TOKEN_LIFETIME: i64 = DAY;
 /// S004-090: the wrapping key is RSA of 2048 bits.
 const WRAPPING_BITS: usize = 2048;
+const WRAPPING_SPEC: &str = "RSA_2048";
 const F4: &[u8] = &[1, 0, 1];
 const PURPOSE: &str = "import token";
 
@@ -43,6 +52,14 @@ impl Wrapping {
         })
     }
 
+    fn in_device(self) -> Unwrapping {
+        match self {
+            Self::RsaesOaepSha1 => Unwrapping::Oaep(Hash::Sha1),
+            Self::RsaesOaepSha256 => Unwrapping::Oaep(Hash::Sha256),
+            Self::RsaesPkcs1V15 => Unwrapping::Pkcs1,
+        }
+    }
+
     /// With v1.5 a wrong padding yields made-up bytes, which then have the wrong length or digest.
     fn unwrap(self, key: &RsaKey, wrapped: &[u8]) -> Result<Bytes> {
         let hash = match self {
@@ -60,8 +77,11 @@ struct Ticket {
     key: Uuid,
     expires: Moment,
     wrapping: Wrapping,
+    /// At level SOFTWARE: the wrapping key itself.
     #[serde(with = "crate::model::names::base64_bytes")]
     private_key: Vec<u8>,
+    /// At level HSM: what the wrapping pair is called in the device.
+    pair: Option<Uuid>,
 }
 
 impl Drop for Ticket {
@@ -102,20 +122,53 @@ impl Kms {
         key_spec: &str,
     ) -> Result<ImportParameters> {
         let wrapping = Wrapping::by_name(algorithm)?;
-        if key_spec != "RSA_2048" {
-            return Err(Error::invalid("WrappingKeySpec", "RSA_2048"));
+        if key_spec != WRAPPING_SPEC {
+            return Err(Error::invalid("WrappingKeySpec", WRAPPING_SPEC));
         }
         let (key, _) = self.external(caller, "GetParametersForImport", name)?;
-        check_level(&key)?;
-        let wrapper = RsaKey::generate(WRAPPING_BITS, F4)?;
-        let (modulus, exponent) = wrapper.public();
         let expires = Moment(self.now().0.saturating_add(TOKEN_LIFETIME));
-        let ticket = Ticket { key: key.id, expires, wrapping, private_key: wrapper.to_der()?.to_vec() };
+        let (private_key, pair, public) = match key.level {
+            Level::Software => {
+                let wrapper = RsaKey::generate(WRAPPING_BITS, F4)?;
+                let (modulus, exponent) = wrapper.public();
+                (wrapper.to_der()?.to_vec(), None, PublicKey::Rsa { modulus, exponent })
+            }
+            Level::Hsm => {
+                let (id, public) = self.wrapping_pair(caller, &key, wrapping, expires)?;
+                (Vec::new(), Some(id), public)
+            }
+        };
+        let ticket = Ticket { key: key.id, expires, wrapping, private_key, pair };
         let plain = serde_json::to_vec(&ticket).map(Bytes::new);
         let plain = plain.map_err(|error| Error::Internal(error.to_string()))?;
         let token = self.open()?.realm.kek.seal(PURPOSE, key.id.as_bytes(), &[], &plain);
-        let public_key = PublicKey::Rsa { modulus, exponent }.to_spki()?;
-        Ok(ImportParameters { key: key.id, token, public_key, expires })
+        Ok(ImportParameters { key: key.id, token, public_key: public.to_spki()?, expires })
+    }
+
+    /// S004-148: made in the device, where an intent sees to it that it goes when the token has expired.
+    fn wrapping_pair(
+        &self,
+        caller: &Caller,
+        key: &Key,
+        wrapping: Wrapping,
+        expires: Moment,
+    ) -> Result<(Uuid, PublicKey)> {
+        const ACTION: &str = "GetParametersForImport";
+        let device = self.device_of(key)?;
+        device.takes_over(key.spec, wrapping.in_device())?;
+        let spec = Spec::by_name(WRAPPING_SPEC).ok_or_else(|| Error::Internal("no wrapping spec".to_owned()))?;
+        let id = Uuid::new_v4();
+        let intent = Intent { id: Uuid::new_v4(), kind: IntentKind::Destroy, version: id, material: None, at: expires };
+        let audit = self.audit(caller, ACTION, key.id);
+        self.store.write(&self.open()?.realm, &audit, |r| r.insert_intent(&intent))?;
+        device.wrapping_pair(id, spec).map(|(_, public)| (id, public))
+    }
+
+    fn device_of(&self, key: &Key) -> Result<&Arc<Hsm>> {
+        self.device.as_ref().ok_or_else(|| Error::UnsupportedProtectionLevel {
+            level: "HSM",
+            reason: format!("key {} is in a device, and this token has none in alikms.toml", key.id),
+        })
     }
 
     /// Takes the material over. `expires` in seconds since 1970; None or 0 is never.
@@ -132,68 +185,128 @@ impl Kms {
         if state == KeyState::PendingDeletion {
             return Err(Error::StateChange { resource: key.id.to_string(), reason: format!("it is {state}") });
         }
-        check_level(&key)?;
         let expires = match expires.unwrap_or(0) {
             0 => None,
             at if Moment(at) > self.now() => Some(Moment(at)),
             _ => return Err(Error::invalid("KeyMaterialExpireUnix", "it lies in the past")),
         };
-        let value = self.unwrap_material(&key, wrapped, token)?;
-        let digest = self.open()?.realm.kek.tag(&[b"imported material", key.id.as_bytes(), &value]).to_vec();
-        let other = || Error::InvalidKeyMaterial("this key takes only the material that it was given first".to_owned());
-        if !key.material_digest.is_empty() && key.material_digest != digest {
-            return Err(other());
-        }
         let allowed = self.authorize(caller, ACTION, &self.realm.key_arn(key.id))?;
-        let protection: &dyn Protection = self.protection(key.level, &allowed)?;
+        let ticket = self.ticket(&key, token)?;
         let id = key.primary.unwrap_or_else(Uuid::new_v4);
-        let made = protection.import(id, key.spec, Usages::of(key.usage, false), &value)?;
-        let audit = self.audit(caller, ACTION, key.id);
+        let taken = self.take_over(caller, &key, id, &ticket, wrapped, &allowed)?;
+        let stored = self.store_material(caller, name, id, &taken, expires);
+        match stored {
+            // The same material was there already: the new copy of it in the device goes.
+            Ok(false) | Err(_) => {
+                self.abandon_creation(caller, ACTION, key.level, taken.intent, taken.id, Some(&taken.material))
+            }
+            Ok(true) => {}
+        }
+        self.cache.forget(id);
+        stored.map(drop)
+    }
+
+    /// Did the key take this copy of the material? Not if it has one: then only the expiration is new.
+    fn store_material(
+        &self,
+        caller: &Caller,
+        name: &str,
+        id: Uuid,
+        taken: &Taken,
+        expires: Option<Moment>,
+    ) -> Result<bool> {
+        const ACTION: &str = "ImportKeyMaterial";
+        let audit = self.audit(caller, ACTION, name);
         self.store.write(&self.open()?.realm, &audit, |r| {
             let (mut key, state) = self.find_key_by_id(r, name)?;
             if state == KeyState::PendingDeletion {
                 return Err(Error::StateChange { resource: key.id.to_string(), reason: format!("it is {state}") });
             }
-            if !key.material_digest.is_empty() && key.material_digest != digest {
-                return Err(other());
+            if !key.material_digest.is_empty() && key.material_digest != taken.digest {
+                let only = "this key takes only the material that it was given first";
+                return Err(Error::InvalidKeyMaterial(only.to_owned()));
             }
-            let material = Some(made.material.clone());
-            match r.version(id)? {
-                Some(version) => r.update_version(&Version { material, ..version })?,
+            let present = r.version(id)?;
+            let is_new = present.as_ref().is_none_or(|version| version.material.is_none());
+            let material = Some(taken.material.clone());
+            match present {
+                Some(version) if is_new => r.update_version(&Version { material, ..version })?,
+                Some(_) => {}
                 None => {
                     let created = self.now();
                     let version = Version { id, key: key.id, created, material, public: None, retired: false };
                     r.insert_version(&version)?;
                 }
             }
+            if is_new && let Some(intent) = taken.intent {
+                r.delete_intent(intent)?;
+            }
             key.primary = Some(id);
-            key.material_digest = digest.clone();
+            key.material_digest = taken.digest.clone();
             key.material_expires = expires;
             if state == KeyState::PendingImport {
                 key.state = KeyState::Enabled;
             }
             r.update_key(&key)?;
-            refresh_key(r, &key, self.now())
-        })?;
-        self.cache.forget(id);
-        Ok(())
+            refresh_key(r, &key, self.now())?;
+            Ok(is_new)
+        })
     }
 
-    /// The token must be of this key and in time; what it wraps must be 32 bytes.
-    fn unwrap_material(&self, key: &Key, wrapped: &[u8], token: &[u8]) -> Result<Bytes> {
+    /// Unwraps the material where the key works, and makes its digest.
+    fn take_over(
+        &self,
+        caller: &Caller,
+        key: &Key,
+        id: Uuid,
+        ticket: &Ticket,
+        wrapped: &[u8],
+        allowed: &Allowed,
+    ) -> Result<Taken> {
+        const ACTION: &str = "ImportKeyMaterial";
+        let kek = &self.open()?.realm.kek;
+        let usages = Usages::of(key.usage, false);
+        let Some(pair) = ticket.pair else {
+            let value = unwrap_here(key, ticket, wrapped)?;
+            let digest = kek.tag(&[b"imported material", key.id.as_bytes(), &value]).to_vec();
+            let material = self.protection(key.level, allowed)?.import(id, key.spec, usages, &value)?.material;
+            return Ok(Taken { id, material, digest, intent: None });
+        };
+        let device = self.device_of(key)?;
+        let copy = Uuid::new_v4();
+        let intent = self.begin_creation(caller, ACTION, key.level, copy)?;
+        let unwrapped = device.unwrap(pair, ticket.wrapping.in_device(), wrapped, (copy, key.spec, usages));
+        let taken = unwrapped.and_then(|material| {
+            // Whether it is the material of before is asked of the device: what it makes of two fixed blocks.
+            let blocks = kek.tag(&[b"probe of imported material", key.id.as_bytes()]);
+            let work = device.open(copy, key.spec, &material, None)?;
+            let answer = work.once(&Job::Encrypt(Cipher::AesEcb), &blocks)?;
+            let digest = kek.tag(&[b"imported material in a device", key.id.as_bytes(), &answer]).to_vec();
+            Ok(Taken { id: copy, material, digest, intent })
+        });
+        taken.map_err(|error| {
+            let serial = String::new();
+            let left = Material::Device { device: device.name().to_owned(), serial, id: copy.as_bytes().to_vec() };
+            self.abandon_creation(caller, ACTION, key.level, intent, copy, Some(&left));
+            match error {
+                Error::Ciphertext | Error::DeviceLacks { .. } => unusable(key),
+                other => other,
+            }
+        })
+    }
+
+    /// The token must be of this key and in time.
+    fn ticket(&self, key: &Key, token: &[u8]) -> Result<Ticket> {
         let kek = &self.open()?.realm.kek;
         let plain = kek.unseal(PURPOSE, key.id.as_bytes(), &[], token).map_err(|_| Error::InvalidImportToken)?;
         let ticket: Ticket = serde_json::from_slice(&plain).map_err(|_| Error::InvalidImportToken)?;
-        if ticket.key != key.id {
+        if ticket.key != key.id || ticket.pair.is_some() != (key.level == Level::Hsm) {
             return Err(Error::InvalidImportToken);
         }
         if ticket.expires <= self.now() {
             return Err(Error::ExpiredImportToken);
         }
-        let fault = || Error::InvalidKeyMaterial(format!("wrap {} bytes as the token says", key.spec.bits / 8));
-        let wrapper = RsaKey::from_der(&ticket.private_key)?;
-        let value = ticket.wrapping.unwrap(&wrapper, wrapped).map_err(|_| fault())?;
-        if value.len() * 8 == key.spec.bits { Ok(value) } else { Err(fault()) }
+        Ok(ticket)
     }
 
     /// The material goes, the key stays and waits for the same material again (S004-107, S004-109).
@@ -222,13 +335,22 @@ impl Kms {
     }
 }
 
-/// S004-148 asks for the wrapping key in the device and unwrapping there; until the devices room can do that, refuse.
-fn check_level(key: &Key) -> Result<()> {
-    match key.level {
-        Level::Software => Ok(()),
-        Level::Hsm => Err(Error::UnsupportedProtectionLevel {
-            level: "HSM",
-            reason: "import into a device is not supported by this version".to_owned(),
-        }),
-    }
+/// Key material that has arrived where the key works.
+struct Taken {
+    /// What it is called there.
+    id: Uuid,
+    material: Material,
+    digest: Vec<u8>,
+    intent: Option<Uuid>,
+}
+
+/// What is unwrapped must have the length of the key.
+fn unwrap_here(key: &Key, ticket: &Ticket, wrapped: &[u8]) -> Result<Bytes> {
+    let wrapper = RsaKey::from_der(&ticket.private_key)?;
+    let value = ticket.wrapping.unwrap(&wrapper, wrapped).map_err(|_| unusable(key))?;
+    if value.len() * 8 == key.spec.bits { Ok(value) } else { Err(unusable(key)) }
+}
+
+fn unusable(key: &Key) -> Error {
+    Error::InvalidKeyMaterial(format!("wrap {} bytes as the token says", key.spec.bits / 8))
 }

@@ -193,7 +193,7 @@ impl Kms {
                 }
             }
             in_device.extend(versions.iter().filter_map(|version| match &version.material {
-                Some(Material::Device { .. }) => Some(version.id),
+                Some(Material::Device { id, .. }) => Uuid::from_slice(id).ok(),
                 _ => None,
             }));
             Ok(())

@@ -17,6 +17,7 @@ pub mod realm;
 pub mod rotation;
 pub mod tags;
 pub mod use_key;
+pub mod versions;
 pub mod x509;
 
 pub use realm::{Kms, Service};

@@ -133,10 +133,7 @@ impl Service {
         let made = Store::create(&self.config.store, group)?;
         say(made, format!("store {}", self.config.store.display()));
         for token in &self.tokens {
-            let made = token.row()?.is_none();
-            if made {
-                token.create(Some(pin), so_pin)?;
-            }
+            let made = token.row()?.is_none() && token.create_unless_made(pin, so_pin)?;
             say(made, format!("token {}", token.config.label));
         }
         Ok(said)
@@ -219,6 +216,14 @@ impl Kms {
         };
         self.store.create_realm(&row, &slots)?;
         Ok(())
+    }
+
+    /// True unless another process was quicker.
+    fn create_unless_made(&self, pin: &Bytes, so_pin: &Bytes) -> Result<bool> {
+        match self.create(Some(pin), so_pin) {
+            Err(_) if self.row()?.is_some() => Ok(false),
+            made => made.map(|()| true),
+        }
     }
 
     fn slots(&self, realm: &str, pin: Option<&Bytes>, so_pin: &Bytes, kek: &Kek) -> Result<Vec<Slot>> {

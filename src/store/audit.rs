@@ -102,3 +102,43 @@ impl Records<'_> {
         [b"audit", self.realm.row.uuid.as_bytes(), number, before, body.as_bytes()]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{Fixture, is_corrupt, key};
+    use super::*;
+
+    #[test]
+    fn the_audit_trail_cannot_be_cut_or_changed() {
+        let fixture = Fixture::new();
+        (1..6).for_each(|number| fixture.write(|records| records.insert_key(&key(number))));
+        let page = |offset, limit| fixture.store.audit(&fixture.realm, Page { offset, limit });
+        assert_eq!(
+            (page(0, 2).unwrap().items.len(), page(4, 9).unwrap().items.len(), page(9, 9).unwrap().total),
+            (2, 1, 5)
+        );
+        let raw = fixture.raw();
+        for change in [
+            "UPDATE audit SET body = replace(body, 'CreateKey', 'Encrypt') WHERE number = 3",
+            "DELETE FROM audit WHERE number = 3",
+            "DELETE FROM audit WHERE number = 5",
+            "UPDATE audit_heads SET number = 4",
+            "DELETE FROM audit_heads",
+            "DELETE FROM audit; DELETE FROM audit_heads",
+            "UPDATE audit SET number = number + 1 WHERE number = 5",
+        ] {
+            raw.execute_batch(
+                "CREATE TEMP TABLE a AS SELECT * FROM audit; CREATE TEMP TABLE h AS SELECT * FROM audit_heads",
+            )
+            .unwrap();
+            raw.execute_batch(change).unwrap();
+            assert!(is_corrupt(page(0, 9), "audit"), "{change}");
+            raw.execute_batch(
+                "DELETE FROM audit; INSERT INTO audit SELECT * FROM a; DELETE FROM audit_heads;
+                 INSERT INTO audit_heads SELECT * FROM h; DROP TABLE a; DROP TABLE h",
+            )
+            .unwrap();
+        }
+        assert_eq!(page(0, 9).unwrap().items.len(), 5);
+    }
+}

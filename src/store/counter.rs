@@ -191,3 +191,63 @@ pub(super) fn make(path: &Path, store: &Path) -> io::Result<()> {
     }
     outcome
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{File, OpenOptions};
+    use std::os::unix::fs::FileExt;
+
+    use super::super::Store;
+    use super::super::files::beside;
+    use super::super::tests::{Fixture, audit, key};
+    use super::*;
+    use crate::seal::slot::SlotKind;
+
+    #[test]
+    fn every_change_moves_the_generation_of_every_store() {
+        let fixture = Fixture::new();
+        let other = Store::new(&fixture.path);
+        let same = fixture.store.generation();
+        assert_eq!((same, other.generation(), same >> 63), (fixture.store.generation(), same, 0));
+        fixture.write(|records| records.insert_key(&key(1)));
+        let after = other.generation();
+        assert_ne!(after, same);
+        // A change that fails does not spoil the counter, nor do counts of failures move it.
+        let _ = fixture.store.write(&fixture.realm, &audit(), |records| records.insert_key(&key(1)));
+        fixture.store.set_failures(fixture.realm.row.id, SlotKind::UserPin, 3).unwrap();
+        assert_eq!(other.generation(), after);
+
+        // A writer that died between its steps: the database is asked, and the next change heals it.
+        let begun = |file: &File| {
+            let mut bytes = [0; 8];
+            file.read_exact_at(&mut bytes, 8).unwrap();
+            u64::from_ne_bytes(bytes)
+        };
+        let file = OpenOptions::new().read(true).write(true).open(beside(&fixture.path, "-counter")).unwrap();
+        file.write_all_at(&(begun(&file) + 1).to_ne_bytes(), 8).unwrap();
+        let dirty = other.generation();
+        assert_eq!((dirty >> 63, other.generation()), (1, dirty));
+        fixture.raw().execute("UPDATE keys SET revision = 9", []).unwrap();
+        let moved = other.generation();
+        assert!(moved >> 63 == 1 && moved != dirty);
+        fixture.write(|records| records.insert_key(&key(2)));
+        let healed = other.generation();
+        assert_eq!((healed >> 63, healed), (0, fixture.store.generation()));
+
+        // Taken away, replaced by nonsense, cut short: never trusted, and put right by the next writer.
+        let counter = beside(&fixture.path, "-counter");
+        for nonsense in [None, Some(vec![]), Some(vec![0; 4096]), Some(vec![255; 4096])] {
+            let before = other.generation();
+            fs::remove_file(&counter).unwrap();
+            if let Some(bytes) = nonsense {
+                fs::write(&counter, bytes).unwrap();
+            }
+            fixture.write(|records| records.delete_key(key(2).id));
+            assert!(other.generation() >> 63 == 0 && other.generation() != before);
+        }
+        // No store at all.
+        let none = Store::new(&fixture.path.with_file_name("none.db"));
+        assert!(none.generation() >> 63 == 1 && none.generation() != none.generation());
+        assert!(matches!(none.realms(), Err(Error::Store(StoreFault::Missing(_)))));
+    }
+}

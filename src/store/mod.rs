@@ -5,6 +5,7 @@ mod aliases;
 mod attempts;
 mod audit;
 mod certificates;
+mod connect;
 mod counter;
 mod create;
 mod database;
@@ -18,6 +19,7 @@ mod realms;
 mod row;
 mod schema;
 mod sqlite;
+mod statement;
 #[cfg(test)]
 mod tests;
 mod versions;

@@ -79,50 +79,47 @@ impl Records<'_> {
 
 /// The statement of a search and its arguments from `?4` on; `?1` is the realm, `?2` the handle to begin after, `?3` how many.
 ///
-/// Conditions that one index serves in the order of handles make one branch. An index in which the class (or `shown`)
-/// comes before the handle is asked once for each class instead, and the branches, each in order, are merged.
+/// One index leads, the one of the most telling thing that was asked for; what else was asked for is written so that no
+/// other index fits it, for the planner does not know how many objects share a class or a label. Within an entry of the
+/// leading index objects are in the order of handles. Where the class (or `shown`) comes before the handle and is not
+/// asked for, there is one branch for each, and the branches, each in order, are merged.
 pub(super) fn search(query: &Query) -> (String, Vec<Value<'_>>) {
-    let mut common = String::from("realm = ?1 AND handle > ?2");
-    let mut args = Vec::new();
-    let conditions: [(&str, Option<Value<'_>>); 6] = [
-        ("unique_id", query.unique.as_ref().map(Value::from)),
-        ("ckid", query.id.as_deref().map(Value::from)),
-        ("label", query.label.as_deref().map(Value::from)),
-        ("version_id", query.version.as_ref().map(Value::from)),
-        ("certificate_id", query.certificate.as_ref().map(Value::from)),
-        ("key_id", query.key.as_ref().map(Value::from)),
+    let asked = [
+        ("unique_id", false, query.unique.as_ref().map(Value::from)),
+        ("ckid", true, query.id.as_deref().map(Value::from)),
+        ("label", true, query.label.as_deref().map(Value::from)),
+        ("version_id", false, query.version.as_ref().map(Value::from)),
+        ("certificate_id", false, query.certificate.as_ref().map(Value::from)),
+        ("key_id", false, query.key.as_ref().map(Value::from)),
     ];
-    for (column, value) in conditions {
-        if let Some(value) = value {
-            args.push(value);
-            common += &format!(" AND {column} = ?{}", args.len() + 3);
+    let beside = |column: &str, value: &str| format!(" AND coalesce({column}, {column}) = {value}");
+    let mut select = format!("SELECT {} FROM objects WHERE realm = ?1 AND handle > ?2", selected::<Object>());
+    let mut args = Vec::new();
+    let mut with_class = true;
+    for (column, has_class, value) in asked {
+        let Some(value) = value else { continue };
+        let place = format!("?{}", args.len() + 4);
+        if args.is_empty() {
+            select += &format!(" AND {column} = {place}");
+            with_class = has_class;
+        } else {
+            select += &beside(column, &place);
         }
+        args.push(value);
     }
-    let classes: Vec<Class> = match query.class {
-        Some(class) => vec![class],
-        None => Class::ALL.to_vec(),
-    };
-    let by_name = query.unique.is_none() && (query.id.is_some() || query.label.is_some());
-    let any = args.is_empty();
-    let branches: Vec<String> = if any && !query.shown_only {
-        classes
-            .iter()
-            .flat_map(|class| [0, 1].map(|shown| format!("class = {} AND shown = {shown}", class.code())))
-            .collect()
-    } else if any || by_name || query.class.is_some() {
-        let shown = if query.shown_only { " AND shown = 1" } else { "" };
-        classes.iter().map(|class| format!("class = {}{shown}", class.code())).collect()
-    } else if query.shown_only {
-        vec!["shown = 1".into()]
+    let classes = query.class.map_or_else(|| Class::ALL.to_vec(), |class| vec![class]);
+    let shown: &[i64] = if query.shown_only { &[1] } else { &[0, 1] };
+    let branches: Vec<String> = if args.is_empty() {
+        let pairs = classes.iter().flat_map(|class| shown.iter().map(move |shown| (class.code(), shown)));
+        pairs.map(|(class, shown)| format!(" AND class = {class} AND shown = {shown}")).collect()
     } else {
-        Vec::new()
+        let shown = if query.shown_only { beside("shown", "1") } else { String::new() };
+        match query.class {
+            _ if with_class => classes.iter().map(|class| format!(" AND class = {}{shown}", class.code())).collect(),
+            Some(class) => vec![beside("class", &class.code().to_string()) + &shown],
+            None => vec![shown],
+        }
     };
-    let select = format!("SELECT {} FROM objects WHERE {common}", selected::<Object>());
-    let branches = if branches.is_empty() {
-        select
-    } else {
-        let all: Vec<String> = branches.iter().map(|branch| format!("{select} AND {branch}")).collect();
-        all.join(" UNION ALL ")
-    };
-    (format!("{branches} ORDER BY handle LIMIT ?3"), args)
+    let branches: Vec<String> = branches.iter().map(|branch| format!("{select}{branch}")).collect();
+    (format!("{} ORDER BY handle LIMIT ?3", branches.join(" UNION ALL ")), args)
 }

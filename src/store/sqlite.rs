@@ -11,16 +11,16 @@ use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use rusqlite::config::DbConfig;
-use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
-use rusqlite::{Connection, ErrorCode, FileControl, OpenFlags, ffi};
+use rusqlite::{Connection, FileControl, OpenFlags, ffi};
 
 use super::attempts::AttemptLock;
+use super::connect;
 use super::counter::{Counter, NOT_CLEAN};
 use super::database::{Database, Mode, Row, Transaction, Value};
 use super::files::{self, Identity, beside};
 use super::gate::Gate;
 use super::schema;
+use super::statement::{ask, fault, run};
 use crate::error::{Error, Result, StoreFault};
 use crate::fork::PerProcess;
 
@@ -113,34 +113,34 @@ impl Sqlite {
         let _ = self.counter.refresh(&beside(path, "-counter"));
         let flags =
             OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
-        let connection = Connection::open_with_flags(path, flags).map_err(|error| self.fault(None, error))?;
-        let fault = |error| self.fault(Some(&connection), error);
-        configure(&connection).map_err(fault)?;
-        let application: i64 =
-            connection.pragma_query_value(None, "application_id", |row| row.get(0)).map_err(fault)?;
+        let connection = Connection::open_with_flags(path, flags).map_err(|error| fault(None, path, error))?;
+        let said = |error| fault(Some(&connection), path, error);
+        connect::configure(&connection).map_err(said)?;
+        let application: i64 = connection.pragma_query_value(None, "application_id", |row| row.get(0)).map_err(said)?;
         if application != schema::APPLICATION {
             return Err(Error::corrupt(format!("{} is not a store", path.display())));
         }
         // The -wal and -shm files stay when the last process goes: the next one may not be allowed to make them.
-        connection.file_control(Some(c"main"), FileControl::PersistWal(&mut 1)).map_err(fault)?;
+        connection.file_control(Some(c"main"), FileControl::PersistWal(&mut 1)).map_err(said)?;
         Ok(Link { connection, store: self.number, role, file, seen: None })
     }
 
     /// Begins on a connection, bringing the schema up to date if need be.
     fn start(&self, link: &Link, mode: Mode) -> Result<()> {
         let version = || -> Result<u32> {
-            let found = self.ask(&link.connection, "PRAGMA user_version")?;
+            let found = ask(&link.connection, self.real(), "PRAGMA user_version")?;
             let (found, known) = (u32::try_from(found).unwrap_or(u32::MAX), schema::known());
             if found > known { Err(Error::Store(StoreFault::Newer { found, known })) } else { Ok(found) }
         };
         let begin = if mode == Mode::Read { "BEGIN" } else { "BEGIN IMMEDIATE" };
-        self.run(&link.connection, begin, &[])?;
+        run(&link.connection, self.real(), begin, &[])?;
         if version()? < schema::known() {
-            self.run(&link.connection, "ROLLBACK", &[])?;
-            self.run(&link.connection, "BEGIN IMMEDIATE", &[])?;
-            upgrade(&link.connection, version()?).map_err(|error| self.fault(Some(&link.connection), error))?;
-            self.run(&link.connection, "COMMIT", &[])?;
-            self.run(&link.connection, begin, &[])?;
+            run(&link.connection, self.real(), "ROLLBACK", &[])?;
+            run(&link.connection, self.real(), "BEGIN IMMEDIATE", &[])?;
+            connect::upgrade(&link.connection, version()?)
+                .map_err(|error| fault(Some(&link.connection), self.real(), error))?;
+            run(&link.connection, self.real(), "COMMIT", &[])?;
+            run(&link.connection, self.real(), begin, &[])?;
             version()?;
         }
         if mode == Mode::Write {
@@ -163,7 +163,7 @@ impl Sqlite {
 
     /// Ends whatever is open on a connection, and keeps it if it is sound and wanted.
     fn end(&self, link: Link, sound: bool) {
-        let ended = link.connection.is_autocommit() || self.run(&link.connection, "ROLLBACK", &[]).is_ok();
+        let ended = link.connection.is_autocommit() || run(&link.connection, self.real(), "ROLLBACK", &[]).is_ok();
         let mut idle = lock(&here().idle);
         if sound
             && ended
@@ -176,52 +176,10 @@ impl Sqlite {
     /// Has nothing changed since somebody last looked? If in doubt, no.
     fn unchanged(&self) -> bool {
         let Ok(mut link) = self.link(Role::Watcher) else { return false };
-        let Ok(version) = self.ask(&link.connection, "PRAGMA data_version") else { return false };
+        let Ok(version) = ask(&link.connection, self.real(), "PRAGMA data_version") else { return false };
         let same = link.seen.replace(version) == Some(version);
         self.end(link, true);
         same
-    }
-
-    /// The one number that a statement answers.
-    fn ask(&self, connection: &Connection, sql: &str) -> Result<i64> {
-        let rows = self.run(connection, sql, &[])?;
-        rows.first()
-            .and_then(|row| row.first())
-            .map_or_else(|| Err(Error::corrupt("a pragma has no answer")), Value::int)
-    }
-
-    fn run(&self, connection: &Connection, sql: &str, args: &[Value<'_>]) -> Result<Vec<Row>> {
-        let work = || {
-            let mut statement = connection.prepare_cached(sql)?;
-            let width = statement.column_count();
-            let mut rows = statement.query(rusqlite::params_from_iter(args))?;
-            let mut out = Vec::new();
-            while let Some(row) = rows.next()? {
-                out.push((0..width).map(|at| row.get_ref(at).map(own)).collect::<Result<Row, _>>()?);
-            }
-            Ok(out)
-        };
-        work().map_err(|error| self.fault(Some(connection), error))
-    }
-
-    /// What an error of SQLite means to the house.
-    fn fault(&self, connection: Option<&Connection>, error: rusqlite::Error) -> Error {
-        let path = self.path.display();
-        let other = |reason: String| Error::Store(StoreFault::Other(reason));
-        let rusqlite::Error::SqliteFailure(failure, _) = &error else { return other(format!("{path}: {error}")) };
-        Error::Store(match failure.code {
-            ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => StoreFault::Busy,
-            ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => StoreFault::Corrupt(format!("{path}: {error}")),
-            ErrorCode::DiskFull => StoreFault::Full,
-            ErrorCode::ReadOnly => StoreFault::ReadOnly(path.to_string()),
-            ErrorCode::CannotOpen if !self.path.exists() => StoreFault::Missing(path.to_string()),
-            ErrorCode::CannotOpen | ErrorCode::PermissionDenied => StoreFault::Other(format!(
-                "{path}: {error}; its users belong to the store's group, which may write the file and its directory"
-            )),
-            ErrorCode::ConstraintViolation => return Error::Internal(format!("a record is there already: {error}")),
-            ErrorCode::SystemIoFailure if connection.is_some_and(no_space) => StoreFault::Full,
-            _ => StoreFault::Other(format!("{path}: {error}")),
-        })
     }
 
     #[cold]
@@ -300,7 +258,7 @@ impl Transaction for Work<'_> {
         if self.mode == Mode::Read && !sql.starts_with("SELECT") && !sql.starts_with("EXPLAIN") {
             return Err(Error::Internal("a transaction that reads was asked to write".into()));
         }
-        let outcome = self.owner.run(&link.connection, sql, args);
+        let outcome = run(&link.connection, self.owner.real(), sql, args);
         self.sound &= !matches!(outcome, Err(Error::Store(_)));
         outcome
     }
@@ -308,7 +266,7 @@ impl Transaction for Work<'_> {
     fn commit(mut self: Box<Self>) -> Result<()> {
         let Some(link) = self.link.take() else { return Err(Error::Internal("the transaction has ended".into())) };
         let begun = if self.mode == Mode::Write { self.owner.counter.begin() } else { None };
-        let outcome = self.owner.run(&link.connection, "COMMIT", &[]);
+        let outcome = run(&link.connection, self.owner.real(), "COMMIT", &[]);
         self.owner.end(link, self.sound && outcome.is_ok());
         if let Some(begun) = begun {
             begun.end();
@@ -374,79 +332,18 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Nothing waits within SQLite, nothing in the file is run as code, what is deleted is overwritten, what is answered lasts.
-fn configure(connection: &Connection) -> rusqlite::Result<()> {
-    connection.busy_timeout(Duration::ZERO)?;
-    connection.set_prepared_statement_cache_capacity(64);
-    for (config, value) in [
-        (DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true),
-        (DbConfig::SQLITE_DBCONFIG_DQS_DDL, false),
-        (DbConfig::SQLITE_DBCONFIG_DQS_DML, false),
-        (DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false),
-        (DbConfig::SQLITE_DBCONFIG_ENABLE_VIEW, false),
-        (DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false),
-    ] {
-        connection.set_db_config(config, value)?;
-    }
-    connection.execute_batch(
-        "PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY; PRAGMA secure_delete = ON; PRAGMA cell_size_check = ON;
-         PRAGMA journal_size_limit = 16777216;",
-    )
-}
-
-/// Runs the steps from this version on, within the caller's transaction.
-fn upgrade(connection: &Connection, from: u32) -> rusqlite::Result<()> {
-    for step in schema::STEPS.iter().skip(from as usize) {
-        connection.execute_batch(step)?;
-    }
-    connection.pragma_update(None, "user_version", schema::known())
-}
-
 /// Makes an empty file into a store. Nobody else knows of the file yet.
 pub(super) fn format(path: &Path) -> Result<()> {
     let _gate = Gate::enter();
     here();
-    let work = || {
-        let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-        configure(&connection)?;
-        connection.pragma_update(None, "journal_mode", "WAL")?;
-        connection.execute_batch("BEGIN IMMEDIATE")?;
-        connection.pragma_update(None, "application_id", schema::APPLICATION)?;
-        upgrade(&connection, 0)?;
-        connection.execute_batch("COMMIT")?;
-        connection.close().map_err(|(_, error)| error)
-    };
-    work().map_err(|error| Sqlite::new(path).fault(None, error))
+    connect::format(path).map_err(|error| fault(None, path, error))
 }
 
-fn no_space(connection: &Connection) -> bool {
+/// Was it the disk that the last operation failed for?
+pub(super) fn no_space(connection: &Connection) -> bool {
     // SAFETY: the handle of an open connection; the call only reads the error number that it remembers.
     let number = unsafe { ffi::sqlite3_system_errno(connection.handle()) };
     matches!(number, libc::ENOSPC | libc::EDQUOT)
-}
-
-fn own(value: ValueRef<'_>) -> Value<'static> {
-    match value {
-        ValueRef::Blob(bytes) => Value::Blob(bytes.to_vec().into()),
-        ValueRef::Integer(number) => Value::Int(number),
-        ValueRef::Text(text) => match String::from_utf8(text.to_vec()) {
-            Ok(text) => Value::Text(text.into()),
-            Err(bytes) => Value::Blob(bytes.into_bytes().into()),
-        },
-        // No column of ours holds fractions: as NULL it is refused where a value is needed.
-        ValueRef::Null | ValueRef::Real(_) => Value::Null,
-    }
-}
-
-impl ToSql for Value<'_> {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(ToSqlOutput::Borrowed(match self {
-            Self::Blob(bytes) => ValueRef::Blob(bytes),
-            Self::Int(number) => ValueRef::Integer(*number),
-            Self::Null => ValueRef::Null,
-            Self::Text(text) => ValueRef::Text(text.as_bytes()),
-        }))
-    }
 }
 
 #[cfg(test)]
@@ -472,6 +369,21 @@ mod tests {
         status == 0
     }
 
+    /// "5: POSIX  ADVISORY  READ 1234 fe:00:5678 128 128": the lock on the file, and the one that keeps -shm in use.
+    /// Asked several times: the list is read in pieces, and leaves lines out while others lock and unlock.
+    fn holds_locks(path: &Path) -> bool {
+        let pid = std::process::id().to_string();
+        ["", "-shm"].iter().all(|suffix| {
+            let inode = format!(":{}", fs::metadata(beside(path, suffix)).unwrap().ino());
+            (0..50).any(|_| {
+                let locks = fs::read_to_string("/proc/locks").unwrap();
+                locks.lines().map(|line| line.split_whitespace().collect::<Vec<_>>()).any(|line| {
+                    line.get(3..5) == Some(&["READ", &pid]) && line.get(5).is_some_and(|at| at.ends_with(&inode))
+                })
+            })
+        })
+    }
+
     /// nginx opens the store, then forks its workers. A worker that kept the master's connections would read happily and
     /// hold no lock at all, for the kernel's locks are not inherited: two writers at once, a damaged store.
     #[test]
@@ -485,18 +397,16 @@ mod tests {
         assert!(in_child(|| {
             let kept = store.generation() == before;
             let found = store.read(realm, |records| records.key(first.id)).unwrap().is_some();
-            let mut locked = false;
-            let pid = std::process::id().to_string();
-            let written = store.write(realm, &audit(), |records| {
-                let locks = fs::read_to_string("/proc/locks").unwrap();
-                let mine = |line: &str| line.contains("WRITE") && line.split_whitespace().any(|word| word == pid);
-                locked = locks.lines().any(mine);
-                records.insert_key(&second)
-            });
+            let locked = holds_locks(&fixture.path);
+            let written = store.write(realm, &audit(), |records| records.insert_key(&second));
             // A grandchild from a child that is at work, and one from a process that let everything go.
             let deeper = in_child(|| store.read(realm, |records| records.key(second.id)).unwrap().is_some());
-            kept && found && locked && deeper && written.is_ok() && store.generation() != before
+            let moved = store.generation() != before;
+            let outcome = (kept, found, locked, written.is_ok(), deeper, moved);
+            assert_eq!(outcome, (true, true, true, true, true, true));
+            true
         }));
+        assert!(holds_locks(&fixture.path));
         assert_ne!(store.generation(), before);
         assert!(store.read(realm, |records| records.key(second.id)).unwrap().is_some());
         store.write(realm, &audit(), |records| records.insert_key(&third)).unwrap();
@@ -530,28 +440,38 @@ mod tests {
             assert_eq!(looks(&beside(&path, suffix)), (0o660, group), "{suffix}");
         }
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 5);
-        let member = |groups: u32, user: u32| {
+        let as_member = |group: u32, user: u32, work: &dyn Fn(&super::super::Store) -> bool| {
             in_child(|| {
                 // SAFETY: changes the child only.
                 unsafe {
-                    (libc::umask(0o077), libc::setgroups(0, std::ptr::null()), libc::setgid(groups), libc::setuid(user))
+                    (libc::umask(0o077), libc::setgroups(0, std::ptr::null()), libc::setgid(group), libc::setuid(user))
                 };
-                let store = super::super::Store::new(&path);
-                let made = store.create_realm(&super::super::tests::realm("worker"), &[]);
-                let lock = store.attempt_lock(1);
-                made.is_ok() && lock.is_ok()
+                work(&super::super::Store::new(&path))
             })
+        };
+        let writes = |store: &super::super::Store| {
+            let made = store.create_realm(&super::super::tests::realm("worker"), &[]);
+            made.is_ok() && store.attempt_lock(1).is_ok()
         };
         if root {
             // Also when the files that SQLite makes are gone, and the counter.
             for suffix in ["-wal", "-shm", "-counter"] {
                 fs::remove_file(beside(&path, suffix)).unwrap();
             }
-            assert!(member(33, 33));
+            assert!(as_member(33, 33, &writes));
             for suffix in ["-wal", "-shm", "-counter"] {
                 assert_eq!(looks(&beside(&path, suffix)), (0o660, group), "{suffix}");
             }
-            assert!(!member(65534, 65534));
+            assert!(!as_member(65534, 65534, &|store| store.realms().is_ok()));
+            // Read-only: what can be read is read, and a change says why not.
+            for (suffix, mode) in [("", 0o440), ("-wal", 0o440), ("-shm", 0o440), ("-counter", 0o440)] {
+                fs::set_permissions(beside(&path, suffix), std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+            }
+            assert!(as_member(33, 33333, &|store| {
+                let refused = store.create_realm(&super::super::tests::realm("other"), &[]);
+                let known = store.generation() >> 63 == 0 && store.realms().is_ok_and(|realms| realms.len() == 1);
+                known && matches!(refused, Err(Error::Store(StoreFault::ReadOnly(_))))
+            }));
         }
     }
 }

@@ -214,6 +214,9 @@ impl Session {
     pub fn derive_key(&mut self, mechanism: &Mechanism, base: u64, template: &Template) -> Result<u64> {
         let item = self.item(base, CKR_KEY_HANDLE_INVALID)?;
         let row = MechanismRow::serving(mechanism.kind, CKF_DERIVE)?;
+        if item.key_type().is_none() {
+            return Err(ck(CKR_KEY_HANDLE_INVALID));
+        }
         if item.class != Class::PrivateKey || item.key_type() != row.keys.key_type() {
             return Err(ck(CKR_KEY_TYPE_INCONSISTENT));
         }

@@ -85,7 +85,7 @@ impl Item {
     }
 
     pub fn value(&self, kind: CK_ATTRIBUTE_TYPE) -> Value {
-        if self.guarded && AttributeRow::find(kind).is_some_and(|row| row.secret && row.on.contains(&self.class)) {
+        if self.guarded && self.is_secret(kind) {
             return Value::Sensitive;
         }
         match self.attributes.get(&kind) {
@@ -95,6 +95,13 @@ impl Item {
                 _ => Value::Bytes(bytes.clone()),
             },
         }
+    }
+
+    /// Is it a part of the key that only its owner may know? An RSA key has its numbers, every other one its value.
+    fn is_secret(&self, kind: CK_ATTRIBUTE_TYPE) -> bool {
+        let is_rsa = self.key_type() == Some(CKK_RSA);
+        AttributeRow::find(kind).is_some_and(|row| row.secret && row.on.contains(&self.class))
+            && is_rsa == (kind != CKA_VALUE)
     }
 
     pub fn bytes(&self, kind: CK_ATTRIBUTE_TYPE) -> Option<&[u8]> {

@@ -9,13 +9,14 @@ use crate::error::Result;
 use crate::fork::{Lock, epoch};
 use crate::token::{Session, ck};
 
-/// Seats are made in blocks of this many, as they are needed.
-const BLOCK: usize = 64;
-const BLOCKS: usize = 1024;
+/// Seats are made in blocks as they are needed: the first has this many, each further one twice as many as the last.
+const FIRST: usize = 64;
+const BLOCKS: usize = 10;
+const SEATS: usize = FIRST * ((1 << BLOCKS) - 1);
 /// A handle is the seat's number and how often the seat was taken: a closed session's handle is never valid again.
 const SEAT_BITS: u32 = 16;
 
-/// The table. At most 65,536 sessions at a time.
+/// The table. At most 65,472 sessions at a time. Small, because a run that C_Finalize ended is never freed.
 pub struct Sessions {
     blocks: [OnceLock<Box<[Seat]>>; BLOCKS],
     free: Lock<Free>,
@@ -49,7 +50,7 @@ impl Sessions {
             let mut free = self.free.lock();
             let index = match free.seats.pop() {
                 Some(index) => index,
-                None if free.fresh < BLOCK * BLOCKS => {
+                None if free.fresh < SEATS => {
                     free.fresh += 1;
                     free.fresh - 1
                 }
@@ -58,16 +59,17 @@ impl Sessions {
             free.taken += 1;
             (index, (free.taken << SEAT_BITS) | index as u64)
         };
-        let block = self.blocks[index / BLOCK].get_or_init(|| (0..BLOCK).map(|_| Seat::default()).collect());
-        let mut seat = block[index % BLOCK].take()?;
+        let (block, place) = locate(index);
+        let seats = self.blocks[block].get_or_init(|| (0..FIRST << block).map(|_| Seat::default()).collect());
+        let mut seat = seats[place].take()?;
         *seat = Some(make(handle));
         Ok(handle)
     }
 
     fn seat(&self, handle: u64) -> Result<&Seat> {
-        let index = (handle & ((1 << SEAT_BITS) - 1)) as usize;
-        let block = self.blocks[index / BLOCK].get().ok_or(ck(CKR_SESSION_HANDLE_INVALID))?;
-        Ok(&block[index % BLOCK])
+        let (block, place) = locate((handle & ((1 << SEAT_BITS) - 1)) as usize);
+        let seats = self.blocks.get(block).and_then(OnceLock::get);
+        seats.and_then(|seats| seats.get(place)).ok_or(ck(CKR_SESSION_HANDLE_INVALID))
     }
 
     /// Runs `work` with the session to itself; waits for what another thread does with the same session.
@@ -105,6 +107,12 @@ impl Sessions {
             })
             .collect()
     }
+}
+
+/// The block of a seat, and its place there.
+fn locate(index: usize) -> (usize, usize) {
+    let block = (index / FIRST + 1).ilog2() as usize;
+    (block, index - FIRST * ((1 << block) - 1))
 }
 
 impl Seat {

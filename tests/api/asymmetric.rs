@@ -6,13 +6,13 @@ use crate::bed::{Bed, DIGEST, fields, from_base64, is_guid, text, to_base64, uni
 use crate::common::{ca, openssl, pipe};
 
 at_both_levels! {
-    s003_001_013_to_019_signatures_verify_with_openssl
-    s003_008_a_digest_of_another_length_is_refused
+    s003_001_007_009_to_011_013_to_019_s004_135_signatures_verify_with_openssl
+    s003_008_s004_133_a_digest_of_another_length_is_refused
     s003_012_the_digest_is_base64
     s003_014_to_020_verify_answers_true_or_false
     s003_020_algorithm_and_key_must_fit
     s003_021_key_and_version_by_every_name
-    s003_022_get_public_key
+    s003_022_s004_049_get_public_key
     s004_119_to_131_encryption
     s004_128_base64_with_line_breaks
     oaep_takes_plaintext_up_to_its_limit
@@ -35,7 +35,7 @@ fn public_pem(bed: &Bed, key: &(String, String)) -> String {
 }
 
 /// S003-007, S003-009 to S003-011: the digest is made outside, as the documents make it.
-fn s003_001_013_to_019_signatures_verify_with_openssl(bed: &Bed) {
+fn s003_001_007_009_to_011_013_to_019_s004_135_signatures_verify_with_openssl(bed: &Bed) {
     let digest = openssl("dgst -sha256 -binary", b"this is message\n");
     assert_eq!(to_base64(&digest), DIGEST);
     let pss: &[&str] = &["-pkeyopt", "rsa_padding_mode:pss", "-pkeyopt", "rsa_pss_saltlen:-1"];
@@ -69,7 +69,7 @@ fn s003_001_013_to_019_signatures_verify_with_openssl(bed: &Bed) {
     }
 }
 
-fn s003_008_a_digest_of_another_length_is_refused(bed: &Bed) {
+fn s003_008_s004_133_a_digest_of_another_length_is_refused(bed: &Bed) {
     let sha384 = to_base64(&[7; 48]);
     for (spec, algorithm) in [
         ("RSA_2048", "RSA_PSS_SHA_256"),
@@ -170,7 +170,7 @@ fn s003_021_key_and_version_by_every_name(bed: &Bed) {
 }
 
 /// S004-049: anyone with the public key can verify: it is a PEM SubjectPublicKeyInfo that OpenSSL reads.
-fn s003_022_get_public_key(bed: &Bed) {
+fn s003_022_s004_049_get_public_key(bed: &Bed) {
     for (spec, line) in [
         ("RSA_2048", "Public-Key: (2048 bit)"),
         ("RSA_3072", "Public-Key: (3072 bit)"),

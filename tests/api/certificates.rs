@@ -4,16 +4,16 @@ use crate::bed::{Bed, fields, is_date, is_guid, text};
 use crate::common::{ACCOUNT, ca::Ca, ca::read_csr, pipe};
 
 at_both_levels! {
-    s000_001_002_021_023_the_path_of_a_certificate
+    s000_001_002_021_023_s001_002_the_path_of_a_certificate
     s000_003_020_s002_002_any_authority_and_a_chain_if_there_is_one
-    s000_004_005_s001_001_018_the_csr_has_the_new_key_and_the_subject
-    s000_011_to_013_several_names_and_e_mail
+    s000_004_005_019_s001_001_018_the_csr_has_the_new_key_and_the_subject
+    s000_007_to_013_several_names_and_e_mail
     s000_014_s001_012_alternative_names
     s000_016_s001_004_key_specs
     s001_005_subjects_as_rfc_2253_writes_them
     s001_006_to_011_what_a_subject_needs
     s001_013_at_most_ten_names
-    s001_014_exportable_or_not
+    s000_018_s001_014_015_exportable_or_not
     s001_016_017_019_020_the_answer
     s002_012_024_certificate_and_key_must_match
     what_is_no_certificate_is_refused
@@ -53,7 +53,7 @@ fn refused_subject(bed: &Bed, subject: &str) -> String {
     fault.message
 }
 
-fn s000_001_002_021_023_the_path_of_a_certificate(bed: &Bed) {
+fn s000_001_002_021_023_s001_002_the_path_of_a_certificate(bed: &Bed) {
     let ca = Ca::new();
     for spec in ["RSA_2048", "EC_P256"] {
         let (id, csr) = request(bed, &[("KeySpec", spec)]);
@@ -128,7 +128,7 @@ fn s000_003_020_s002_002_any_authority_and_a_chain_if_there_is_one(bed: &Bed) {
     }
 }
 
-fn s000_004_005_s001_001_018_the_csr_has_the_new_key_and_the_subject(bed: &Bed) {
+fn s000_004_005_019_s001_001_018_the_csr_has_the_new_key_and_the_subject(bed: &Bed) {
     for (spec, line) in [("RSA_2048", "Public-Key: (2048 bit)"), ("EC_P256", "ASN1 OID: prime256v1")] {
         let (id, csr) = request(bed, &[("KeySpec", spec)]);
         assert!(csr.starts_with("-----BEGIN CERTIFICATE REQUEST-----\n"), "{csr}");
@@ -145,7 +145,7 @@ fn s000_004_005_s001_001_018_the_csr_has_the_new_key_and_the_subject(bed: &Bed) 
     }
 }
 
-fn s000_011_to_013_several_names_and_e_mail(bed: &Bed) {
+fn s000_007_to_013_several_names_and_e_mail(bed: &Bed) {
     let subject =
         "CN=a.example,OU=one,OU=two,O=First,O=Second,L=Hangzhou,ST=Zhejiang,C=CN,emailAddress=admin@a.example";
     let (_, csr) = request(bed, &[("Subject", subject)]);
@@ -239,7 +239,7 @@ fn s001_013_at_most_ten_names(bed: &Bed) {
 }
 
 /// S000-018, S001-015. Ruling 7: never exportable at level HSM.
-fn s001_014_exportable_or_not(bed: &Bed) {
+fn s000_018_s001_014_015_exportable_or_not(bed: &Bed) {
     let hsm = bed.level.name() == "HSM";
     let exportable = |answer: serde_json::Value| {
         let id = text(&answer["CertificateId"]);

@@ -11,9 +11,9 @@ at_both_levels! {
     s004_004_a_new_key_is_enabled
     s004_007_008_009_deletion_is_scheduled
     s004_010_011_a_scheduled_deletion_stops_the_key_and_can_be_cancelled
-    s004_040_to_043_what_each_kind_can_do
+    s004_040_to_043_113_what_each_kind_can_do
     s004_046_without_a_spec_the_key_is_symmetric
-    s004_052_142_to_146_describe_key
+    s004_052_078_079_142_to_146_describe_key
     s004_112_a_key_has_one_usage
     description_has_up_to_8192_characters
     impossible_combinations_are_refused
@@ -78,7 +78,7 @@ fn s004_010_011_a_scheduled_deletion_stops_the_key_and_can_be_cancelled(bed: &Be
     assert_eq!(bed.decrypt(&blob), b"data");
 }
 
-fn s004_040_to_043_what_each_kind_can_do(bed: &Bed) {
+fn s004_040_to_043_113_what_each_kind_can_do(bed: &Bed) {
     let can = |spec, usage| {
         let parameters = [("KeySpec", spec), ("KeyUsage", usage), ("ProtectionLevel", bed.level.name())];
         bed.run("CreateKey", &parameters).map(|_| ()).map_err(|fault| (fault.status, fault.code))
@@ -103,7 +103,7 @@ fn s004_046_without_a_spec_the_key_is_symmetric(bed: &Bed) {
     assert_eq!(bed.create(&[("KeySpec", "RSA_2048")])["KeyUsage"], "ENCRYPT/DECRYPT");
 }
 
-fn s004_052_142_to_146_describe_key(bed: &Bed) {
+fn s004_052_078_079_142_to_146_describe_key(bed: &Bed) {
     let created = bed.create(&[("Description", "Key1 in Managed HSM")]);
     let key = text(&created["KeyId"]);
     let answer = bed.ok("DescribeKey", &[("KeyId", &key)]);

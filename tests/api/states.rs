@@ -3,7 +3,7 @@
 use crate::bed::{Bed, DIGEST, text, unique};
 
 at_both_levels! {
-    s004_005_010_011_101_109_168_states_and_operations
+    s004_005_010_011_states_and_operations
     s004_149_operations_of_key_pairs
     cancelled_deletion_enables_even_what_was_disabled
 }
@@ -56,7 +56,7 @@ fn expect(bed: &Bed, action: &str, state: &str, parameters: &[(&str, &str)], cod
     assert_eq!(answer, expected, "{action} in state {state}");
 }
 
-fn s004_005_010_011_101_109_168_states_and_operations(bed: &Bed) {
+fn s004_005_010_011_states_and_operations(bed: &Bed) {
     for (action, codes) in SYMMETRIC {
         for (state, code) in STATES.into_iter().zip(codes) {
             let alias = unique("state");

@@ -3,7 +3,7 @@
  * (-z nodelete), start no thread, keep no file open, and not grow.
  *
  * cc -I/usr/include/p11-kit-1 dlopen_loop.c -o dlopen_loop -ldl
- * ALIKMS_CONFIG=... ./dlopen_loop MODULE [ROUNDS]
+ * ALIKMS_CONF=... ./dlopen_loop MODULE [ROUNDS]
  */
 #include <dirent.h>
 #include "p11.h"

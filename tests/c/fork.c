@@ -3,7 +3,7 @@
  * clients were seen to take; none of them may disturb the parent or the others.
  *
  * cc -I/usr/include/p11-kit-1 fork.c -o fork -ldl -lpthread
- * ALIKMS_CONFIG=... timeout 120 ./fork MODULE TOKEN PIN
+ * ALIKMS_CONF=... timeout 120 ./fork MODULE TOKEN PIN
  */
 #include <pthread.h>
 #include <stdatomic.h>

@@ -3,7 +3,7 @@
  * result in place must equal the one from separate buffers, and a buffer that is too small must be left as it was.
  *
  * cc -I/usr/include/p11-kit-1 inplace.c -o inplace -ldl
- * ALIKMS_CONFIG=... ./inplace MODULE TOKEN PIN
+ * ALIKMS_CONF=... ./inplace MODULE TOKEN PIN
  */
 #include "p11.h"
 

@@ -4,7 +4,7 @@
  * Run it on a token whose keys live in a device (SoftHSM 2.6.1 is such a library); it must sign and not hang.
  *
  * cc -I/usr/include/p11-kit-1 linked.c -o linked -L DIR -lalikms_pkcs11 -Wl,-rpath,DIR -ldl
- * ALIKMS_CONFIG=... timeout 60 ./linked TOKEN PIN
+ * ALIKMS_CONF=... timeout 60 ./linked TOKEN PIN
  */
 #define _GNU_SOURCE
 #include "p11.h"

@@ -164,6 +164,7 @@ impl Home {
 }
 
 /// Keeps a home until the process ends: a child waits for that and clears it away.
+#[expect(clippy::zombie_processes, reason = "it outlives this process on purpose")]
 pub fn sweep(home: Home) {
     let folder = home.folder.keep();
     let script = "while [ -d /proc/$1 ]; do sleep 1; done; rm -rf -- \"$2\"";

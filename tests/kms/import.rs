@@ -160,12 +160,42 @@ fn s004_081_material_made_here_is_not_deleted_alone() {
     assert_eq!(world.refused("GetParametersForImport", &ask), "Unsupported.Origin");
 }
 
+/// SoftHSM 2.6 unwraps with PKCS#1 v1.5 and OAEP with SHA-1.
 #[test]
-fn an_import_into_a_device_is_refused_before_anything_is_made() {
+fn s004_147_and_148_material_is_unwrapped_in_the_device() {
+    let world = World::new(Level::Hsm);
+    let device = || world.kms().device().unwrap().ids().unwrap().len();
+    let key = world.key(&[("Origin", "EXTERNAL"), ("ProtectionLevel", "HSM")]);
+    for algorithm in ["RSAES_PKCS1_V1_5", "RSAES_OAEP_SHA_1"] {
+        import(&world, &key, algorithm, &[7; 32]).unwrap();
+        assert_eq!(world.described(&key, "KeyState"), "Enabled");
+        let blob = world.encrypt(&key);
+        world.done("DeleteKeyMaterial", &[("KeyId", &key)]);
+        assert_eq!(world.decrypts(&blob), Err("Rejected.PendingImport"));
+        let before = device();
+        assert_eq!(import(&world, &key, algorithm, &[8; 32]), Err("InvalidKeyMaterial"), "S004-084");
+        assert_eq!(import(&world, &key, algorithm, &[7; 16]), Err("InvalidKeyMaterial"), "it is not the same");
+        assert_eq!(device(), before + 2, "what was refused is gone, the two wrapping pairs wait for their tokens' end");
+        import(&world, &key, algorithm, &[7; 32]).unwrap();
+        world.decrypts(&blob).unwrap();
+        import(&world, &key, algorithm, &[7; 32]).expect("S004-096: again, while it is there");
+        world.decrypts(&blob).unwrap();
+    }
+    assert!(device() > 1);
+    world.pass_days(2);
+    world.kms().maintain(&alikms_pkcs11::model::caller::Caller::account()).unwrap();
+    assert_eq!(device(), 1, "the wrapping pairs went with their tokens");
+    assert_eq!(world.kms().check(&alikms_pkcs11::model::caller::Caller::account()).unwrap(), []);
+}
+
+#[test]
+fn a_wrapping_that_the_device_cannot_undo_is_refused_at_once() {
     let world = World::new(Level::Hsm);
     let key = world.key(&[("Origin", "EXTERNAL"), ("ProtectionLevel", "HSM")]);
-    let ask = [("KeyId", key.as_str()), ("WrappingAlgorithm", "RSAES_OAEP_SHA_1"), ("WrappingKeySpec", "RSA_2048")];
-    assert_eq!(world.refused("GetParametersForImport", &ask), "Unsupported.ProtectionLevel");
+    let ask = [("KeyId", key.as_str()), ("WrappingAlgorithm", "RSAES_OAEP_SHA_256"), ("WrappingKeySpec", "RSA_2048")];
+    let fault = world.run("GetParametersForImport", &ask).unwrap_err();
+    assert_eq!(fault.code, "UnsupportedOperation");
+    assert!(fault.message.contains("Device softhsm lacks CKM_RSA_PKCS_OAEP with Sha256"), "{}", fault.message);
 }
 
 /// S004-092 to S004-104, word for word.

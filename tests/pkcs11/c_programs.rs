@@ -1,1 +1,63 @@
-//! (to come)
+//! The programs of `tests/c`, compiled with the system's compiler: linked with the module, forking, in place, loaded and
+//! unloaded again and again; keys at level HSM in SoftHSM, whose table must not lead back to us.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::support::{Installation, PIN};
+
+fn compile(installation: &Installation, name: &str, more: &[&str]) -> PathBuf {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/c").join(format!("{name}.c"));
+    let program = installation.path(name);
+    let mut command = Command::new("cc");
+    command.args(["-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror", "-I/usr/include/p11-kit-1", "-o"]);
+    command.arg(&program).arg(source).args(more).args(["-ldl", "-lpthread"]);
+    let output = command.output().expect("cc is needed");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    program
+}
+
+fn run(installation: &Installation, program: &Path, words: &[&str]) {
+    // Killed if it hangs, as a device that calls itself round in circles would.
+    let output =
+        installation.command("timeout").args(["--kill-after=3", "120"]).arg(program).args(words).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{}: {}: {said}", program.display(), output.status);
+}
+
+#[test]
+fn linked() {
+    let installation = Installation::with_device();
+    let module = installation.load();
+    let library = installation.path("libalikms_pkcs11.so");
+    std::fs::copy(&module.path, &library).unwrap();
+    let dir = installation.path(".").display().to_string();
+    let program = compile(&installation, "linked", &["-L", &dir, "-lalikms_pkcs11", &format!("-Wl,-rpath,{dir}")]);
+    run(&installation, &program, &["alikms", PIN]);
+}
+
+#[test]
+fn fork() {
+    for installation in [Installation::software(), Installation::with_device()] {
+        let program = compile(&installation, "fork", &[]);
+        let module = installation.load();
+        run(&installation, &program, &[module.path.to_str().unwrap(), "alikms", PIN]);
+    }
+}
+
+#[test]
+fn inplace() {
+    for installation in [Installation::software(), Installation::with_device()] {
+        let program = compile(&installation, "inplace", &[]);
+        let module = installation.load();
+        run(&installation, &program, &[module.path.to_str().unwrap(), "alikms", PIN]);
+    }
+}
+
+#[test]
+fn dlopen_loop() {
+    let installation = Installation::with_device();
+    let program = compile(&installation, "dlopen_loop", &[]);
+    let module = installation.load();
+    run(&installation, &program, &[module.path.to_str().unwrap()]);
+}

@@ -240,7 +240,11 @@ fn every_order() {
             Update::Absorb(_) => kind.output,
             Update::Transform(_) => kind.output - 32,
         };
-        assert_eq!((rv, len), (CKR_OK, empty), "{name}: Final after Init");
+        if name == "sign, ECDSA" {
+            assert_eq!(rv, CKR_DATA_LEN_RANGE, "an empty digest");
+        } else {
+            assert_eq!((rv, len), (CKR_OK, empty), "{name}: Final after Init");
+        }
 
         // Mixed.
         for first in ["update", "length of final"] {

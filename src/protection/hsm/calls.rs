@@ -374,6 +374,24 @@ impl Module {
         Ok(out)
     }
 
+    pub fn unwrap(
+        &self,
+        session: CK_SESSION_HANDLE,
+        mechanism: &Mechanism<'_>,
+        unwrapping: CK_OBJECT_HANDLE,
+        wrapped: &[u8],
+        template: &[Attribute],
+    ) -> Answer<CK_OBJECT_HANDLE> {
+        let mut key = 0;
+        let (from, len) = (wrapped.as_ptr().cast_mut(), wrapped.len() as CK_ULONG);
+        with_mechanism(mechanism, |mechanism| {
+            with_template(template, |list, count| {
+                call!(self, C_UnwrapKey(session, mechanism, unwrapping, from, len, list, count, &raw mut key))
+            })
+        })
+        .map(|()| key)
+    }
+
     pub fn derive(
         &self,
         session: CK_SESSION_HANDLE,

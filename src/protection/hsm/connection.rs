@@ -3,7 +3,7 @@
 
 use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Instant;
 
 use cryptoki_sys::*;
@@ -39,6 +39,8 @@ pub struct Connection {
     pub since: Instant,
     /// An object that was on the token: while it still is, another one that is not found is really gone.
     witness: Mutex<Option<Witness>>,
+    /// Of a shy device: held for writing while objects are made or destroyed, for reading while they are looked for.
+    objects: Option<RwLock<()>>,
 }
 
 #[derive(Clone)]
@@ -122,6 +124,7 @@ impl Connection {
             // Logging in does not make the device look at its objects again.
             since: old.since,
             witness: Mutex::default(),
+            objects: device.profile()?.shy.then(RwLock::default),
         })
     }
 
@@ -170,6 +173,7 @@ impl Connection {
             capacity: device.profile()?.sessions.min(limit).saturating_sub(1).max(1),
             since: Instant::now(),
             witness: Mutex::default(),
+            objects: device.profile()?.shy.then(RwLock::default),
         };
         connection.touch_device(anchor).map_err(|failed| device.cannot("work", failed))?;
         Ok(connection)
@@ -254,11 +258,33 @@ impl Session {
         self.module().derive(self.handle, mechanism, base, template)
     }
 
+    pub fn unwrap(
+        &self,
+        mechanism: &Mechanism<'_>,
+        unwrapping: CK_OBJECT_HANDLE,
+        wrapped: &[u8],
+        template: &[Attribute],
+    ) -> Answer<CK_OBJECT_HANDLE> {
+        let _alone = self.alone();
+        self.module().unwrap(self.handle, mechanism, unwrapping, wrapped, template)
+    }
+
+    /// For the time in which objects are made or destroyed.
+    pub fn alone(&self) -> Option<RwLockWriteGuard<'_, ()>> {
+        self.connection.objects.as_ref().map(|lock| lock.write().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn in_company(&self) -> Option<RwLockReadGuard<'_, ()>> {
+        self.connection.objects.as_ref().map(|lock| lock.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
     pub fn destroy(&self, object: CK_OBJECT_HANDLE) -> Answer<()> {
+        let _alone = self.alone();
         self.module().destroy(self.handle, object)
     }
 
     pub fn find(&self, template: &[Attribute], max: usize) -> Answer<Vec<CK_OBJECT_HANDLE>> {
+        let _company = self.in_company();
         self.module().find(self.handle, template, max)
     }
 }

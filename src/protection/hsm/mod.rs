@@ -7,6 +7,7 @@
 mod calls;
 mod connection;
 mod device;
+pub mod import;
 mod jobs;
 mod key;
 mod parts;
@@ -226,6 +227,7 @@ impl Hsm {
     fn make(&self, session: &Session, spec: Spec, new: &New) -> Result<Option<PublicKey>> {
         let cannot = |failed| self.refusal(failed, spec, new.mechanism);
         let module = session.connection.module;
+        let alone = session.alone();
         let (public, private) = match &new.public {
             Some(public) => {
                 let made = module.generate_pair(session.handle, new.mechanism, public, &new.private).map_err(cannot)?;
@@ -233,6 +235,7 @@ impl Hsm {
             }
             None => (None, module.generate_key(session.handle, new.mechanism, &new.private).map_err(cannot)?),
         };
+        drop(alone);
         self.compare(session, private, &new.private_facts())?;
         let Some(public) = public else { return Ok(None) };
         self.compare(session, public, &new.public_facts())?;

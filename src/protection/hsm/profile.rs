@@ -43,6 +43,8 @@ pub struct Profile {
     pub gcm_iv: GcmIv,
     /// Attributes that the device refuses in a template, even with their default value.
     pub unsent: &'static [CK_ATTRIBUTE_TYPE],
+    /// Objects that one session makes or destroys disturb another that does so or searches: these wait for each other.
+    pub shy: bool,
 }
 
 /// Which OAEP parameters the device's own mechanism takes. For the others the block is decrypted raw in the device.

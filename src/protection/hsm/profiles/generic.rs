@@ -16,4 +16,5 @@ pub const PROFILE: Profile = Profile {
     oaep: Oaep::All,
     gcm_iv: GcmIv::Caller,
     unsent: &[],
+    shy: false,
 };

@@ -17,4 +17,5 @@ pub const PROFILE: Profile = Profile {
     oaep: Oaep::All,
     gcm_iv: GcmIv::Caller,
     unsent: &[],
+    shy: false,
 };

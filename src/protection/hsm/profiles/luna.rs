@@ -33,6 +33,7 @@ pub const PROFILE: Profile = Profile {
     // In FIPS mode the HSM ignores the caller's IV; the mode is the partition's, so the careful answer is the profile's.
     gcm_iv: GcmIv::DeviceAppends,
     unsent: &[],
+    shy: false,
 };
 
 const fn vendor(code: CK_RV) -> CK_RV {

@@ -21,4 +21,5 @@ pub const PROFILE: Profile = Profile {
     oaep: Oaep::All,
     gcm_iv: GcmIv::Caller,
     unsent: &[CKA_SIGN_RECOVER, CKA_VERIFY_RECOVER],
+    shy: false,
 };

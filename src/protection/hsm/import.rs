@@ -1,0 +1,132 @@
+//! Import in the device: a wrapping pair that is made there, and key material that is unwrapped there. What is imported is
+//! never in this process (S004-148).
+
+use cryptoki_sys::*;
+use uuid::Uuid;
+
+use super::Hsm;
+use super::calls::{Failed, Mechanism, Parameter};
+use super::connection::Session;
+use super::healthy;
+use super::profile::{hash_numbers, mechanism_name};
+use super::recover::Fault;
+use super::templates::{self, New};
+use crate::error::{Error, Result};
+use crate::model::hash::Hash;
+use crate::model::key::Material;
+use crate::model::public::PublicKey;
+use crate::model::spec::Spec;
+use crate::protection::{Generated, Protection, Usages};
+
+/// How the material was wrapped with the public half.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unwrapping {
+    Oaep(Hash),
+    /// Off in devices but for this: a wrong padding is told apart by what the device answers (DESIGN §7).
+    Pkcs1,
+}
+
+impl Unwrapping {
+    fn mechanism(self) -> Mechanism<'static> {
+        match self {
+            Self::Pkcs1 => Mechanism { id: CKM_RSA_PKCS, parameter: Parameter::None },
+            Self::Oaep(hash) => {
+                let (digest, mgf, _) = hash_numbers(hash);
+                Mechanism { id: CKM_RSA_PKCS_OAEP, parameter: Parameter::Oaep { hash: digest, mgf, label: &[] } }
+            }
+        }
+    }
+}
+
+impl Hsm {
+    /// Refuses, naming what is missing, an import of this kind.
+    pub fn takes_over(&self, spec: Spec, unwrapping: Unwrapping) -> Result<()> {
+        self.supports(spec)?;
+        let profile = self.device.profile()?;
+        let mechanism = unwrapping.mechanism().id;
+        if let Unwrapping::Oaep(hash) = unwrapping
+            && !profile.takes_oaep(hash, hash, &[])
+        {
+            return Err(self.device.lacks(format!("{} with {hash:?}", mechanism_name(mechanism))));
+        }
+        self.device.run(&healthy, |session| match session.connection.does(mechanism, CKF_UNWRAP) {
+            true => Ok(()),
+            false => Err(Fault::Stop(self.device.lacks(format!("C_UnwrapKey with {}", mechanism_name(mechanism))))),
+        })
+    }
+
+    /// A pair in the device that can do nothing but unwrap.
+    pub fn wrapping_pair(&self, id: Uuid, spec: Spec) -> Result<(Material, PublicKey)> {
+        let usages = Usages { unwrap: true, ..Usages::default() };
+        let Generated { material, public } = self.generate(id, spec, usages)?;
+        let public = public.ok_or_else(|| Error::Internal("a wrapping pair without public key".to_owned()))?;
+        Ok((material, public))
+    }
+
+    /// Unwraps in the device what was wrapped for the pair `wrapper`, as a new secret with the CKA_ID of `id`.
+    /// `Error::Ciphertext` for whatever the device cannot unwrap. On an error nothing is left behind.
+    pub fn unwrap(
+        &self,
+        wrapper: Uuid,
+        unwrapping: Unwrapping,
+        wrapped: &[u8],
+        (id, spec, usages): (Uuid, Spec, Usages),
+    ) -> Result<Material> {
+        let profile = self.device.profile()?;
+        let new = New::key(id, spec, usages, profile);
+        // The length is that of the material: an unwrapping template must not name it.
+        let mut template = new.private;
+        template.retain(|attribute| attribute.id != CKA_VALUE_LEN);
+        let made = self.device.run(&healthy, |session| {
+            session.connection.touch_device(session.handle)?;
+            let pairs = session.find(&templates::search(CKO_PRIVATE_KEY, wrapper.as_bytes()), 2)?;
+            let [pair] = pairs[..] else {
+                return Err(Fault::Stop(Error::KeyNotFound(format!("{wrapper} on device {}", self.name()))));
+            };
+            if !session.find(&templates::search(CKO_SECRET_KEY, id.as_bytes()), 1)?.is_empty() {
+                return Err(Fault::Stop(Error::Internal(format!("the token has an object with the CKA_ID {id}"))));
+            }
+            let key = session
+                .unwrap(&unwrapping.mechanism(), pair, wrapped, &template)
+                .map_err(|failed| Fault::Stop(self.not_unwrapped(failed)))?;
+            self.compare(session, key, &template).map_err(Fault::Stop)?;
+            self.check_length(session, key, spec)?;
+            Ok(session.connection.token.serial.clone())
+        });
+        match made {
+            Ok(serial) => Ok(Material::Device { device: self.name().to_owned(), serial, id: id.as_bytes().to_vec() }),
+            Err(error) => {
+                let left = self.device.run(&healthy, |session| self.erase(session, id.as_bytes()));
+                if let Err(left) = left {
+                    tracing::warn!(device = self.name(), %id, error = %left, "an import that failed may be left behind");
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// S004-087. SoftHSM 2.6 answers 0 for every secret that it unwrapped: of a device that does not know, the length is
+    /// not known.
+    fn check_length(&self, session: &Session, key: CK_OBJECT_HANDLE, spec: Spec) -> Result<(), Fault> {
+        let width = size_of::<CK_ULONG>();
+        let read = session.attributes(key, &[(CKA_VALUE_LEN, width)])?.pop().flatten();
+        let length = read.and_then(|bytes| <[u8; size_of::<CK_ULONG>()]>::try_from(bytes.as_slice()).ok());
+        match length.map(CK_ULONG::from_ne_bytes) {
+            None | Some(0) => Ok(()),
+            Some(length) if length * 8 == spec.bits as CK_ULONG => Ok(()),
+            Some(_) => Err(Fault::Stop(Error::Ciphertext)),
+        }
+    }
+
+    fn not_unwrapped(&self, failed: Failed) -> Error {
+        match failed.rv {
+            CKR_MECHANISM_INVALID | CKR_FUNCTION_NOT_SUPPORTED | CKR_MECHANISM_PARAM_INVALID | CKR_ARGUMENTS_BAD => {
+                self.device.lacks("C_UnwrapKey of this kind")
+            }
+            CKR_DEVICE_REMOVED | CKR_TOKEN_NOT_PRESENT | CKR_SESSION_HANDLE_INVALID | CKR_DEVICE_MEMORY => {
+                self.device.error(failed)
+            }
+            _ => Error::Ciphertext,
+        }
+    }
+}

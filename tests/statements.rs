@@ -1,0 +1,105 @@
+//! docs/statements.md: which test proves which statement of the documents, read off the tests' names.
+//!
+//! `s003_001_013_to_019_…` proves S003-001 and S003-013 to S003-019. `ALIKMS_BLESS=1 cargo test --test statements` writes it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The statements in a test's name.
+fn statements(name: &str) -> Vec<(u32, u32)> {
+    let (mut document, mut found, mut range) = (None, Vec::new(), false);
+    for word in name.split('_') {
+        let number = |word: &str| (word.len() == 3).then(|| word.parse::<u32>().ok()).flatten();
+        match (word.strip_prefix('s').and_then(number), number(word), document) {
+            (Some(new), _, _) => document = Some(new),
+            (_, Some(number), Some(document)) => {
+                let from = found.last().map_or(number, |(_, last)| last + 1);
+                found.extend((if range { from } else { number }..=number).map(|number| (document, number)));
+                range = false;
+            }
+            (_, _, Some(_)) if word == "to" => range = true,
+            _ => break,
+        }
+    }
+    found
+}
+
+/// The statements that a comment of a transcript names: `S003-001`, `S003-003 to S003-027`.
+fn named(comment: &str) -> Vec<(u32, u32)> {
+    let mut found: Vec<(u32, u32)> = Vec::new();
+    let mut range = false;
+    for word in comment.split(|c: char| !c.is_ascii_alphanumeric() && c != '-') {
+        let parts = word.strip_prefix('S').and_then(|word| word.split_once('-'));
+        match parts.and_then(|(document, number)| Some((document.parse().ok()?, number.parse().ok()?))) {
+            Some((document, number)) => {
+                let from = found.last().filter(|_| range).map_or(number, |(_, last)| last + 1);
+                found.extend((from..=number).map(|number| (document, number)));
+                range = false;
+            }
+            None => range = word == "to",
+        }
+    }
+    found
+}
+
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs" || extension == "txt") {
+            found.push(path);
+        }
+    }
+}
+
+#[test]
+fn the_page_is_what_the_tests_say() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut paths = Vec::new();
+    for folder in ["src", "tests"] {
+        sources(&root.join(folder), &mut paths);
+    }
+    paths.sort();
+    let mut table: BTreeMap<(u32, u32), Vec<String>> = BTreeMap::new();
+    for path in paths {
+        let text = fs::read_to_string(&path).unwrap();
+        let place = path.strip_prefix(root).unwrap().display().to_string();
+        if place.ends_with(".txt") {
+            for statement in text.lines().filter(|line| line.starts_with('#')).flat_map(named) {
+                table.entry(statement).or_default().push(format!("`{place}`"));
+            }
+            continue;
+        }
+        let names = text.lines().filter_map(|line| line.trim().strip_prefix("fn ")?.split('(').next());
+        for name in names {
+            for statement in statements(name) {
+                table.entry(statement).or_default().push(format!("`{place}` {name}"));
+            }
+        }
+    }
+    let mut page = String::from(
+        "# Statements and their tests\n\nWhich test proves which numbered statement of the documents; written by \
+         `ALIKMS_BLESS=1 cargo test --test statements`\nfrom the tests' names and the transcripts' comments.\n\n| statement | tests |\n|---|---|\n",
+    );
+    for ((document, number), tests) in table {
+        page += &format!("| S{document:03}-{number:03} | {} |\n", tests.join("<br>"));
+    }
+    let path = root.join("docs/statements.md");
+    if std::env::var_os("ALIKMS_BLESS").is_some() {
+        fs::write(&path, &page).unwrap();
+    }
+    assert!(
+        fs::read_to_string(&path).unwrap_or_default() == page,
+        "docs/statements.md is old: run with ALIKMS_BLESS=1"
+    );
+}
+
+#[test]
+fn names_are_read() {
+    assert_eq!(statements("s003_001_013_to_015_x_020"), [(3, 1), (3, 13), (3, 14), (3, 15)]);
+    assert_eq!(statements("s000_014_s001_012_names"), [(0, 14), (1, 12)]);
+    assert_eq!(statements("something_else"), []);
+    assert_eq!(named("# a (S003-003 to S003-005, S004-132)"), [(3, 3), (3, 4), (3, 5), (4, 132)]);
+}
