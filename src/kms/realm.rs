@@ -326,8 +326,8 @@ impl Kms {
         self.store.slot(row.id, kind)?.ok_or(Error::PinNotSet)
     }
 
-    /// Checks a PIN: known again without Argon2id if it was right before and the slot is the same, else counted before it is
-    /// tried, one attempt at a time over all processes, so that attempts in flight never lock a right PIN out.
+    /// Checks a PIN: known again without Argon2id if it was right before and the slot is the same, else tried, one attempt
+    /// at a time over all processes, so that attempts in flight neither lock a right PIN out nor slip past the counter.
     pub(super) fn login_slot(&self, kind: SlotKind, pin: &[u8]) -> Result<Arc<Kek>> {
         let row = self.expect_row()?;
         let slot = self.slot_row(&row, kind)?;
@@ -341,25 +341,31 @@ impl Kms {
         if slot.failures >= MAX_FAILURES {
             return Err(Error::PinLocked);
         }
-        let counted = self.count(row.id, kind, slot.failures + 1)?;
-        let kek = match self.remembered(kind, slot.revision, pin) {
-            Some(kek) => kek,
-            None => Arc::new(slot.slot.open(&row.uuid.to_string(), pin)?),
+        let opened = match self.remembered(kind, slot.revision, pin) {
+            Some(kek) => Ok(kek),
+            None => slot.slot.open(&row.uuid.to_string(), pin).map(Arc::new),
         };
-        if counted {
-            self.count(row.id, kind, 0)?;
+        // A process that is killed over the right PIN leaves no wrong attempt behind; nobody hears that a PIN is wrong
+        // before it was counted.
+        let failures = match &opened {
+            Ok(_) => 0,
+            Err(Error::PinIncorrect) => slot.failures + 1,
+            Err(_) => slot.failures,
+        };
+        if failures != slot.failures {
+            self.count(row.id, kind, failures)?;
         }
+        let kek = opened?;
         self.remember(kind, slot.revision, pin, kek.clone());
         Ok(self.logged_in(kind, row, kek))
     }
 
     /// A store that cannot be written does not keep the holder of the right PIN out: whoever can make it so
     /// can read the store anyway (docs/threat-model.md).
-    fn count(&self, realm: i64, kind: SlotKind, failures: u32) -> Result<bool> {
+    fn count(&self, realm: i64, kind: SlotKind, failures: u32) -> Result<()> {
         match self.store.set_failures(realm, kind, failures) {
-            Ok(()) => Ok(true),
-            Err(Error::Store(StoreFault::Full | StoreFault::ReadOnly(_))) => Ok(false),
-            Err(error) => Err(error),
+            Err(Error::Store(StoreFault::Full | StoreFault::ReadOnly(_))) => Ok(()),
+            answer => answer,
         }
     }
 
