@@ -2,7 +2,6 @@
 //! function table and by the crate `cryptoki`. Results are checked by `openssl` and by independent crates.
 // `call!` names C functions and their arguments.
 #![allow(clippy::macro_metavars_in_unsafe)]
-
 // `call!` calls C functions: its arguments are pointers and numbers.
 #![allow(clippy::macro_metavars_in_unsafe)]
 
