@@ -3,7 +3,6 @@
 // `call!` names C functions and their arguments.
 #![allow(clippy::macro_metavars_in_unsafe)]
 // `call!` calls C functions: its arguments are pointers and numbers.
-#![allow(clippy::macro_metavars_in_unsafe)]
 
 mod support;
 
