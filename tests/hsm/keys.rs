@@ -22,7 +22,14 @@ fn a_device_is_probed_and_supports_every_spec() {
     assert_eq!(report.serial.len(), 16);
     assert!(report.mechanisms.contains(&cryptoki_sys::CKM_ECDSA) && report.mechanisms.is_sorted());
     for spec in SPECS {
-        hsm.supports(Spec(spec)).unwrap();
+        let supported = hsm.supports(Spec(spec));
+        match spec.family {
+            // Until a profile names its mechanisms for them.
+            Family::Ec(Curve::Sm2) | Family::Sm4 => {
+                assert!(matches!(supported, Err(Error::DeviceLacks { .. })), "{}", spec.name);
+            }
+            _ => supported.unwrap(),
+        }
     }
     assert_eq!(hsm.level(), Level::Hsm);
     assert!(hsm.ids().unwrap().is_empty());
