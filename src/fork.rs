@@ -221,6 +221,13 @@ impl<T: Send + Sync + 'static> PerProcess<T> {
     }
 }
 
+/// Whether the program runs with more rights than its caller has (set-user-ID, file capabilities): then the environment is
+/// the caller's, and what it names is not to be followed (secure_getenv(3)).
+pub fn is_elevated() -> bool {
+    // SAFETY: reads the process's auxiliary vector.
+    unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
+}
+
 /// The user that this process runs as.
 pub fn uid() -> u32 {
     // SAFETY: getuid takes nothing and always succeeds.

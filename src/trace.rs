@@ -13,13 +13,15 @@ use tracing::level_filters::LevelFilter;
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber, dispatcher};
 
+use crate::fork;
+
 static STARTED: AtomicBool = AtomicBool::new(false);
 
 /// Begins to write events if `ALIKMS_TRACE` names a file and nobody in this process took the events before; the level
 /// is `ALIKMS_TRACE_LEVEL` (`error`, `warn`, `info`, `debug`, `trace`; `info` if not given). Only the first call does
-/// anything. Never fails: without a file there is no trace.
+/// anything; a set-user-ID program writes nowhere. Never fails: without a file there is no trace.
 pub fn start() {
-    if STARTED.swap(true, Ordering::AcqRel) || dispatcher::has_been_set() {
+    if STARTED.swap(true, Ordering::AcqRel) || dispatcher::has_been_set() || fork::is_elevated() {
         return;
     }
     let Some(path) = std::env::var_os("ALIKMS_TRACE").filter(|path| !path.is_empty()) else { return };

@@ -13,6 +13,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
+use crate::fork;
 use crate::model::key::Level;
 
 /// What one `alikms.toml` says, checked. Whether a library, a device or the store is there is not looked at:
@@ -83,8 +84,10 @@ pub struct TokenConfig {
 
 impl Config {
     /// `ALIKMS_CONF`, else `$XDG_CONFIG_HOME/alikms/alikms.toml`, `$HOME/.config/alikms/alikms.toml`, `/etc/alikms/alikms.toml`.
+    /// A set-user-ID program looks at the last only: the environment is its caller's.
     pub fn find() -> Result<Self> {
-        let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let is_ours = !fork::is_elevated();
+        let set = |name: &str| std::env::var_os(name).filter(|value| is_ours && !value.is_empty()).map(PathBuf::from);
         if let Some(path) = set("ALIKMS_CONF") {
             return Self::read(&path);
         }

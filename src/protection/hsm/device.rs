@@ -16,7 +16,7 @@ use libc::{c_int, c_void};
 use libloading::os::unix::Library;
 
 use crate::config::Isolate;
-use crate::fork::PerProcess;
+use crate::fork::{self, PerProcess};
 
 /// Keeps threads of this process from changing the environment while a library initialises itself by it.
 static ENVIRONMENT: PerProcess<Mutex<()>> = PerProcess::new(|| Mutex::new(()));
@@ -134,9 +134,8 @@ fn open_copy(path: &Path) -> Result<Library, String> {
         Err(fault) => fault,
     };
     // No memfd, no /proc, or no execution from it: a file that is gone as soon as it is loaded.
-    let named = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
-    for directory in [Some(std::env::temp_dir()), named, Some("/dev/shm".into()), Some("/var/tmp".into())] {
-        let Some(directory) = directory else { continue };
+    let named = ["TMPDIR", "XDG_RUNTIME_DIR"].into_iter().filter(|_| !fork::is_elevated()).filter_map(std::env::var_os);
+    for directory in named.map(PathBuf::from).chain(["/tmp", "/dev/shm", "/var/tmp"].map(PathBuf::from)) {
         match open_file(&directory, &bytes) {
             Ok(library) => return Ok(library),
             Err(next) => fault = format!("{fault}; {next}"),
