@@ -17,7 +17,6 @@ export PATH=$PATH:/usr/sbin:/sbin
 # As root, nginx's workers drop to www-data, which cannot look into /root; as a user everything stays that user's.
 if [ "$(id -u)" = 0 ]; then worker=www-data; else worker=""; fi
 if [ -z "$dir" ]; then if [ -n "$worker" ]; then dir=/var/lib/alikms-quickstart; else dir=${XDG_STATE_HOME:-$HOME/.local/state}/alikms-quickstart; fi; fi
-umask 027
 
 step() { printf '\n== %s\n' "$*"; }
 show() { printf '   $ %s\n' "$*"; "$@"; }
@@ -29,6 +28,7 @@ module=$ROOT/target/release/libalikms_pkcs11.so
 alikms=$ROOT/target/release/alikms
 
 step "2. A throw-away HSM and a store, in $dir"
+umask 027 # from here on there are secrets
 mkdir -p "$dir"
 softhsm-conf/make-token.sh "$dir" ${worker:+--group "$worker"}
 dir=$(cd "$dir" && pwd)
