@@ -237,6 +237,7 @@ impl Kms {
     pub fn adopt_public_key(&self, caller: &Caller, public: &PublicKey, seed: &Seed) -> Result<Option<Object>> {
         let opened = self.open()?;
         let Some(version) = self.store.read(&opened.realm, |r| r.version_by_public(public))? else { return Ok(None) };
+        let _allowed = self.authorize(caller, "CreateKey", &self.realm.key_arn(version.key))?;
         let audit = self.audit(caller, "CreatePublicKeyObject", version.id);
         self.store.write(&opened.realm, &audit, |r| {
             let query = Query { class: Some(Class::PublicKey), version: Some(version.id), ..Query::default() };
@@ -261,6 +262,7 @@ impl Kms {
 
     /// An object that is nothing but its record.
     fn create_plain(&self, caller: &Caller, action: &str, class: Class, value: Vec<u8>, seed: &Seed) -> Result<Object> {
+        let _allowed = self.authorize(caller, "CreateKey", &self.realm.container("key"))?;
         let mut object = blank_object(class, value, self.now());
         object.labelled = true;
         object.identified = true;
@@ -321,6 +323,7 @@ impl Kms {
         let audit = self.audit(caller, "SetAttributeValue", handle);
         self.store.write(&self.open()?.realm, &audit, |r| {
             let mut object = r.object(handle)?.ok_or_else(|| Error::KeyNotFound(handle.to_string()))?;
+            let _allowed = self.authorize(caller, "UpdateKeyDescription", &self.owner_arn(&object))?;
             apply(&mut object, seed);
             r.update_object(&object)
         })
@@ -337,6 +340,7 @@ impl Kms {
         let audit = self.audit(caller, action, handle);
         let gone = self.store.write(&opened.realm, &audit, |r| {
             let mut object = r.object(handle)?.ok_or_else(missing)?;
+            let _allowed = self.authorize(caller, "ScheduleKeyDeletion", &self.owner_arn(&object))?;
             match object.class {
                 Class::PrivateKey | Class::SecretKey => return self.destroy_key(caller, r, &object),
                 Class::PublicKey if object.key.is_none() => r.delete_object(handle)?,
@@ -376,6 +380,15 @@ impl Kms {
         }
         let versions = self.forget_key(records, &key)?;
         Ok(Some((key, versions)))
+    }
+
+    /// The resource whose permissions bind an object: its key, its certificate, or the token's keys as a whole.
+    pub(super) fn owner_arn(&self, object: &Object) -> String {
+        match (object.key, object.certificate) {
+            (Some(key), _) => self.realm.key_arn(key),
+            (None, Some(certificate)) => self.realm.certificate_arn(certificate),
+            (None, None) => self.realm.container("key"),
+        }
     }
 
     fn refresh_owner(&self, records: &mut Records<'_>, object: &Object) -> Result<()> {

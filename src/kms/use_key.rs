@@ -91,6 +91,10 @@ impl Kms {
 
     /// Is what was opened still good? The same, or opened anew; `Error::KeyState` if the key may not be used any more.
     pub fn refresh(&self, caller: &Caller, action: &'static str, ready: &Arc<Ready>) -> Result<Option<Arc<Ready>>> {
+        // One action is not another: what was opened to sign may not decrypt for that reason.
+        if caller.user_name().is_some() {
+            let _allowed = self.authorize(caller, action, &self.realm.key_arn(ready.key.id))?;
+        }
         let current = ready.epoch == epoch()
             && ready.checked.load(Ordering::Relaxed) == self.store.generation()
             && ready.valid_until.is_none_or(|until| self.now() < until);

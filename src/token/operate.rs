@@ -12,6 +12,7 @@ use crate::token::operation::{DigestStage, Digesting, Engine, Step, Task, Work, 
 use crate::token::provider::login_fault;
 use crate::token::sm;
 use crate::token::template::ulong_of;
+use crate::token::vendor::CKA_ALIKMS_ARN;
 use crate::token::{Answer, Mechanism, Parameter, Room, Session, ck};
 
 /// A direction of work: which attribute of the key permits it, and what the audit and RAM call it.
@@ -19,13 +20,14 @@ use crate::token::{Answer, Mechanism, Parameter, Room, Session, ck};
 struct Kind {
     flag: CK_FLAGS,
     permits: CK_ATTRIBUTE_TYPE,
-    action: &'static str,
+    /// With a key of a pair, and with a secret key.
+    actions: (&'static str, &'static str),
 }
 
-const ENCRYPT: Kind = Kind { flag: CKF_ENCRYPT, permits: CKA_ENCRYPT, action: "Encrypt" };
-const DECRYPT: Kind = Kind { flag: CKF_DECRYPT, permits: CKA_DECRYPT, action: "AsymmetricDecrypt" };
-const SIGN: Kind = Kind { flag: CKF_SIGN, permits: CKA_SIGN, action: "AsymmetricSign" };
-const VERIFY: Kind = Kind { flag: CKF_VERIFY, permits: CKA_VERIFY, action: "AsymmetricVerify" };
+const ENCRYPT: Kind = Kind { flag: CKF_ENCRYPT, permits: CKA_ENCRYPT, actions: ("AsymmetricEncrypt", "Encrypt") };
+const DECRYPT: Kind = Kind { flag: CKF_DECRYPT, permits: CKA_DECRYPT, actions: ("AsymmetricDecrypt", "Decrypt") };
+const SIGN: Kind = Kind { flag: CKF_SIGN, permits: CKA_SIGN, actions: ("AsymmetricSign", "GenerateMac") };
+const VERIFY: Kind = Kind { flag: CKF_VERIFY, permits: CKA_VERIFY, actions: ("AsymmetricVerify", "VerifyMac") };
 pub(super) const DERIVE_ACTION: &str = "AsymmetricDecrypt";
 
 fn bad_parameter() -> Error {
@@ -58,13 +60,17 @@ impl Session {
 
     fn engine(&mut self, item: &Item, kind: Kind) -> Result<Engine> {
         use crate::model::object::Class;
+        let action = if item.class == Class::SecretKey { kind.actions.1 } else { kind.actions.0 };
         if item.class == Class::PublicKey {
+            if let Some(arn) = item.bytes(CKA_ALIKMS_ARN).and_then(|arn| std::str::from_utf8(arn).ok()) {
+                let _allowed = self.slot().kms.authorize(&self.caller(), action, arn)?;
+            }
             return Ok(Engine::Public(item.prepared()?));
         }
         match &item.source {
             Source::Kms { version, .. } => {
-                let ready = self.ready(item, kind.action, *version)?;
-                Ok(Engine::Kms { ready, action: kind.action })
+                let ready = self.ready(item, action, *version)?;
+                Ok(Engine::Kms { ready, action })
             }
             Source::Session(key) => Ok(Engine::Session(key.work()?)),
             Source::Plain => Err(ck(CKR_KEY_HANDLE_INVALID)),
@@ -78,7 +84,12 @@ impl Session {
         if !waiting {
             return Err(ck(CKR_OPERATION_NOT_INITIALIZED));
         }
-        self.slot().kms.login_user(pin).map_err(login_fault)?;
+        let kms = &self.slot().kms;
+        match self.caller().user_name() {
+            Some(name) => kms.login_as(name, pin).map(drop),
+            None => kms.login_user(pin),
+        }
+        .map_err(login_fault)?;
         for work in [&mut self.sign, &mut self.decrypt].into_iter().flatten() {
             work.locked = false;
         }

@@ -164,3 +164,61 @@ fn a_user_logs_in_with_its_own_pin_and_is_counted_by_itself() {
     assert_eq!(kms.login_as("alice", b"alice-pin"), Err(Error::PinLocked));
     kms.login_user(super::common::PIN.as_bytes()).expect("the account's PIN is not locked with it");
 }
+
+/// At the token: one action is not another, and a policy that is taken away acts on the very next call.
+#[test]
+fn a_user_at_the_token_is_limited_per_key_and_per_action() {
+    use alikms_pkcs11::Error;
+    use alikms_pkcs11::token::template::{Entry, EntryValue};
+    use alikms_pkcs11::token::{Mechanism, Parameter, Provider, Room, Template};
+    use cryptoki_sys::*;
+
+    let world = World::new(Level::Software);
+    let key = world.key(&[("KeySpec", "RSA_2048"), ("KeyUsage", "SIGN/VERIFY")]);
+    world.key(&[("KeySpec", "RSA_2048"), ("KeyUsage", "SIGN/VERIFY")]);
+    world.user("alice", &allow("AsymmetricSign", &[arn(&format!("key/{key}"))]));
+    world.kms().set_user_pin(&Caller::account(), "alice", b"alice-pin").unwrap();
+
+    let provider = Provider::start(world._home.config().to_str()).unwrap();
+    let slot = provider.slots(true)[0];
+    let session = provider.open_session(slot, CKF_SERIAL_SESSION | CKF_RW_SESSION).unwrap();
+    provider.login(session, CKU_USER, Some(b"alice:alice-pin"), None).unwrap();
+    let mechanism = Mechanism { kind: CKM_SHA256_RSA_PKCS, parameter: Parameter::None };
+    let class = |class: CK_OBJECT_CLASS| {
+        let value = EntryValue::Bytes(class.to_ne_bytes().to_vec().into());
+        Template(vec![Entry { kind: CKA_CLASS, value }])
+    };
+    let find = |wanted| {
+        provider
+            .session(session, |session| {
+                session.find_init(&class(wanted))?;
+                let found = session.find(10);
+                session.find_final().and(found)
+            })
+            .unwrap()
+    };
+    assert!(find(CKO_PUBLIC_KEY).is_empty(), "it may sign, not verify");
+    let private = find(CKO_PRIVATE_KEY);
+    assert_eq!(private.len(), 1, "its own key alone");
+    let sign = || {
+        provider.session(session, |session| {
+            session.sign_init(Some(&mechanism), private[0])?;
+            session.sign(b"message", Room::Bytes(256)).map(drop)
+        })
+    };
+    sign().unwrap();
+    let change = provider.session(session, |session| {
+        let label = EntryValue::Bytes(b"mine".to_vec().into());
+        session.set_attributes(private[0], &Template(vec![Entry { kind: CKA_LABEL, value: label }]))
+    });
+    assert!(matches!(change, Err(Error::AccessDenied { .. })), "{change:?}");
+    let destroyed = provider.session(session, |session| session.destroy_object(private[0]));
+    assert!(matches!(destroyed, Err(Error::AccessDenied { .. })), "{destroyed:?}");
+
+    provider.session(session, |session| session.sign_init(Some(&mechanism), private[0])).unwrap();
+    world.done("DetachPolicyFromUser", &[("PolicyName", "alice"), ("UserName", "alice")]);
+    let rejected = provider.session(session, |session| session.sign(b"message", Room::Bytes(256)).map(drop));
+    assert_eq!(rejected, Err(Error::Cryptoki(CKR_FUNCTION_REJECTED)));
+    assert!(sign().is_err());
+    assert!(find(CKO_PRIVATE_KEY).is_empty());
+}
