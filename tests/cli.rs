@@ -7,6 +7,7 @@
 mod common;
 
 use std::fs::{self, File, OpenOptions};
+use std::io::ErrorKind;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -41,7 +42,16 @@ stories! {
     versions Home::new(Level::Software);
 }
 
+/// `alikms uri` names the module that lies beside it, as it does when installed; `cargo test` leaves that in `deps/`.
+fn lay_module_beside() {
+    let place = Path::new(env!("CARGO_BIN_EXE_alikms")).with_file_name("libalikms_pkcs11.so");
+    if let Err(error) = fs::hard_link(common::module::module(), place) {
+        assert_eq!(error.kind(), ErrorKind::AlreadyExists, "{error}");
+    }
+}
+
 fn tell(name: &str, home: Home) {
+    lay_module_beside();
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/cli/{name}.txt"));
     let told = fs::read_to_string(&path).unwrap();
     let mut names: Vec<(String, String)> = Vec::new();
