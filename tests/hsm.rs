@@ -5,6 +5,8 @@
 mod faults;
 #[path = "hsm/keys.rs"]
 mod keys;
+#[path = "hsm/ladder.rs"]
+mod ladder;
 #[path = "hsm/processes.rs"]
 mod processes;
 #[path = "hsm/speed.rs"]

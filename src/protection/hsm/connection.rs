@@ -13,6 +13,7 @@ use super::device::{self, Module, Refusal};
 use super::pin::Verdict;
 use super::pool::Device;
 use super::profile::{Class, NAMES};
+use super::templates::of_class;
 use crate::config::Isolate;
 use crate::error::{Error, Result};
 use crate::model::Bytes;
@@ -207,13 +208,6 @@ impl Connection {
         *self.lock_witness() = Some(Witness { object, id: id.to_vec() });
     }
 
-    /// Whether another object than `id` is known to be on the token at this moment; None if none is known.
-    pub fn is_vouched_for(&self, session: CK_SESSION_HANDLE, id: &[u8]) -> Option<bool> {
-        let witness = self.lock_witness().clone().filter(|witness| witness.id != id)?;
-        let answer = self.module.attributes(session, witness.object, &[(CKA_ID, witness.id.len())]);
-        Some(answer.is_ok_and(|values| values.first().is_some_and(|id| id.as_deref() == Some(&witness.id))))
-    }
-
     fn lock_witness(&self) -> std::sync::MutexGuard<'_, Option<Witness>> {
         self.witness.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -267,6 +261,19 @@ impl Session {
     ) -> Answer<CK_OBJECT_HANDLE> {
         let _alone = self.alone();
         self.module().unwrap(self.handle, mechanism, unwrapping, wrapped, template)
+    }
+
+    /// Whether another key than the one with this CKA_ID is to be seen on the token at this moment.
+    pub fn shows_others(&self, id: &[u8]) -> bool {
+        if let Some(known) = self.connection.lock_witness().clone().filter(|witness| witness.id != id) {
+            let answer = self.attributes(known.object, &[(CKA_ID, known.id.len())]);
+            if answer.is_ok_and(|values| values.first().is_some_and(|id| id.as_deref() == Some(&known.id))) {
+                return true;
+            }
+        }
+        [CKO_PRIVATE_KEY, CKO_SECRET_KEY]
+            .into_iter()
+            .any(|class| self.find(&of_class(class), 1).is_ok_and(|found| !found.is_empty()))
     }
 
     /// For the time in which objects are made or destroyed.

@@ -52,11 +52,14 @@ impl Module {
         if !path.is_file() {
             return Err(Refusal::Absent(format!("there is no library at {}", path.display())));
         }
+        // A child that is born in the middle of this inherits the loader's tables half written.
+        let held = fork::hold();
         let library = match isolate {
             Isolate::Copy => open_copy(path),
             Isolate::Share => open(path.as_os_str()),
         }
         .map_err(Refusal::Absent)?;
+        drop(held);
         let module = Self::from_library(&library, path);
         // Whether it serves or not: its destructors are not to be trusted.
         std::mem::forget(library);
@@ -213,24 +216,35 @@ pub(super) fn with_environment<'a, T>(
         if old.as_deref() == Some(OsStr::new(value)) || !is_settable(name, value) {
             continue;
         }
-        // SAFETY: threads of ours are kept out by the lock above. A thread of the host that reads the environment by
-        // getenv in this moment is the risk that the configuration takes by `env`; nothing is written if nothing differs.
-        unsafe { std::env::set_var(name, value) };
+        set_variable(name, Some(OsStr::new(value)));
         before.push((name, old));
     }
     let done = work();
     for (name, old) in before.into_iter().filter(|_| restore) {
-        match old {
-            // SAFETY: as above.
-            Some(value) => unsafe { std::env::set_var(name, value) },
-            // SAFETY: as above.
-            None => unsafe { std::env::remove_var(name) },
-        }
+        set_variable(name, old.as_deref());
     }
     done
 }
 
-/// What `set_var` would panic at.
+/// Sets or removes a variable, by the C library: `std::env::set_var` waits for a lock that a forked child inherits
+/// closed when another thread was reading a variable, and then waits for ever.
+fn set_variable(name: &str, value: Option<&OsStr>) {
+    let Ok(name) = CString::new(name) else { return };
+    let Some(value) = value.map(|value| CString::new(value.as_bytes())).transpose().ok() else { return };
+    // The C library has such a lock, too, for writers only: none of ours writes while the process forks.
+    let _held = fork::hold();
+    // SAFETY: strings that end in zero; the C library copies them. Threads of ours that write are kept out by the
+    // caller's lock. One that reads the environment in this moment is the risk that the configuration takes by `env`;
+    // nothing is written if nothing differs.
+    unsafe {
+        match value {
+            Some(value) => libc::setenv(name.as_ptr(), value.as_ptr(), 1),
+            None => libc::unsetenv(name.as_ptr()),
+        };
+    }
+}
+
+/// What is no variable.
 fn is_settable(name: &str, value: &str) -> bool {
     !name.is_empty() && !name.contains(['=', '\0']) && !value.contains('\0')
 }

@@ -45,7 +45,7 @@ pub enum Rung {
 
 /// How often work that fails although the device is proven to work is tried in all.
 const TRIES: usize = 3;
-/// A library that has just been initialised anew is not initialised again because a key is missing.
+/// How often at most a library is initialised anew because a key is missing.
 const FRESH: Duration = Duration::from_millis(500);
 const PAUSE: Duration = Duration::from_millis(10);
 
@@ -214,18 +214,18 @@ impl<'a> Climb<'a> {
                 return Ok(lent);
             }
         }
-        self.repair(lent, self.rung.max(first), &check)
+        let generation = lent.connection.generation;
+        drop(lent);
+        self.repair(generation, self.rung.max(first), &check)
     }
 
+    /// The caller's own session must be back, because recovery waits for all.
     fn repair(
         &mut self,
-        lent: Lent<'a>,
+        generation: u64,
         from: Rung,
         check: &dyn Fn(&Session) -> Result<(), Fault>,
     ) -> Result<Lent<'a>> {
-        let generation = lent.connection.generation;
-        // Recovery waits until every session is back.
-        drop(lent);
         let deadline = Instant::now() + WAIT;
         self.device.repair(generation, from, deadline, check)?;
         self.rung = Rung::CloseAll;
@@ -240,19 +240,20 @@ impl<'a> Climb<'a> {
         id: &[u8],
         check: &dyn Fn(&Session) -> Result<(), Fault>,
     ) -> Result<Lent<'a>> {
-        let device = self.device;
         self.tries += 1;
         if self.tries <= TRIES && lent.connection.is_logged_out(lent.handle) {
-            return self.repair(lent, Rung::LogIn, check);
+            let generation = lent.connection.generation;
+            drop(lent);
+            return self.repair(generation, Rung::LogIn, check);
         }
         let name = uuid::Uuid::from_slice(id).map_or_else(|_| "without an ID".to_owned(), |id| id.to_string());
-        let is_vouched_for = lent.connection.is_vouched_for(lent.handle, id);
-        if lent.connection.since >= self.begun || is_vouched_for == Some(true) {
+        if lent.connection.since >= self.begun || lent.shows_others(id) {
             return Err(Error::KeyNotFound(name));
         }
-        if is_vouched_for.is_none() && lent.connection.since.elapsed() < FRESH {
-            return Err(device.unavailable(format!("its token does not show the key {name}")));
-        }
-        self.repair(lent, Rung::Reinitialise, &|_| Ok(()))
+        // On an empty token each question of this kind means reinitialising: not too often.
+        let (generation, since) = (lent.connection.generation, lent.connection.since);
+        drop(lent);
+        std::thread::sleep(FRESH.saturating_sub(since.elapsed()));
+        self.repair(generation, Rung::Reinitialise, &|_| Ok(()))
     }
 }
