@@ -19,7 +19,7 @@ cargo_tests() {
 
 # Both runners' closing lines: "Summary [ 3.2s] 9 tests run: 8 passed, 1 failed, …" and "test result: ok. 8 passed; 1 failed; …".
 count() { # FILE WORD
-  { grep -aE '^ *(Summary \[|test result: )' "$1" || true; } | { grep -oE "[0-9]+ (tests? )?$2" || true; } | awk '{sum += $1} END {print sum + 0}'
+  { grep -aE '^( *Summary \[|test result: )' "$1" || true; } | { grep -oE "[0-9]+ (tests? )?$2" || true; } | awk '{sum += $1} END {print sum + 0}'
 }
 
 run_cargo() {

@@ -1,7 +1,7 @@
 //! Objects of a token, and the searches for them: every one is an index look-up, however many objects there are.
 
 use super::database::Value;
-use super::row::{Record, selected};
+use super::row::{Record, reading};
 use super::{Query, Records};
 use crate::error::{Error, Result};
 use crate::model::object::{Class, Object};
@@ -93,7 +93,7 @@ pub(super) fn search(query: &Query) -> (String, Vec<Value<'_>>) {
         ("key_id", false, query.key.as_ref().map(Value::from)),
     ];
     let beside = |column: &str, value: &str| format!(" AND coalesce({column}, {column}) = {value}");
-    let mut select = format!("SELECT {} FROM objects WHERE realm = ?1 AND handle > ?2", selected::<Object>());
+    let mut select = reading::<Object>(&["handle > ?2"]);
     let mut args = Vec::new();
     let mut with_class = true;
     for (column, has_class, value) in asked {

@@ -11,6 +11,9 @@ use super::database::{Row, Value};
 use super::{Listed, Page, Records};
 use crate::error::{Error, Result};
 
+/// Longer than any statement that reads a record, in bytes.
+const STATEMENT: usize = 256;
+
 /// A noun that is kept in rows of its own.
 pub(super) trait Record: Serialize + DeserializeOwned {
     /// Part of the tag: never renamed.
@@ -25,9 +28,21 @@ pub(super) trait Record: Serialize + DeserializeOwned {
     fn missing(&self) -> Error;
 }
 
-/// `revision, body, tag` and the record's own columns: what [`Records::select`] expects of a statement.
-pub(super) fn selected<R: Record>() -> String {
-    format!("revision, body, tag, {}", R::COLUMNS.join(", "))
+/// A statement over records of one kind, as [`Records::select`] expects it, in one allocation: it is made for every read.
+pub(super) fn reading<R: Record>(rest: &[&str]) -> String {
+    let mut sql = String::with_capacity(STATEMENT);
+    sql += "SELECT revision, body, tag";
+    for column in R::COLUMNS {
+        sql += ", ";
+        sql += column;
+    }
+    sql += " FROM ";
+    sql += R::TABLE;
+    sql += " WHERE realm = ?1 AND ";
+    for part in rest {
+        sql += part;
+    }
+    sql
 }
 
 impl Records<'_> {
@@ -98,13 +113,12 @@ impl Records<'_> {
 
     /// By its ID.
     pub(super) fn one<R: Record>(&mut self, id: Value<'_>) -> Result<Option<R>> {
-        Ok(self.many(&format!("{} = ?2", R::COLUMNS[0]), vec![id])?.pop())
+        Ok(self.select(&reading::<R>(&[R::COLUMNS[0], " = ?2"]), vec![id])?.pop())
     }
 
     /// Those of this realm for which `rest` holds, a condition (and an order) with its arguments from `?2` on.
     pub(super) fn many<R: Record>(&mut self, rest: &str, args: Vec<Value<'_>>) -> Result<Vec<R>> {
-        let sql = format!("SELECT {} FROM {} WHERE realm = ?1 AND {rest}", selected::<R>(), R::TABLE);
-        self.select(&sql, args)
+        self.select(&reading::<R>(&[rest]), args)
     }
 
     /// A page of those for which the condition holds, and how many there are.
@@ -126,7 +140,7 @@ impl Records<'_> {
         Ok(Listed { items, total })
     }
 
-    /// Runs a statement whose columns are those of [`selected`] and whose `?1` is the realm, and checks what it answers.
+    /// Runs a statement whose columns are those of [`reading`] and whose `?1` is the realm, and checks what it answers.
     pub(super) fn select<R: Record>(&mut self, sql: &str, mut args: Vec<Value<'_>>) -> Result<Vec<R>> {
         args.insert(0, self.realm.row.id.into());
         let rows = self.transaction.run(sql, &args)?;
