@@ -5,6 +5,8 @@
 //! logins, opened keys), but must never use the parent's database connections and device sessions.
 
 use std::cell::{Cell, UnsafeCell};
+use std::ffi::{c_int, c_void};
+use std::ptr::NonNull;
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -37,28 +39,24 @@ fn first_look(page: &AtomicU64) -> u64 {
     page.compare_exchange(0, next, Ordering::Relaxed, Ordering::Relaxed).map_or_else(|now| now, |_| next)
 }
 
+/// New memory of `size` zero bytes, aligned to a page, never freed: `libc::MAP_SHARED` with the processes forked from this
+/// one afterwards, or `libc::MAP_PRIVATE`. None if the system has no more.
+pub fn zeros(size: usize, sharing: c_int) -> Option<NonNull<c_void>> {
+    let access = libc::PROT_READ | libc::PROT_WRITE;
+    // SAFETY: a new anonymous mapping touches no memory that is in use; the result is checked.
+    let page = unsafe { libc::mmap(std::ptr::null_mut(), size, access, sharing | libc::MAP_ANONYMOUS, -1, 0) };
+    if page == libc::MAP_FAILED { None } else { NonNull::new(page) }
+}
+
 fn map_page() -> &'static AtomicU64 {
     let size = 4096;
-    // SAFETY: an anonymous private mapping of one page; the result is checked, aligned to a page, zeroed and never unmapped.
-    let page = unsafe {
-        libc::mmap(
-            std::ptr::null_mut(),
-            size,
-            libc::PROT_READ | libc::PROT_WRITE,
-            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
-            -1,
-            0,
-        )
-    };
-    if page == libc::MAP_FAILED {
-        return Box::leak(Box::new(AtomicU64::new(0)));
-    }
+    let Some(page) = zeros(size, libc::MAP_PRIVATE) else { return Box::leak(Box::new(AtomicU64::new(0))) };
     // SAFETY: the range is the mapping made above. Without the advice (kernels before 4.14) the child handler below still renews the epoch.
-    unsafe { libc::madvise(page, size, libc::MADV_WIPEONFORK) };
+    unsafe { libc::madvise(page.as_ptr(), size, libc::MADV_WIPEONFORK) };
     // SAFETY: registering functions that live as long as the library, which is never unloaded (-z nodelete).
     unsafe { libc::pthread_atfork(Some(prepare), Some(release), Some(renew)) };
-    // SAFETY: see the first block: valid, aligned, zeroed, for ever.
-    unsafe { &*page.cast::<AtomicU64>() }
+    // SAFETY: `zeros` promises memory that is valid, aligned and zeroed, for ever.
+    unsafe { page.cast::<AtomicU64>().as_ref() }
 }
 
 extern "C" fn prepare() {

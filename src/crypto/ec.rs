@@ -6,7 +6,7 @@ use pkcs8::{PrivateKeyInfoRef, der::asn1::ObjectIdentifier};
 use sec1::EcPrivateKey;
 use zeroize::Zeroizing;
 
-use super::{nist, padded, secp256k1, sm2};
+use super::{nist, padded, random, secp256k1, sm2};
 use crate::error::{Error, Result};
 use crate::model::Bytes;
 use crate::model::curve::Curve;
@@ -197,6 +197,17 @@ pub(super) fn bad_point() -> Error {
 
 pub(super) fn bad_scalar() -> Error {
     Error::invalid("private key", "not a number from 1 to the order of this curve minus 1")
+}
+
+/// A new key on a curve of 256 bits, of the first random number that is a scalar: all but 2^-32 of them or fewer are.
+pub(super) fn from_random_scalar<K>(make: impl Fn(&[u8]) -> Result<K>) -> Result<K> {
+    for _ in 0..16 {
+        let scalar = Zeroizing::new(random::bytes::<32>());
+        if let Ok(key) = make(scalar.as_slice()) {
+            return Ok(key);
+        }
+    }
+    Err(Error::Internal("no scalar among sixteen random numbers".into()))
 }
 
 /// One key in two schemes could give itself away.

@@ -8,7 +8,7 @@ use std::ffi::{c_int, c_uchar, c_void};
 use secp256k1::{Secp256k1, SignOnly, ffi};
 use zeroize::Zeroizing;
 
-use super::ec::{bad_point, bad_scalar};
+use super::ec::{bad_point, bad_scalar, from_random_scalar};
 use super::random;
 use crate::error::{Error, Result};
 use crate::model::Bytes;
@@ -38,15 +38,7 @@ pub(super) struct Public(ffi::PublicKey);
 
 impl Private {
     pub(super) fn generate() -> Result<Self> {
-        // All but 2^-128 of the random numbers are scalars.
-        for _ in 0..8 {
-            let mut scalar = Zeroizing::new([0; LEN]);
-            random::fill(scalar.as_mut_slice());
-            if let Ok(key) = Self::from_scalar(scalar.as_slice()) {
-                return Ok(key);
-            }
-        }
-        Err(Error::Internal("no secp256k1 scalar after eight attempts".into()))
+        from_random_scalar(Self::from_scalar)
     }
 
     /// `scalar` has 32 bytes.

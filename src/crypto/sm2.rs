@@ -18,7 +18,7 @@ use sm2::pke::{Cipher, DecryptingKey, EncryptingKey, Mode};
 use sm2::{NonZeroScalar, ProjectivePoint, PublicKey, Scalar, Sm2};
 use zeroize::Zeroizing;
 
-use super::ec::{bad_point, bad_scalar};
+use super::ec::{bad_point, bad_scalar, from_random_scalar};
 use super::{digest, gate, padded, random};
 use crate::error::{Error, Result};
 use crate::model::Bytes;
@@ -74,15 +74,7 @@ pub struct Public {
 
 impl Private {
     pub(super) fn generate() -> Result<Self> {
-        // All but 2^-32 of the random numbers are scalars.
-        for _ in 0..16 {
-            let mut scalar = Zeroizing::new([0; LEN]);
-            random::fill(scalar.as_mut_slice());
-            if let Ok(key) = Self::from_scalar(scalar.as_slice()) {
-                return Ok(key);
-            }
-        }
-        Err(Error::Internal("no SM2 scalar after sixteen attempts".into()))
+        from_random_scalar(Self::from_scalar)
     }
 
     /// `scalar` has 32 bytes; from 1 to the order minus 2 (GB/T 32918.1 §6.1): signing divides by 1 + d.

@@ -6,7 +6,7 @@ use super::database::Value;
 use super::row::Record;
 use super::{Listed, Page, Records};
 use crate::error::{Error, Result};
-use crate::model::key::Key;
+use crate::model::key::{Key, Level};
 
 impl Record for Key {
     const TABLE: &'static str = "keys";
@@ -50,11 +50,11 @@ impl Records<'_> {
         // In JSON a quotation mark inside a text has a backslash before it: the pattern is found in the field alone.
         let sql = "SELECT COUNT(*) FROM keys WHERE realm = ?1 AND certificate_id IS NULL AND body LIKE ?2";
         let realm = self.realm.row.id;
-        let mut count = |level: crate::model::key::Level| -> Result<u64> {
+        let mut count = |level: Level| -> Result<u64> {
             let pattern = format!("%\"level\":\"{}\"%", level.name());
             let found = self.number(sql, &[realm.into(), pattern.as_str().into()])?;
             Ok(found.and_then(|number| u64::try_from(number).ok()).unwrap_or(0))
         };
-        Ok((count(crate::model::key::Level::Software)?, count(crate::model::key::Level::Hsm)?))
+        Ok((count(Level::Software)?, count(Level::Hsm)?))
     }
 }

@@ -251,21 +251,9 @@ fn is_settable(name: &str, value: &str) -> bool {
 
 /// Numbers that this process shares with every process forked from it afterwards. All zero at first, never freed.
 pub(super) fn shared_words() -> &'static [AtomicU64; 4] {
-    let size = size_of::<[AtomicU64; 4]>();
-    // SAFETY: an anonymous shared mapping; the result is checked.
-    let page = unsafe {
-        libc::mmap(
-            std::ptr::null_mut(),
-            size,
-            libc::PROT_READ | libc::PROT_WRITE,
-            libc::MAP_SHARED | libc::MAP_ANONYMOUS,
-            -1,
-            0,
-        )
-    };
-    if page == libc::MAP_FAILED {
+    let Some(words) = fork::zeros(size_of::<[AtomicU64; 4]>(), libc::MAP_SHARED) else {
         return Box::leak(Box::default());
-    }
-    // SAFETY: valid, aligned to a page, zeroed, never unmapped; processes touch it by atomic operations only.
-    unsafe { &*page.cast::<[AtomicU64; 4]>() }
+    };
+    // SAFETY: `zeros` promises memory that is valid, aligned and zeroed, for ever; processes touch it by atomic operations only.
+    unsafe { words.cast::<[AtomicU64; 4]>().as_ref() }
 }
