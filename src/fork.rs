@@ -7,7 +7,7 @@
 use std::cell::{Cell, UnsafeCell};
 use std::ffi::{c_int, c_void};
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// The epoch last given out; a child inherits the value and takes the next one.
@@ -80,6 +80,17 @@ extern "C" fn renew() {
 thread_local! {
     /// How often this thread holds the gate: it takes the lock only once, so that it never waits for itself.
     static DEPTH: Cell<u32> = const { Cell::new(0) };
+    /// See [`thread_number`]; 0 as long as nobody asked.
+    static NUMBER: Cell<usize> = const { Cell::new(0) };
+}
+
+/// A number of this thread's own, from 1 on: for tables in which threads keep out of each other's way.
+pub fn thread_number() -> usize {
+    static LAST: AtomicUsize = AtomicUsize::new(0);
+    if NUMBER.get() == 0 {
+        NUMBER.set(LAST.fetch_add(1, Ordering::Relaxed) + 1);
+    }
+    NUMBER.get()
 }
 
 /// Keeps the process from forking while it lives. Hold it for database statements, brief locks and calls of a device

@@ -47,12 +47,10 @@ cryptoki! {
         attributes: Out<CK_ATTRIBUTE>,
         count: CK_ULONG,
     ) |p| {
-        let (asked, values) = p.session(session, |s| {
+        p.session(session, |s| {
             let asked = Asked::read(attributes, count)?;
-            let values = s.attributes(object, &asked.kinds())?;
-            Ok((asked, values))
-        })?;
-        asked.answer(&values)
+            s.show(object, |item| asked.answer(|kind| item.value(kind)))
+        })
     }
 
     fn C_SetAttributeValue(

@@ -5,7 +5,7 @@ use std::ffi::c_void;
 use cryptoki_sys::*;
 
 use crate::abi::args::{Arg, In, Out};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::model::Bytes;
 use crate::token::ck;
 use crate::token::template::{Entry, EntryValue, Template, Value};
@@ -72,36 +72,38 @@ fn inside<T>(value: *mut c_void) -> In<T> {
     unsafe { In::from_c(value.cast()) }
 }
 
-/// What C_GetAttributeValue asks for: the types, lengths and places, read once.
+/// What C_GetAttributeValue asks for: types, lengths and places.
 pub(super) struct Asked {
     place: Out<CK_ATTRIBUTE>,
-    attributes: Vec<CK_ATTRIBUTE>,
+    count: CK_ULONG,
 }
 
 impl Asked {
     /// CKR_ARGUMENTS_BAD for null with a count and for absurd counts.
     pub(super) fn read(place: Out<CK_ATTRIBUTE>, count: CK_ULONG) -> Result<Self> {
-        let list = place.input().each(count)?;
-        if list.len() > MAX_ATTRIBUTES {
+        if place.input().each(count)?.len() > MAX_ATTRIBUTES {
             return Err(ck(CKR_ARGUMENTS_BAD));
         }
-        Ok(Self { place, attributes: list.collect() })
+        Ok(Self { place, count })
     }
 
-    pub(super) fn kinds(&self) -> Vec<u64> {
-        self.attributes.iter().map(|attribute| attribute.type_).collect()
-    }
-
-    /// Answers every attribute, also when one of them makes the call an error (PKCS#11 3.2 §5.7.5).
-    pub(super) fn answer(self, values: &[Value]) -> Result<()> {
-        if values.len() != self.attributes.len() {
-            return Err(Error::Internal("not one value for each attribute".into()));
-        }
+    /// Answers every attribute, also when one of them makes the call an error (PKCS#11 3.2 §5.7.5). Each is read once, and
+    /// some of those that follow with it: what is written for one does not change what was asked of its neighbours.
+    pub(super) fn answer<'a>(self, mut value: impl FnMut(CK_ATTRIBUTE_TYPE) -> Value<'a>) -> Result<()> {
         let mut verdict = Verdict::Given;
-        for (i, (asked, value)) in self.attributes.iter().zip(values).enumerate() {
-            verdict = verdict.max(give(element(self.place, i), asked, value));
+        let mut list = self.place.input().each(self.count)?;
+        let mut some = [CK_ATTRIBUTE { type_: 0, pValue: std::ptr::null_mut(), ulValueLen: 0 }; 8];
+        let mut at = self.place.pointer();
+        loop {
+            let read = some.iter_mut().zip(list.by_ref()).map(|(to, asked)| *to = asked).count();
+            if read == 0 {
+                return verdict.result();
+            }
+            for asked in &some[..read] {
+                verdict = verdict.max(give(at, asked, &value(asked.type_)));
+                at = at.wrapping_add(1);
+            }
         }
-        verdict.result()
     }
 }
 
@@ -126,12 +128,8 @@ impl Verdict {
     }
 }
 
-fn element(list: Out<CK_ATTRIBUTE>, index: usize) -> *mut CK_ATTRIBUTE {
-    list.pointer().wrapping_add(index)
-}
-
 /// Writes one value and its length. `at` lies in the caller's memory, `asked` is what stood there.
-fn give(at: *mut CK_ATTRIBUTE, asked: &CK_ATTRIBUTE, value: &Value) -> Verdict {
+fn give(at: *mut CK_ATTRIBUTE, asked: &CK_ATTRIBUTE, value: &Value<'_>) -> Verdict {
     let (len, verdict) = match value {
         Value::Sensitive => (None, Verdict::Sensitive),
         Value::Unknown => (None, Verdict::Unknown),
@@ -161,7 +159,7 @@ fn place(asked: &CK_ATTRIBUTE, size: usize, write: impl FnOnce(*mut c_void) -> V
 }
 
 /// The attributes of a nested template: the caller's array says where each value goes; its types are set, not read.
-fn give_nested(list: *mut CK_ATTRIBUTE, values: &[(u64, Value)]) -> Verdict {
+fn give_nested(list: *mut CK_ATTRIBUTE, values: &[(u64, Value<'_>)]) -> Verdict {
     let mut verdict = Verdict::Given;
     for (i, (kind, value)) in values.iter().enumerate() {
         let at = list.wrapping_add(i);
@@ -228,18 +226,23 @@ mod tests {
             CK_ATTRIBUTE { type_: CKA_VALUE, pValue: short.as_mut_ptr().cast(), ulValueLen: 2 },
             CK_ATTRIBUTE { type_: CKA_WRAP_TEMPLATE, pValue: inner.as_mut_ptr().cast(), ulValueLen: 24 },
         ];
-        let bytes = |n: usize| Value::Bytes(Bytes::new(vec![7; n]));
+        let bytes = |n: usize| Value::Bytes(&[7; 8][..n]);
         // SAFETY: `list` outlives the calls.
         let place: Out<CK_ATTRIBUTE> = unsafe { Out::from_c(list.as_mut_ptr()) };
         let nested = Value::Nested(vec![(CKA_CLASS, bytes(8))]);
-        let values = [bytes(5), bytes(3), Value::Sensitive, nested];
-        let rv = Asked::read(place, 4).unwrap().answer(&values).unwrap_err();
+        let value = |kind| match kind {
+            CKA_LABEL => bytes(5),
+            CKA_ID => bytes(3),
+            CKA_VALUE => Value::Sensitive,
+            _ => nested.clone(),
+        };
+        let rv = Asked::read(place, 4).unwrap().answer(value).unwrap_err();
         assert_eq!(rv, ck(CKR_ATTRIBUTE_SENSITIVE));
         assert_eq!(list.map(|a| a.ulValueLen), [5, CK_UNAVAILABLE_INFORMATION, CK_UNAVAILABLE_INFORMATION, 24]);
         assert_eq!((inner[0].type_, inner[0].ulValueLen, inner_value, short), (CKA_CLASS, 8, [7; 8], [0; 2]));
         // What is left of the first call is not room.
         // SAFETY: `list` outlives the calls.
         let place: Out<CK_ATTRIBUTE> = unsafe { Out::from_c(&raw mut list[1]) };
-        assert_eq!(Asked::read(place, 1).unwrap().answer(&[bytes(3)]), Err(ck(CKR_BUFFER_TOO_SMALL)));
+        assert_eq!(Asked::read(place, 1).unwrap().answer(|_| bytes(3)), Err(ck(CKR_BUFFER_TOO_SMALL)));
     }
 }

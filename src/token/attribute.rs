@@ -150,9 +150,25 @@ pub static ATTRIBUTES: &[AttributeRow] = rows! {
     CKA_ALIKMS_PROTECTION_LEVEL Bytes KEYS Allowed Never;
 };
 
+/// The places of [`ATTRIBUTES`] in the order of their numbers.
+static BY_KIND: [usize; ATTRIBUTES.len()] = {
+    let mut order = [0; ATTRIBUTES.len()];
+    let mut done = 0;
+    while done < order.len() {
+        let mut at = done;
+        while at > 0 && ATTRIBUTES[order[at - 1]].kind > ATTRIBUTES[done].kind {
+            order[at] = order[at - 1];
+            at -= 1;
+        }
+        order[at] = done;
+        done += 1;
+    }
+    order
+};
+
 impl AttributeRow {
     pub fn find(kind: CK_ATTRIBUTE_TYPE) -> Option<&'static Self> {
-        ATTRIBUTES.iter().find(|row| row.kind == kind)
+        BY_KIND.binary_search_by_key(&kind, |at| ATTRIBUTES[*at].kind).ok().map(|at| &ATTRIBUTES[BY_KIND[at]])
     }
 
     pub fn fits(&self, value: &EntryValue) -> bool {

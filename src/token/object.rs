@@ -85,7 +85,7 @@ impl Item {
         Self { handle, class, attributes, guarded, source, prepared: OnceLock::new() }
     }
 
-    pub fn value(&self, kind: CK_ATTRIBUTE_TYPE) -> Value {
+    pub fn value(&self, kind: CK_ATTRIBUTE_TYPE) -> Value<'_> {
         if self.guarded && self.is_secret(kind) {
             return Value::Sensitive;
         }
@@ -93,7 +93,7 @@ impl Item {
             None => Value::Unknown,
             Some(bytes) => match AttributeRow::find(kind).map(|row| row.shape) {
                 Some(Shape::Nested) => Value::Nested(Vec::new()),
-                _ => Value::Bytes(bytes.clone()),
+                _ => Value::Bytes(bytes),
             },
         }
     }
@@ -155,7 +155,7 @@ impl Item {
     /// Does it match every attribute of a search template?
     pub fn matches(&self, template: &Template) -> bool {
         template.0.iter().all(|entry| match (&entry.value, self.value(entry.kind)) {
-            (EntryValue::Bytes(wanted), Value::Bytes(found)) => *wanted == found,
+            (EntryValue::Bytes(wanted), Value::Bytes(found)) => wanted.as_slice() == found,
             _ => false,
         })
     }

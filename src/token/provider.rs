@@ -1,7 +1,5 @@
 //! One run of the module, from C_Initialize to C_Finalize.
 
-use std::sync::Arc;
-
 use cryptoki_sys::*;
 
 use crate::config::Config;
@@ -10,7 +8,7 @@ use crate::kms::Service;
 use crate::model::Bytes;
 use crate::model::caller::Caller;
 use crate::token::mechanism::{MECHANISMS, MechanismRow};
-use crate::token::sessions::Sessions;
+use crate::token::sessions::{Sessions, home};
 use crate::token::slot::{Login, Slot, own_version, padded};
 use crate::token::{Session, ck};
 
@@ -18,7 +16,8 @@ use crate::token::{Session, ck};
 const LABEL: usize = 32;
 
 pub struct Provider {
-    slots: Vec<Arc<Slot>>,
+    /// Never freed, as the run is not: sessions refer to them and count nothing.
+    slots: Vec<&'static Slot>,
     sessions: Sessions,
 }
 
@@ -31,11 +30,11 @@ impl Provider {
         };
         let service = Service::new(config);
         let mut taken = Vec::new();
-        let mut slots = Vec::new();
+        let mut slots: Vec<&'static Slot> = Vec::new();
         for kms in service.tokens() {
             let slot = Slot::new(kms.clone(), &taken);
             taken.push(slot.id);
-            slots.push(Arc::new(slot));
+            slots.push(&*Box::leak(Box::new(slot)));
         }
         Ok(Self { slots, sessions: Sessions::default() })
     }
@@ -70,8 +69,8 @@ impl Provider {
         self.slots.iter().map(|slot| slot.id).collect()
     }
 
-    fn slot(&self, id: u64) -> Result<&Arc<Slot>> {
-        self.slots.iter().find(|slot| slot.id == id).ok_or(ck(CKR_SLOT_ID_INVALID))
+    fn slot(&self, id: u64) -> Result<&'static Slot> {
+        self.slots.iter().copied().find(|slot| slot.id == id).ok_or(ck(CKR_SLOT_ID_INVALID))
     }
 
     pub fn slot_info(&self, slot: u64) -> Result<CK_SLOT_INFO> {
@@ -115,7 +114,7 @@ impl Provider {
 
     /// C_InitPIN.
     pub fn init_pin(&self, session: u64, pin: Option<&[u8]>) -> Result<()> {
-        let slot = self.session(session, |session| Ok(session.slot().clone()))?;
+        let slot = self.session(session, |session| Ok(session.slot()))?;
         if slot.login() != Login::SecurityOfficer {
             return Err(ck(CKR_USER_NOT_LOGGED_IN));
         }
@@ -125,7 +124,7 @@ impl Provider {
     /// C_SetPIN: the PIN of whoever is logged in, the user's if nobody is.
     pub fn set_pin(&self, session: u64, old: Option<&[u8]>, new: Option<&[u8]>) -> Result<()> {
         use crate::seal::slot::SlotKind;
-        let (slot, read_write) = self.session(session, |session| Ok((session.slot().clone(), session.read_write())))?;
+        let (slot, read_write) = self.session(session, |session| Ok((session.slot(), session.read_write())))?;
         let (Some(old), Some(new)) = (old, new) else { return Err(ck(CKR_ARGUMENTS_BAD)) };
         if !read_write {
             return Err(ck(CKR_SESSION_READ_ONLY));
@@ -154,17 +153,18 @@ impl Provider {
             return Err(ck(CKR_SESSION_PARALLEL_NOT_SUPPORTED));
         }
         let read_write = flags & CKF_RW_SESSION != 0;
-        slot.opened(read_write)?;
-        let opened = self.sessions.open(|handle| Session::new(handle, slot.clone(), read_write));
+        let home = home();
+        slot.opened(home, read_write)?;
+        let opened = self.sessions.open(|handle| Session::new(handle, slot, home, read_write));
         if opened.is_err() {
-            slot.closed(0, read_write);
+            slot.closed(0, home, read_write);
         }
         opened
     }
 
     pub fn close_session(&self, session: u64) -> Result<()> {
         let session = self.sessions.close(session)?;
-        session.slot().closed(session.handle(), session.read_write());
+        session.slot().closed(session.handle(), session.home(), session.read_write());
         Ok(())
     }
 
@@ -185,7 +185,7 @@ impl Provider {
         if user == CKU_CONTEXT_SPECIFIC {
             return self.session(session, |session| session.authenticate(pin));
         }
-        let slot = self.session(session, |session| Ok(session.slot().clone()))?;
+        let slot = self.session(session, |session| Ok(session.slot()))?;
         if !matches!(user, CKU_SO | CKU_USER) {
             return Err(ck(CKR_USER_TYPE_INVALID));
         }
@@ -198,20 +198,19 @@ impl Provider {
             _ => return Err(ck(CKR_USER_ANOTHER_ALREADY_LOGGED_IN)),
         }
         if user == CKU_SO {
-            let counts = slot.counts();
-            if counts.all > counts.read_write {
+            if slot.has_readers() {
                 return Err(ck(CKR_SESSION_READ_ONLY_EXISTS));
             }
             slot.kms.login_so(pin).map_err(login_fault)?;
-            slot.set_login(Login::SecurityOfficer);
+            slot.set_security_officer()?;
         } else {
-            slot.set_user(log_in(&slot, pin, name.filter(|name| !name.is_empty()))?);
+            slot.set_user(log_in(slot, pin, name.filter(|name| !name.is_empty()))?);
         }
         Ok(())
     }
 
     pub fn logout(&self, session: u64) -> Result<()> {
-        let slot = self.session(session, |session| Ok(session.slot().clone()))?;
+        let slot = self.session(session, |session| Ok(session.slot()))?;
         if slot.login() == Login::Nobody {
             return Err(ck(CKR_USER_NOT_LOGGED_IN));
         }

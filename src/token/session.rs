@@ -16,7 +16,7 @@ use crate::token::ck;
 use crate::token::object::{Item, Source};
 use crate::token::operation::{Digesting, Work};
 use crate::token::slot::{Login, Slot};
-use crate::token::template::{EntryValue, Template, Value};
+use crate::token::template::{EntryValue, Template};
 
 /// Objects are read from the store in pages of this many.
 const PAGE: usize = 256;
@@ -36,7 +36,9 @@ const USES: &[CK_ATTRIBUTE_TYPE] = &[
 
 pub struct Session {
     handle: u64,
-    slot: Arc<Slot>,
+    slot: &'static Slot,
+    /// Of the thread that opened it.
+    home: usize,
     read_write: bool,
     find: Option<Find>,
     pub(super) digest: Option<Digesting>,
@@ -69,10 +71,11 @@ struct Rest {
 }
 
 impl Session {
-    pub fn new(handle: u64, slot: Arc<Slot>, read_write: bool) -> Self {
+    pub fn new(handle: u64, slot: &'static Slot, home: usize, read_write: bool) -> Self {
         Self {
             handle,
             slot,
+            home,
             read_write,
             find: None,
             digest: None,
@@ -88,8 +91,12 @@ impl Session {
         self.handle
     }
 
-    pub fn slot(&self) -> &Arc<Slot> {
-        &self.slot
+    pub fn slot(&self) -> &'static Slot {
+        self.slot
+    }
+
+    pub fn home(&self) -> usize {
+        self.home
     }
 
     pub fn read_write(&self) -> bool {
@@ -210,10 +217,9 @@ impl Session {
         Ok(())
     }
 
-    /// In the order asked for.
-    pub fn attributes(&mut self, object: u64, kinds: &[u64]) -> Result<Vec<Value>> {
-        let item = self.item(object, CKR_OBJECT_HANDLE_INVALID)?;
-        Ok(kinds.iter().map(|kind| item.value(*kind)).collect())
+    /// Shows an object, for C_GetAttributeValue.
+    pub fn show<T>(&mut self, object: u64, look: impl FnOnce(&Item) -> Result<T>) -> Result<T> {
+        look(&*self.item(object, CKR_OBJECT_HANDLE_INVALID)?)
     }
 
     /// A rough size: the bytes of all attributes.

@@ -1,4 +1,5 @@
 //! The sessions of a run: a table of seats, each with its own lock, so that sessions share nothing while they work.
+//! Threads take seats in rows of their own as far as there are such, so that opening and closing share nothing either.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
@@ -6,28 +7,39 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use cryptoki_sys::*;
 
 use crate::error::Result;
-use crate::fork::{Lock, epoch};
+use crate::fork::{epoch, thread_number};
 use crate::token::{Session, ck};
 
-/// Seats are made in blocks as they are needed: the first has this many, each further one twice as many as the last.
-const FIRST: usize = 64;
+/// Seats in a row.
+const ROW: usize = 8;
+/// Rows are made in blocks as they are needed: the first has this many, each further one twice as many as the last.
+const FIRST: usize = 8;
 const BLOCKS: usize = 10;
-const SEATS: usize = FIRST * ((1 << BLOCKS) - 1);
+const ROWS: usize = FIRST * ((1 << BLOCKS) - 1);
 /// A handle is the seat's number and how often the seat was taken: a closed session's handle is never valid again.
 const SEAT_BITS: u32 = 16;
+/// Each seat counts from elsewhere, so that a handle that is wrong by a little is nobody's.
+const SPREAD: u64 = 997;
+/// So many threads share nothing when they open and close sessions; more begin to meet.
+pub const HOMES: usize = 32;
+
+/// The place of this thread among [`HOMES`].
+pub fn home() -> usize {
+    thread_number() % HOMES
+}
 
 /// The table. At most 65,472 sessions at a time. Small, because a run that C_Finalize ended is never freed.
 pub struct Sessions {
-    blocks: [OnceLock<Box<[Seat]>>; BLOCKS],
-    free: Lock<Free>,
+    blocks: [OnceLock<Box<[Row]>>; BLOCKS],
 }
 
+/// Its own cache lines, so that two threads that open and close do not disturb each other.
+#[repr(align(128))]
 #[derive(Default)]
-struct Free {
-    seats: Vec<usize>,
-    /// Seats that were never taken begin here.
-    fresh: usize,
-    taken: u64,
+struct Row {
+    /// One bit for each seat. No lock: a fork finds it right at every moment.
+    taken: AtomicU64,
+    seats: [Seat; ROW],
 }
 
 /// Its own cache lines, so that two sessions at work do not disturb each other.
@@ -35,48 +47,54 @@ struct Free {
 #[derive(Default)]
 struct Seat {
     session: Mutex<Option<Session>>,
+    /// How often it was taken.
+    uses: AtomicU64,
     /// The process whose thread last took the lock: a lock that a thread of the parent held at the fork is never released.
     holder: AtomicU64,
 }
 
 impl Default for Sessions {
     fn default() -> Self {
-        Self { blocks: [const { OnceLock::new() }; BLOCKS], free: Lock::new(Free::default()) }
+        Self { blocks: [const { OnceLock::new() }; BLOCKS] }
     }
 }
 
 impl Sessions {
     /// Seats a session; `make` is told its handle.
     pub fn open(&self, make: impl FnOnce(u64) -> Session) -> Result<u64> {
-        let (index, handle) = {
-            let mut free = self.free.lock();
-            let index = match free.seats.pop() {
-                Some(index) => index,
-                None if free.fresh < SEATS => {
-                    free.fresh += 1;
-                    free.fresh - 1
-                }
-                None => return Err(ck(CKR_SESSION_COUNT)),
-            };
-            free.taken += 1;
-            (index, (free.taken << SEAT_BITS) | index as u64)
-        };
-        let (block, place) = locate(index);
-        let seats = self.blocks[block].get_or_init(|| (0..FIRST << block).map(|_| Seat::default()).collect());
-        let mut seat = seats[place].take()?;
-        *seat = Some(make(handle));
-        Ok(handle)
+        let home = home();
+        for index in (home..ROWS).chain(0..home) {
+            let row = self.row(index);
+            if let Some(place) = row.reserve() {
+                let seat = &row.seats[place];
+                let number = (index * ROW + place) as u64;
+                let uses = seat.uses.fetch_add(1, Ordering::Relaxed) + 1;
+                let handle = ((uses + number * SPREAD) << SEAT_BITS) | number;
+                *seat.take()? = Some(make(handle));
+                return Ok(handle);
+            }
+        }
+        Err(ck(CKR_SESSION_COUNT))
     }
 
-    fn seat(&self, handle: u64) -> Result<&Seat> {
-        let (block, place) = locate((handle & ((1 << SEAT_BITS) - 1)) as usize);
-        let seats = self.blocks.get(block).and_then(OnceLock::get);
-        seats.and_then(|seats| seats.get(place)).ok_or(ck(CKR_SESSION_HANDLE_INVALID))
+    fn row(&self, index: usize) -> &Row {
+        let (block, place) = locate(index);
+        &self.blocks[block].get_or_init(|| (0..FIRST << block).map(|_| Row::default()).collect())[place]
+    }
+
+    /// The seat that a handle speaks of, and its place in its row.
+    fn seat(&self, handle: u64) -> Result<(&Row, usize)> {
+        let index = (handle & ((1 << SEAT_BITS) - 1)) as usize;
+        let (block, place) = locate(index / ROW);
+        let rows = self.blocks.get(block).and_then(OnceLock::get);
+        let row = rows.and_then(|rows| rows.get(place)).ok_or(ck(CKR_SESSION_HANDLE_INVALID))?;
+        Ok((row, index % ROW))
     }
 
     /// Runs `work` with the session to itself; waits for what another thread does with the same session.
     pub fn with<T>(&self, handle: u64, work: impl FnOnce(&mut Session) -> Result<T>) -> Result<T> {
-        let mut seat = self.seat(handle)?.take()?;
+        let (row, place) = self.seat(handle)?;
+        let mut seat = row.seats[place].take()?;
         match seat.as_mut().filter(|session| session.handle() == handle) {
             Some(session) => work(session),
             None => Err(ck(CKR_SESSION_HANDLE_INVALID)),
@@ -85,8 +103,9 @@ impl Sessions {
 
     /// Takes a session out; the caller lets go of what belongs to it.
     pub fn close(&self, handle: u64) -> Result<Session> {
+        let (row, place) = self.seat(handle)?;
         let session = {
-            let mut seat = self.seat(handle)?.take()?;
+            let mut seat = row.seats[place].take()?;
             match seat.take() {
                 Some(session) if session.handle() == handle => session,
                 other => {
@@ -95,15 +114,16 @@ impl Sessions {
                 }
             }
         };
-        self.free.lock().seats.push((handle & ((1 << SEAT_BITS) - 1)) as usize);
+        row.taken.fetch_and(!(1 << place), Ordering::Release);
         Ok(session)
     }
 
     /// The handles of the sessions that `which` chooses.
     pub fn handles(&self, which: impl Fn(&Session) -> bool) -> Vec<u64> {
-        let seats = self.blocks.iter().filter_map(|block| block.get()).flat_map(|block| block.iter());
-        seats
-            .filter_map(|seat| {
+        let rows = self.blocks.iter().filter_map(|block| block.get()).flat_map(|block| block.iter());
+        rows.flat_map(|row| row.seats.iter().enumerate().map(move |(place, seat)| (row, place, seat)))
+            .filter(|(row, place, _)| row.taken.load(Ordering::Acquire) & (1 << place) != 0)
+            .filter_map(|(.., seat)| {
                 let seat = seat.take().ok()?;
                 seat.as_ref().filter(|session| which(session)).map(Session::handle)
             })
@@ -111,10 +131,25 @@ impl Sessions {
     }
 }
 
-/// The block of a seat, and its place there.
+/// The block of a row, and its place there.
 fn locate(index: usize) -> (usize, usize) {
     let block = (index / FIRST + 1).ilog2() as usize;
     (block, index - FIRST * ((1 << block) - 1))
+}
+
+impl Row {
+    /// A seat that nobody else has.
+    fn reserve(&self) -> Option<usize> {
+        loop {
+            let place = (!self.taken.load(Ordering::Relaxed)).trailing_zeros() as usize;
+            if place >= ROW {
+                return None;
+            }
+            if self.taken.fetch_or(1 << place, Ordering::Acquire) & (1 << place) == 0 {
+                return Some(place);
+            }
+        }
+    }
 }
 
 impl Seat {

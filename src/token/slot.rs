@@ -1,7 +1,7 @@
 //! A slot with its token: who is logged in, how many sessions there are, and the objects as this process knows them.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use cryptoki_sys::*;
@@ -18,6 +18,7 @@ use crate::model::object::Class;
 use crate::seal::slot::SlotKind;
 use crate::token::ck;
 use crate::token::object::{Item, token_item};
+use crate::token::sessions::HOMES;
 
 /// Handles of session objects have this bit, handles of other names of a token object that one; the rest are store rows.
 const SESSION_OBJECT: u64 = 1 << 62;
@@ -41,8 +42,12 @@ pub struct Slot {
     /// The RAM user that is logged in, and the generation of the store at which its policies were read.
     user: Lock<Option<(u64, Caller)>>,
     is_user: AtomicBool,
-    counts: Lock<Counts>,
+    /// Held while the login changes.
+    turn: Lock<()>,
+    counts: [Share; HOMES],
     objects: Lock<Objects>,
+    /// How many session objects there are.
+    owned: AtomicUsize,
     /// Grows with every session object that goes or changes: what sessions remember of objects holds only for one value.
     changes: AtomicU64,
     names: Lock<Vec<(u64, Vec<u8>)>>,
@@ -54,6 +59,16 @@ pub struct Slot {
 pub struct Counts {
     pub all: u64,
     pub read_write: u64,
+}
+
+/// The sessions that threads of one home opened, on cache lines of their own: those open in the lower half, those of
+/// them that may write in the upper one.
+#[repr(align(128))]
+#[derive(Default)]
+struct Share(AtomicU64);
+
+fn one(read_write: bool) -> u64 {
+    1 | u64::from(read_write) << 32
 }
 
 #[derive(Default)]
@@ -88,8 +103,10 @@ impl Slot {
             login: AtomicU8::new(Login::Nobody as u8),
             user: Lock::new(None),
             is_user: AtomicBool::new(false),
-            counts: Lock::new(Counts::default()),
+            turn: Lock::new(()),
+            counts: Default::default(),
             objects: Lock::new(Objects::default()),
+            owned: AtomicUsize::new(0),
             changes: AtomicU64::new(0),
             names: Lock::new(Vec::new()),
             kept: PerProcess::new(Mutex::default),
@@ -97,7 +114,7 @@ impl Slot {
     }
 
     pub fn login(&self) -> Login {
-        match self.login.load(Ordering::Acquire) {
+        match self.login.load(Ordering::SeqCst) {
             1 => Login::SecurityOfficer,
             2 => Login::User,
             _ => Login::Nobody,
@@ -133,40 +150,58 @@ impl Slot {
         self.set_login(Login::User);
     }
 
-    pub fn set_login(&self, login: Login) {
-        self.login.store(login as u8, Ordering::Release);
+    fn set_login(&self, login: Login) {
+        let _turn = self.turn.lock();
+        self.login.store(login as u8, Ordering::SeqCst);
+    }
+
+    /// Logs the security officer in, unless there are sessions that may not write.
+    pub fn set_security_officer(&self) -> Result<()> {
+        let _turn = self.turn.lock();
+        let before = self.login.swap(Login::SecurityOfficer as u8, Ordering::SeqCst);
+        // A session that opens meanwhile is seen here, or sees the login (`opened`).
+        if self.has_readers() {
+            self.login.store(before, Ordering::SeqCst);
+            return Err(ck(CKR_SESSION_READ_ONLY_EXISTS));
+        }
+        Ok(())
     }
 
     pub fn counts(&self) -> Counts {
-        *self.counts.lock()
+        let shares = self.counts.iter().map(|share| share.0.load(Ordering::SeqCst));
+        shares.fold(Counts::default(), |sum, share| Counts {
+            all: sum.all + (share & u64::from(u32::MAX)),
+            read_write: sum.read_write + (share >> 32),
+        })
+    }
+
+    /// Are there sessions that may not write?
+    pub fn has_readers(&self) -> bool {
+        let counts = self.counts();
+        counts.all > counts.read_write
     }
 
     /// Counts a session that opens, if the security officer's login allows it.
-    pub fn opened(&self, read_write: bool) -> Result<()> {
-        let mut counts = self.counts.lock();
+    pub fn opened(&self, home: usize, read_write: bool) -> Result<()> {
+        self.counts[home].0.fetch_add(one(read_write), Ordering::SeqCst);
         if !read_write && self.login() == Login::SecurityOfficer {
+            self.counts[home].0.fetch_sub(one(read_write), Ordering::SeqCst);
             return Err(ck(CKR_SESSION_READ_WRITE_SO_EXISTS));
         }
-        counts.all += 1;
-        counts.read_write += u64::from(read_write);
         Ok(())
     }
 
     /// Uncounts a session that closed and forgets its objects; with the last one the login ends (PKCS#11 3.2 §5.6.4).
-    pub fn closed(&self, session: u64, read_write: bool) {
-        let last = {
-            let mut counts = self.counts.lock();
-            counts.all = counts.all.saturating_sub(1);
-            counts.read_write = counts.read_write.saturating_sub(u64::from(read_write));
-            if counts.all == 0 {
-                // While no session can open: a new one may log in again at once.
-                self.set_login(Login::Nobody);
-            }
-            counts.all == 0
-        };
+    pub fn closed(&self, session: u64, home: usize, read_write: bool) {
+        let before = self.counts[home].0.fetch_sub(one(read_write), Ordering::SeqCst);
         self.forget_objects(|owned| owned.session == session);
-        if last {
-            self.changes.fetch_add(1, Ordering::Release);
+        if before & u64::from(u32::MAX) == 1 {
+            // Whoever opens a session after this look logs in after it, too.
+            let _turn = self.turn.lock();
+            if self.counts().all == 0 {
+                self.login.store(Login::Nobody as u8, Ordering::SeqCst);
+                self.changes.fetch_add(1, Ordering::Release);
+            }
         }
     }
 
@@ -180,14 +215,16 @@ impl Slot {
     }
 
     fn forget_objects(&self, which: impl Fn(&Owned) -> bool) {
+        if self.owned.load(Ordering::Acquire) == 0 {
+            return;
+        }
         let gone: Vec<Owned> = {
             let mut objects = self.objects.lock();
-            if objects.items.is_empty() {
-                return;
-            }
             let handles: Vec<u64> =
                 objects.items.iter().filter(|(_, owned)| which(owned)).map(|(handle, _)| *handle).collect();
-            handles.iter().filter_map(|handle| objects.items.remove(handle)).collect()
+            let gone = handles.iter().filter_map(|handle| objects.items.remove(handle)).collect();
+            self.owned.store(objects.items.len(), Ordering::Release);
+            gone
         };
         if !gone.is_empty() {
             self.changes.fetch_add(1, Ordering::Release);
@@ -212,7 +249,9 @@ impl Slot {
             SESSION_OBJECT | objects.last
         };
         let item = Arc::new(make(handle));
-        self.objects.lock().items.insert(handle, Owned { session, item });
+        let mut objects = self.objects.lock();
+        objects.items.insert(handle, Owned { session, item });
+        self.owned.store(objects.items.len(), Ordering::Release);
         handle
     }
 
@@ -225,7 +264,12 @@ impl Slot {
     }
 
     pub fn remove(&self, handle: u64) {
-        let gone = self.objects.lock().items.remove(&handle);
+        let gone = {
+            let mut objects = self.objects.lock();
+            let gone = objects.items.remove(&handle);
+            self.owned.store(objects.items.len(), Ordering::Release);
+            gone
+        };
         drop(gone);
         self.changes.fetch_add(1, Ordering::Release);
     }

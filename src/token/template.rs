@@ -32,9 +32,9 @@ pub enum EntryValue {
 
 /// One attribute asked for by C_GetAttributeValue: what becomes of it.
 #[derive(Debug, Clone)]
-pub enum Value {
-    Bytes(Bytes),
-    Nested(Vec<(u64, Value)>),
+pub enum Value<'a> {
+    Bytes(&'a [u8]),
+    Nested(Vec<(u64, Value<'a>)>),
     /// CKR_ATTRIBUTE_SENSITIVE, length CK_UNAVAILABLE_INFORMATION.
     Sensitive,
     /// CKR_ATTRIBUTE_TYPE_INVALID, length CK_UNAVAILABLE_INFORMATION.
