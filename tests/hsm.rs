@@ -9,7 +9,5 @@ mod keys;
 mod ladder;
 #[path = "hsm/processes.rs"]
 mod processes;
-#[path = "hsm/speed.rs"]
-mod speed;
 #[path = "hsm/support.rs"]
 mod support;

@@ -30,7 +30,7 @@ const ALL: usize = 100_000;
 type Destroyed = (Key, Vec<(Version, Option<Uuid>)>);
 
 /// What a search can use an index for; everything else is compared by the token.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Search {
     pub class: Option<Class>,
     pub label: Option<Vec<u8>>,

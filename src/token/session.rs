@@ -15,7 +15,7 @@ use crate::token::attribute::{check_change, class_of};
 use crate::token::ck;
 use crate::token::object::{Item, Source};
 use crate::token::operation::{Digesting, Work};
-use crate::token::slot::{Login, Slot};
+use crate::token::slot::{Asked, Login, Slot};
 use crate::token::template::{EntryValue, Template};
 
 /// Objects are read from the store in pages of this many.
@@ -68,6 +68,8 @@ struct Rest {
     /// What no index answers.
     filter: Template,
     after: u64,
+    /// Keep what is found, if it is found at once, as the answer of this generation of the store.
+    keep: Option<(u64, Asked)>,
 }
 
 impl Session {
@@ -325,7 +327,17 @@ impl Session {
                 _ => filter.0.push(entry.clone()),
             }
         }
-        Ok(Find { found, rest: Some(Rest { search, filter, after: 0 }) })
+        let mut keep = None;
+        if filter.0.is_empty()
+            && let Some(asked) = self.slot.asked(&search, &self.caller())
+        {
+            if let Some(known) = self.slot.known(&asked) {
+                found.extend(known);
+                return Ok(Find { found, rest: None });
+            }
+            keep = Some((self.slot.kms.generation(), asked));
+        }
+        Ok(Find { found, rest: Some(Rest { search, filter, after: 0, keep }) })
     }
 
     pub fn find(&mut self, max: usize) -> Result<Vec<u64>> {
@@ -347,6 +359,7 @@ impl Session {
             Err(Error::Locked) => return Ok(None),
             page => page?,
         };
+        let before = found.len();
         for hit in &page.found {
             let private = match hit.object.attributes.get(&CKA_PRIVATE) {
                 Some(value) => value.as_slice() == [1],
@@ -363,7 +376,12 @@ impl Session {
                 found.push_back(handle);
             }
         }
-        Ok(page.next.map(|after| Rest { after, ..rest }))
+        // What goes by another name than its own may do so for a time only.
+        let lasts = !page.found.is_empty() && page.found.iter().all(|hit| hit.view.is_none());
+        if let (Some((generation, asked)), None, true) = (rest.keep, page.next, lasts) {
+            self.slot.keep_found(generation, asked, found.iter().skip(before).copied().collect());
+        }
+        Ok(page.next.map(|after| Rest { search: rest.search, filter: rest.filter, after, keep: None }))
     }
 
     pub fn find_final(&mut self) -> Result<()> {

@@ -10,6 +10,7 @@ use crate::crypto::digest::hash;
 use crate::error::{Error, Result, StoreFault};
 use crate::fork::{Lock, PerProcess};
 use crate::kms::Kms;
+use crate::kms::objects::Search;
 use crate::kms::realm::MAX_FAILURES;
 use crate::model::caller::Caller;
 use crate::model::hash::Hash;
@@ -23,8 +24,10 @@ use crate::token::sessions::HOMES;
 /// Handles of session objects have this bit, handles of other names of a token object that one; the rest are store rows.
 const SESSION_OBJECT: u64 = 1 << 62;
 const OTHER_NAME: u64 = 1 << 61;
-/// So many token objects are kept worked out.
+/// So many token objects are kept worked out, and so many answers to searches.
 const KEPT: usize = 4096;
+/// Longer answers to searches are not kept.
+const FEW: usize = 16;
 
 /// Who is logged in; the same for all sessions of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,10 +85,20 @@ struct Owned {
     item: Arc<Item>,
 }
 
+/// What is true of one generation of the store.
 #[derive(Default)]
 struct Kept {
     generation: u64,
     items: HashMap<u64, Arc<Item>>,
+    /// What searches found, by [`Asked`].
+    found: HashMap<Asked, Vec<u64>>,
+}
+
+/// A search whose answer may be kept: what is searched for, and for whom.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Asked {
+    search: Search,
+    user: Option<String>,
 }
 
 impl Slot {
@@ -276,6 +289,9 @@ impl Slot {
 
     /// Session objects in the order in which they were made.
     pub fn session_items(&self) -> Vec<Arc<Item>> {
+        if self.owned.load(Ordering::Acquire) == 0 {
+            return Vec::new();
+        }
         let objects = self.objects.lock();
         let mut items: Vec<_> = objects.items.values().map(|owned| owned.item.clone()).collect();
         items.sort_by_key(|item| item.handle);
@@ -337,10 +353,36 @@ impl Slot {
         Ok(Some(item))
     }
 
+    /// What the answer to a search is kept by; none before the login, and for a search that may have a long answer.
+    pub fn asked(&self, search: &Search, caller: &Caller) -> Option<Asked> {
+        let selective = search.label.is_some() || search.id.is_some() || search.unique.is_some();
+        (selective && self.sees(true))
+            .then(|| Asked { search: search.clone(), user: caller.user_name().map(str::to_owned) })
+    }
+
+    /// The token objects that a search found before, if none may have changed since.
+    pub fn known(&self, asked: &Asked) -> Option<Vec<u64>> {
+        self.kept(self.kms.generation(), |kept| kept.found.get(asked).cloned())
+    }
+
+    /// Keeps what a search found that began when the store had this generation.
+    pub fn keep_found(&self, generation: u64, asked: Asked, found: Vec<u64>) {
+        if found.len() > FEW || generation != self.kms.generation() {
+            return;
+        }
+        self.kept(generation, |kept| {
+            if kept.found.len() >= KEPT {
+                kept.found.clear();
+            }
+            kept.found.insert(asked, found);
+        });
+    }
+
     fn kept<T>(&self, generation: u64, work: impl FnOnce(&mut Kept) -> T) -> T {
         let mut kept = self.kept.get().lock().unwrap_or_else(PoisonError::into_inner);
         if kept.generation != generation {
             kept.items.clear();
+            kept.found.clear();
             kept.generation = generation;
         }
         work(&mut kept)

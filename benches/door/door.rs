@@ -1,0 +1,181 @@
+//! A PKCS#11 module as an application sees it: loaded, initialised, logged in, and driven by its function list alone.
+
+use std::path::Path;
+use std::ptr::null_mut;
+
+use cryptoki_sys::*;
+use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
+
+use crate::support::{Attr, Mech, b, raw, s, u, v};
+
+/// Calls a function of the list; anything but CKR_OK ends the run.
+macro_rules! ck {
+    ($door:expr, $name:ident ( $($arg:expr),* $(,)? )) => {{
+        // SAFETY: the list is the module's, which stays loaded; the arguments live as long as the call.
+        let rv = unsafe { ($door.list.$name.expect(stringify!($name)))($($arg),*) };
+        assert_eq!(rv, CKR_OK, "{} of {}", stringify!($name), $door.name);
+    }};
+}
+
+#[derive(Clone, Copy)]
+pub struct Door {
+    pub name: &'static str,
+    list: &'static CK_FUNCTION_LIST,
+    slot: CK_SLOT_ID,
+    session: CK_SESSION_HANDLE,
+}
+
+/// Handles of a pair.
+#[derive(Clone, Copy)]
+pub struct Pair {
+    pub public: CK_OBJECT_HANDLE,
+    pub private: CK_OBJECT_HANDLE,
+}
+
+impl Door {
+    /// `reserved`: pReserved of C_Initialize. Logs in to the first token.
+    pub fn open(name: &'static str, library: &Path, reserved: Option<&str>, pin: &str) -> Self {
+        // SAFETY: a PKCS#11 library; it stays loaded.
+        let library = unsafe { Library::open(Some(library), RTLD_NOW | RTLD_LOCAL) }.expect("the module loads");
+        let mut list: CK_FUNCTION_LIST_PTR = null_mut();
+        // SAFETY: the symbol has the type that PKCS#11 gives it.
+        unsafe {
+            let get = library.get::<unsafe extern "C" fn(CK_FUNCTION_LIST_PTR_PTR) -> CK_RV>(b"C_GetFunctionList");
+            assert_eq!(get.expect("C_GetFunctionList")(&raw mut list), CKR_OK);
+        }
+        std::mem::forget(library);
+        // SAFETY: C_GetFunctionList answered with a list, which is never freed.
+        let mut door = Self { name, list: unsafe { &*list }, slot: 0, session: 0 };
+        let reserved = reserved.map(|text| std::ffi::CString::new(text).expect("no NUL"));
+        let mut args = CK_C_INITIALIZE_ARGS {
+            CreateMutex: None,
+            DestroyMutex: None,
+            LockMutex: None,
+            UnlockMutex: None,
+            flags: CKF_OS_LOCKING_OK,
+            pReserved: reserved.as_ref().map_or(null_mut(), |text| text.as_ptr().cast_mut().cast()),
+        };
+        ck!(door, C_Initialize((&raw mut args).cast()));
+        let (mut slots, mut count) = ([0; 8], 8);
+        ck!(door, C_GetSlotList(CK_TRUE, slots.as_mut_ptr(), &raw mut count));
+        door.slot = slots[0];
+        door.session = door.open_session();
+        ck!(door, C_Login(door.session, CKU_USER, pin.as_ptr().cast_mut(), pin.len() as CK_ULONG));
+        door
+    }
+
+    pub fn open_session(&self) -> CK_SESSION_HANDLE {
+        let mut session = 0;
+        ck!(self, C_OpenSession(self.slot, CKF_SERIAL_SESSION | CKF_RW_SESSION, null_mut(), None, &raw mut session));
+        session
+    }
+
+    pub fn close_session(&self, session: CK_SESSION_HANDLE) {
+        ck!(self, C_CloseSession(session));
+    }
+
+    /// A pair on the token.
+    pub fn pair(&self, mechanism: CK_MECHANISM_TYPE, of: &[Attr], label: &str) -> Pair {
+        let both = [b(CKA_TOKEN, true), s(CKA_LABEL, label)];
+        let public =
+            [of, &both, &[b(CKA_VERIFY, true), b(CKA_ENCRYPT, mechanism == CKM_RSA_PKCS_KEY_PAIR_GEN)]].concat();
+        let rsa = mechanism == CKM_RSA_PKCS_KEY_PAIR_GEN;
+        let private = [&both[..], &[b(CKA_PRIVATE, true), b(CKA_SIGN, true), b(CKA_DECRYPT, rsa)]].concat();
+        let mut mechanism = CK_MECHANISM { mechanism, pParameter: null_mut(), ulParameterLen: 0 };
+        let (mut public, mut private) = (raw(&public), raw(&private));
+        let mut made = Pair { public: 0, private: 0 };
+        ck!(
+            self,
+            C_GenerateKeyPair(
+                self.session,
+                &raw mut mechanism,
+                public.as_mut_ptr(),
+                public.len() as CK_ULONG,
+                private.as_mut_ptr(),
+                private.len() as CK_ULONG,
+                &raw mut made.public,
+                &raw mut made.private,
+            )
+        );
+        made
+    }
+
+    /// An AES-256 key of these bytes, in the session.
+    pub fn aes(&self, value: &[u8]) -> CK_OBJECT_HANDLE {
+        let template = [
+            u(CKA_CLASS, CKO_SECRET_KEY),
+            u(CKA_KEY_TYPE, CKK_AES),
+            b(CKA_TOKEN, false),
+            b(CKA_ENCRYPT, true),
+            v(CKA_VALUE, value),
+        ];
+        let (mut template, mut key) = (raw(&template), 0);
+        ck!(self, C_CreateObject(self.session, template.as_mut_ptr(), template.len() as CK_ULONG, &raw mut key));
+        key
+    }
+
+    pub fn sign(&self, mechanism: &Mech, key: CK_OBJECT_HANDLE, data: &[u8], signature: &mut [u8]) -> usize {
+        let (mut mechanism, mut len) = (mechanism.raw(), signature.len() as CK_ULONG);
+        ck!(self, C_SignInit(self.session, &raw mut mechanism, key));
+        let (input, input_len) = (data.as_ptr().cast_mut(), data.len() as CK_ULONG);
+        ck!(self, C_Sign(self.session, input, input_len, signature.as_mut_ptr(), &raw mut len));
+        len as usize
+    }
+
+    pub fn verify(&self, mechanism: &Mech, key: CK_OBJECT_HANDLE, data: &[u8], signature: &[u8]) {
+        let mut mechanism = mechanism.raw();
+        ck!(self, C_VerifyInit(self.session, &raw mut mechanism, key));
+        let (input, input_len) = (data.as_ptr().cast_mut(), data.len() as CK_ULONG);
+        ck!(self, C_Verify(self.session, input, input_len, signature.as_ptr().cast_mut(), signature.len() as CK_ULONG));
+    }
+
+    pub fn encrypt(&self, mechanism: &Mech, key: CK_OBJECT_HANDLE, data: &[u8], out: &mut [u8]) -> usize {
+        let (mut mechanism, mut len) = (mechanism.raw(), out.len() as CK_ULONG);
+        ck!(self, C_EncryptInit(self.session, &raw mut mechanism, key));
+        let (input, input_len) = (data.as_ptr().cast_mut(), data.len() as CK_ULONG);
+        ck!(self, C_Encrypt(self.session, input, input_len, out.as_mut_ptr(), &raw mut len));
+        len as usize
+    }
+
+    pub fn decrypt(&self, mechanism: &Mech, key: CK_OBJECT_HANDLE, data: &[u8], out: &mut [u8]) -> usize {
+        let (mut mechanism, mut len) = (mechanism.raw(), out.len() as CK_ULONG);
+        ck!(self, C_DecryptInit(self.session, &raw mut mechanism, key));
+        let (input, input_len) = (data.as_ptr().cast_mut(), data.len() as CK_ULONG);
+        ck!(self, C_Decrypt(self.session, input, input_len, out.as_mut_ptr(), &raw mut len));
+        len as usize
+    }
+
+    pub fn digest(&self, kind: CK_MECHANISM_TYPE, data: &[u8], out: &mut [u8]) {
+        let mut mechanism = CK_MECHANISM { mechanism: kind, pParameter: null_mut(), ulParameterLen: 0 };
+        let mut len = out.len() as CK_ULONG;
+        ck!(self, C_DigestInit(self.session, &raw mut mechanism));
+        let (input, input_len) = (data.as_ptr().cast_mut(), data.len() as CK_ULONG);
+        ck!(self, C_Digest(self.session, input, input_len, out.as_mut_ptr(), &raw mut len));
+    }
+
+    /// CKA_CLASS, CKA_KEY_TYPE and CKA_ID.
+    pub fn attributes(&self, object: CK_OBJECT_HANDLE) {
+        let (mut class, mut key_type, mut id) = ([0u8; 8], [0u8; 8], [0u8; 64]);
+        let mut asked =
+            [(CKA_CLASS, &mut class[..]), (CKA_KEY_TYPE, &mut key_type), (CKA_ID, &mut id)].map(|(type_, place)| {
+                CK_ATTRIBUTE { type_, pValue: place.as_mut_ptr().cast(), ulValueLen: place.len() as CK_ULONG }
+            });
+        ck!(self, C_GetAttributeValue(self.session, object, asked.as_mut_ptr(), 3));
+    }
+
+    pub fn session_info(&self) {
+        let mut info = CK_SESSION_INFO::default();
+        ck!(self, C_GetSessionInfo(self.session, &raw mut info));
+    }
+
+    /// The objects with this class and label; there must be one.
+    pub fn find(&self, class: CK_OBJECT_CLASS, label: &str) -> CK_OBJECT_HANDLE {
+        let wanted = [u(CKA_CLASS, class), s(CKA_LABEL, label)];
+        let (mut template, mut found, mut count) = (raw(&wanted), [0; 4], 0);
+        ck!(self, C_FindObjectsInit(self.session, template.as_mut_ptr(), template.len() as CK_ULONG));
+        ck!(self, C_FindObjects(self.session, found.as_mut_ptr(), 4, &raw mut count));
+        ck!(self, C_FindObjectsFinal(self.session));
+        assert_eq!(count, 1, "{label}");
+        found[0]
+    }
+}
