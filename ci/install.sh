@@ -1,5 +1,5 @@
 #!/bin/bash
-# Installs what is missing of the Debian 12 packages that a task needs: ci/install.sh [quickstart|test|check]…  (default: test)
+# Installs what is missing of the Debian 12 packages that a task needs: ci/install.sh [quickstart|test|check|count]…  (default: test)
 # Quiet, idempotent, and without any use of the network when nothing is missing. Rust itself is not installed.
 . "$(dirname "$0")/common.sh"
 
@@ -9,6 +9,7 @@ QUICKSTART="$BUILD softhsm2 libengine-pkcs11-openssl nginx-light|nginx|nginx-ful
 TEST="$QUICKSTART opensc osslsigncode gnutls-bin openssh-client openssh-server libp11-kit-dev binutils pkg-config|pkgconf
   python3 openjdk-17-jdk-headless|openjdk-17-jdk|default-jdk-headless|default-jdk jq xxd util-linux"
 CHECK="$BUILD shellcheck"
+COUNT="valgrind"
 
 installed() { [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
 
@@ -34,7 +35,8 @@ for set in "${@:-test}"; do
     quickstart) words+=" $QUICKSTART" ;;
     test) words+=" $TEST" ;;
     check) words+=" $CHECK" ;;
-    *) die "ci/install.sh knows the sets quickstart, test and check, not '$set'." ;;
+    count) words+=" $COUNT" ;;
+    *) die "ci/install.sh knows the sets quickstart, test, check and count, not '$set'." ;;
   esac
 done
 need_rust
