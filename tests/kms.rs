@@ -3,6 +3,8 @@
 mod common;
 #[path = "kms/import.rs"]
 mod import;
+#[path = "kms/policies.rs"]
+mod policies;
 #[path = "kms/ram.rs"]
 mod ram;
 #[path = "kms/rotation.rs"]

@@ -12,6 +12,7 @@ use crate::kms::Kms;
 use crate::kms::lifecycle::{KeyView, NewKey};
 use crate::model::caller::Caller;
 use crate::model::key::{KeyState, KeyUsage, Level, Origin};
+use crate::model::key_policy::KeyPolicy;
 use crate::model::names::Realm;
 use crate::model::spec::{SPECS, Spec};
 use crate::model::time::Moment;
@@ -55,7 +56,7 @@ pub struct CreateKey {
     key_usage: Option<KeyUsage>,
     /// Where the key material comes from: `Aliyun_KMS` (made here, the default) or `EXTERNAL` (imported).
     origin: Option<Origin>,
-    /// A key policy: not supported yet.
+    /// Who may do what with the key: JSON as for SetKeyPolicy, up to 32768 bytes; if not given, RAM decides.
     policy: Option<String>,
     /// Where the key works: `SOFTWARE` (the default) or `HSM`.
     protection_level: Option<Level>,
@@ -72,7 +73,6 @@ impl Action for CreateKey {
         later(&[
             ("DKMSInstanceId", self.dkms_instance_id.is_some()),
             ("KeyStorageMechanism", self.key_storage_mechanism.is_some()),
-            ("Policy", self.policy.is_some()),
         ])?;
         let description = self.description.unwrap_or_default();
         let new = NewKey {
@@ -82,6 +82,7 @@ impl Action for CreateKey {
             origin: self.origin,
             description,
             rotation_interval: interval(self.enable_automatic_rotation, self.rotation_interval.as_deref())?,
+            policy: self.policy.as_deref().map(KeyPolicy::parse).transpose()?,
             tags: super::tags::parse(self.tags.as_deref().unwrap_or("[]"))?,
         };
         let view = kms.create_key(caller, new)?;
@@ -396,10 +397,9 @@ impl Filter {
 
 impl FilterKey {
     /// What a key has here, as the API writes it.
-    fn of(self, view: &KeyView) -> String {
+    fn of(self, kms: &Kms, view: &KeyView) -> String {
         let written = match self {
-            // Keys of cloud services do not exist here.
-            Self::CreatorType => return "User".into(),
+            Self::CreatorType => return if kms.is_service_key(&view.key) { "Service" } else { "User" }.into(),
             Self::KeySpec => return view.key.spec.name.into(),
             Self::KeyState => return view.state.to_string(),
             Self::ProtectionLevel => return view.key.level.name().into(),
@@ -413,7 +413,7 @@ impl FilterKey {
 fn filtered(kms: &Kms, caller: &Caller, page: Page, filters: &[Filter]) -> Result<Listed<KeyView>> {
     let fits = |view: &KeyView| {
         filters.iter().all(|filter| {
-            let found = filter.key.of(view);
+            let found = filter.key.of(kms, view);
             filters.iter().any(|same| same.key == filter.key && same.values.contains(&found))
         })
     };

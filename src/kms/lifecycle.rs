@@ -12,6 +12,7 @@ use crate::kms::use_key::key_state;
 use crate::model::Bytes;
 use crate::model::caller::Caller;
 use crate::model::key::*;
+use crate::model::key_policy::KeyPolicy;
 use crate::model::names::KeyRef;
 use crate::model::object::Class;
 use crate::model::spec::Spec;
@@ -37,6 +38,7 @@ pub struct NewKey {
     /// Automatic rotation, in seconds.
     pub rotation_interval: Option<i64>,
     pub tags: BTreeMap<String, String>,
+    pub policy: Option<KeyPolicy>,
 }
 
 /// A key as seen now, with its aliases' and versions' particulars that DescribeKey answers.
@@ -115,6 +117,7 @@ impl Kms {
         key.style = if spec.family.is_asymmetric() { Style::Raw } else { Style::Envelope };
         key.rotation_interval = new.rotation_interval;
         key.tags = new.tags;
+        key.policy = new.policy;
         crate::kms::tags::check_count(key.tags.len(), crate::kms::tags::MAX_AT_CREATION)?;
         if key.rotation_interval.is_some() && (spec.family.is_asymmetric() || new.origin == Some(Origin::External)) {
             return Err(Error::Unsupported("automatic rotation of this key".to_owned()));
@@ -154,6 +157,7 @@ impl Kms {
             deletion_protection_description: String::new(),
             rotation_interval: None,
             tags: BTreeMap::new(),
+            policy: None,
             material_digest: Vec::new(),
         }
     }
@@ -242,7 +246,7 @@ impl Kms {
         self.rotate_if_due(caller, key)?;
         self.store.read(&self.open()?.realm, |r| {
             let (key, state) = self.find_key(r, key)?;
-            let _allowed = self.authorize(caller, "DescribeKey", &self.realm.key_arn(key.id))?;
+            let _allowed = self.authorize_key(caller, "DescribeKey", &key)?;
             self.view(r, key, state)
         })
     }
@@ -267,15 +271,29 @@ impl Kms {
         caller: &Caller,
         action: &'static str,
         name: &str,
+        change: impl FnMut(&mut Key, KeyState) -> Result<()>,
+    ) -> Result<()> {
+        self.change_keys(caller, action, &[name], change)
+    }
+
+    /// The same of several keys: all or none.
+    pub(super) fn change_keys(
+        &self,
+        caller: &Caller,
+        action: &'static str,
+        names: &[&str],
         mut change: impl FnMut(&mut Key, KeyState) -> Result<()>,
     ) -> Result<()> {
-        let audit = self.audit(caller, action, name);
+        let audit = self.audit(caller, action, names.join(" "));
         self.store.write(&self.open()?.realm, &audit, |r| {
-            let (mut key, state) = self.find_key_by_id(r, name)?;
-            let _allowed = self.authorize(caller, action, &self.realm.key_arn(key.id))?;
-            change(&mut key, state)?;
-            r.update_key(&key)?;
-            refresh_key(r, &key, self.now())
+            for name in names {
+                let (mut key, state) = self.find_key_by_id(r, name)?;
+                let _allowed = self.authorize_key(caller, action, &key)?;
+                change(&mut key, state)?;
+                r.update_key(&key)?;
+                refresh_key(r, &key, self.now())?;
+            }
+            Ok(())
         })
     }
 
@@ -354,7 +372,7 @@ impl Kms {
     pub fn display_name(&self, caller: &Caller, key: &str) -> Result<(Vec<u8>, Vec<u8>)> {
         self.store.read(&self.open()?.realm, |r| {
             let (key, _) = self.find_key(r, key)?;
-            let _allowed = self.authorize(caller, "DescribeKey", &self.realm.key_arn(key.id))?;
+            let _allowed = self.authorize_key(caller, "DescribeKey", &key)?;
             let (key, version) = self.service_of(r, key)?;
             let objects = r.find_objects(&crate::store::Query { key: Some(key.id), ..Default::default() }, 0, 4096)?;
             // A secret key has one object, whatever its version.
