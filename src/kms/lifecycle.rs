@@ -330,17 +330,23 @@ impl Kms {
     }
 
     pub fn cancel_key_deletion(&self, caller: &Caller, key: &str) -> Result<()> {
-        self.change_key(caller, "CancelKeyDeletion", key, |key, state| {
+        const ACTION: &str = "CancelKeyDeletion";
+        let audit = self.audit(caller, ACTION, key);
+        self.store.write(&self.open()?.realm, &audit, |r| {
+            let (mut key, state) = self.find_key_by_id(r, key)?;
+            let _allowed = self.authorize_key(caller, ACTION, &key)?;
             if state != KeyState::PendingDeletion {
-                return Err(state_change(key, state));
+                return Err(state_change(&key, state));
             }
             key.delete_at = None;
-            key.state = if key.spec.external && key.origin == Origin::External && key.primary.is_none() {
-                KeyState::PendingImport
-            } else {
-                KeyState::Enabled
+            // Imported material may be missing: it never came, or was deleted meanwhile.
+            let has_material = match key.primary {
+                Some(primary) => r.version(primary)?.is_some_and(|version| version.material.is_some()),
+                None => key.spec.family.is_asymmetric(),
             };
-            Ok(())
+            key.state = if has_material { KeyState::Enabled } else { KeyState::PendingImport };
+            r.update_key(&key)?;
+            refresh_key(r, &key, self.now())
         })
     }
 
