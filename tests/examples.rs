@@ -84,6 +84,12 @@ impl Scene {
         ] {
             self.bind(alias, key);
         }
+        if example.contains("alias/mac") {
+            let mac = self.key(&[("KeySpec", "HMAC_SHA_256")]);
+            self.bind("alias/mac", &mac);
+            let how = [("KeyId", mac.as_str()), ("Algorithm", "HMAC_SHA_256"), ("Message", "dGhpcyBpcyBhIG1lc3NhZ2UK")];
+            self.home.write("mac.b64", self.run("GenerateMac", &how, "/Mac"));
+        }
         let id = [("KeyId", key.as_str())];
         match action {
             "CancelKeyDeletion" => drop(self.run("ScheduleKeyDeletion", &id, "")),

@@ -24,7 +24,7 @@ use crate::store::{Listed, Page};
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 pub struct CancelKeyDeletion {
-    /// ID of the key; no alias.
+    /// ID or ARN of the key; no alias.
     key_id: String,
 }
 
@@ -114,7 +114,7 @@ impl Action for DescribeKey {
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 pub struct DisableKey {
-    /// ID of the key; no alias.
+    /// ID or ARN of the key; no alias.
     key_id: String,
 }
 
@@ -131,7 +131,7 @@ impl Action for DisableKey {
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 pub struct EnableKey {
-    /// ID of the key; no alias.
+    /// ID or ARN of the key; no alias.
     key_id: String,
 }
 
@@ -198,7 +198,7 @@ impl Action for ListKeys {
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 pub struct ScheduleKeyDeletion {
-    /// ID of the key; no alias.
+    /// ID or ARN of the key; no alias.
     key_id: String,
     /// Length of the window, 7 to 30 days; 30 if not given.
     pending_window_in_days: Option<i64>,
@@ -221,6 +221,10 @@ pub struct SetDeletionProtection {
     deletion_protection_description: Option<String>,
     /// `true` or `false`.
     enable_deletion_protection: bool,
+    /// ID of the key, if it is to be named once more.
+    key_id: Option<String>,
+    /// The ID of a KMS instance of the cloud: not supported here.
+    kms_instance_id: Option<String>,
     /// ARN of the key.
     protected_resource_arn: String,
 }
@@ -232,6 +236,10 @@ impl Action for SetDeletionProtection {
         let arn = &self.protected_resource_arn;
         if !arn.starts_with("acs:kms:") {
             return Err(Error::invalid("ProtectedResourceArn", "it is the ARN of a key, see DescribeKey"));
+        }
+        later(&[("KmsInstanceId", self.kms_instance_id.is_some())])?;
+        if self.key_id.as_deref().is_some_and(|id| !arn.ends_with(&format!(":key/{id}"))) {
+            return Err(Error::invalid("KeyId", "it is not the key of ProtectedResourceArn"));
         }
         kms.set_deletion_protection(caller, arn, self.enable_deletion_protection, &description)
     }
@@ -245,7 +253,7 @@ impl Action for SetDeletionProtection {
 pub struct UpdateKeyDescription {
     /// Up to 8192 characters.
     description: String,
-    /// ID of the key; no alias.
+    /// ID, alias or ARN of the key.
     key_id: String,
 }
 
@@ -307,7 +315,7 @@ struct KeyMetadata {
 /// `protection`: tells of deletion protection, as only DescribeKey does.
 fn metadata(realm: &Realm, view: KeyView, protection: bool) -> KeyMetadata {
     let KeyView { key, state, last_rotation } = view;
-    let rotates = !key.spec.family.is_asymmetric() && key.origin == Origin::AliyunKms;
+    let rotates = key.spec.family.rotates() && key.origin == Origin::AliyunKms;
     // S004-169: a policy sleeps while the key does.
     let rotation = match (key.rotation_interval, state) {
         (None, _) => "Disabled",

@@ -11,6 +11,7 @@ pub mod fault;
 pub mod help;
 mod import;
 mod keys;
+mod macs;
 mod page;
 mod params;
 mod policies;
@@ -78,10 +79,11 @@ actions! {
     aliases: CreateAlias DeleteAlias ListAliases ListAliasesByKeyId UpdateAlias;
     crypto: AsymmetricDecrypt AsymmetricEncrypt AsymmetricSign AsymmetricVerify Decrypt Encrypt GetPublicKey;
     data_keys: ExportDataKey GenerateAndExportDataKey GenerateDataKey GenerateDataKeyWithoutPlaintext ReEncrypt;
+    macs: GenerateMac VerifyMac;
     import: DeleteKeyMaterial GetParametersForImport ImportKeyMaterial;
     tags: ListResourceTags TagResource UntagResource;
     tag_resources: ListTagResources TagResources UntagResources;
-    account: DescribeAccountKmsStatus DescribeRegions;
+    account: DescribeAccountKmsStatus DescribeRegions DescribeService;
     ram: AttachPolicyToUser CreatePolicy CreateUser DeletePolicy DeleteUser DetachPolicyFromUser GetPolicy GetUser
         ListPolicies ListPoliciesForUser ListUsers;
     access_keys: CreateAccessKey DeleteAccessKey ListAccessKeys UpdateAccessKey;

@@ -14,7 +14,7 @@ use crate::model::caller::Caller;
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 pub struct GetKeyPolicy {
-    /// ID or ARN of the key; no alias.
+    /// ID, alias or ARN of the key.
     key_id: String,
     /// `default`, the only one that a key has.
     policy_name: Option<String>,
@@ -36,7 +36,7 @@ impl Action for GetKeyPolicy {
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 pub struct SetKeyPolicy {
-    /// ID or ARN of the key; no alias.
+    /// ID, alias or ARN of the key.
     key_id: String,
     /// JSON of up to 32768 bytes: `Version` "1" and `Statement`s of `Sid`, `Effect`, `Principal`, `Action` and `Resource`
     /// "*". A principal is `acs:ram::ACCOUNT:*` or `acs:ram::ACCOUNT:user/NAME`.

@@ -11,7 +11,7 @@ impl Kms {
     /// As it was written; that of a key which was given none leaves everything to RAM.
     pub fn key_policy(&self, caller: &Caller, key: &str, name: Option<&str>) -> Result<String> {
         self.store.read(&self.open()?.realm, |r| {
-            let (key, _) = self.find_key_by_id(r, key)?;
+            let (key, _) = self.find_key(r, key)?;
             let _allowed = self.authorize_key(caller, "GetKeyPolicy", &key)?;
             check_name(name)?;
             let text = key.policy.map(|policy| policy.text().to_owned());

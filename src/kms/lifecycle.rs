@@ -26,6 +26,9 @@ const DEFAULT_WINDOW: i64 = 30;
 /// S004: at most so many characters of description.
 const MAX_DESCRIPTION: usize = 8192;
 
+/// Changes that name a key by its ID or ARN alone (ruling 2): of its state, and of several keys at once.
+const NO_ALIAS: &[&str] = &["DisableKey", "EnableKey", "ScheduleKeyDeletion", "TagResources", "UntagResources"];
+
 /// What CreateKey asks for. None: the rule's default.
 #[derive(Debug, Clone, Default)]
 pub struct NewKey {
@@ -119,7 +122,7 @@ impl Kms {
         key.tags = new.tags;
         key.policy = new.policy;
         crate::kms::tags::check_count(key.tags.len(), crate::kms::tags::MAX_AT_CREATION)?;
-        if key.rotation_interval.is_some() && (spec.family.is_asymmetric() || new.origin == Some(Origin::External)) {
+        if key.rotation_interval.is_some() && (!spec.family.rotates() || new.origin == Some(Origin::External)) {
             return Err(Error::Unsupported("automatic rotation of this key".to_owned()));
         }
         if new.origin == Some(Origin::External) {
@@ -265,7 +268,7 @@ impl Kms {
         })
     }
 
-    /// Changes a key that the caller named by ID, if `change` agrees, and everything that is seen of it.
+    /// Changes a key, if `change` agrees, and everything that is seen of it.
     pub(super) fn change_key(
         &self,
         caller: &Caller,
@@ -287,7 +290,9 @@ impl Kms {
         let audit = self.audit(caller, action, names.join(" "));
         self.store.write(&self.open()?.realm, &audit, |r| {
             for name in names {
-                let (mut key, state) = self.find_key_by_id(r, name)?;
+                let found =
+                    if NO_ALIAS.contains(&action) { self.find_key_by_id(r, name) } else { self.find_key(r, name) };
+                let (mut key, state) = found?;
                 let _allowed = self.authorize_key(caller, action, &key)?;
                 change(&mut key, state)?;
                 r.update_key(&key)?;

@@ -12,6 +12,7 @@ pub mod envelope;
 pub mod import;
 pub mod key_policy;
 pub mod lifecycle;
+pub mod mac;
 pub mod maintain;
 pub mod objects;
 pub mod ram;

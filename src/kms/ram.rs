@@ -21,6 +21,7 @@ const SYSTEM: &[(&str, &str)] = &[
         r#"{"Version":"1","Statement":[{"Effect":"Allow","Resource":"*","Action":["kms:Encrypt","kms:Decrypt",
         "kms:GenerateDataKey","kms:GenerateDataKeyWithoutPlaintext","kms:GenerateAndExportDataKey","kms:ExportDataKey",
         "kms:ReEncrypt","kms:AsymmetricEncrypt","kms:AsymmetricDecrypt","kms:AsymmetricSign","kms:AsymmetricVerify",
+        "kms:GenerateMac","kms:VerifyMac",
         "kms:GetPublicKey","kms:CertificatePrivateKeySign","kms:CertificatePrivateKeyDecrypt",
         "kms:CertificatePublicKeyEncrypt","kms:CertificatePublicKeyVerify","kms:GetCertificate"]}]}"#,
     ),

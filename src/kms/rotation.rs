@@ -96,7 +96,7 @@ impl Kms {
     /// S004-115, S004-170, S004-171: neither asymmetric keys nor imported material nor keys of services rotate; nor do raw keys.
     fn check_rotates(&self, key: &Key) -> Result<()> {
         let fixed = key.origin == Origin::External || key.style == Style::Raw || self.is_service_key(key);
-        if key.spec.family.is_asymmetric() || fixed {
+        if !key.spec.family.rotates() || fixed {
             return Err(Error::RejectedUnsupported("this key does not rotate by itself".to_owned()));
         }
         Ok(())

@@ -127,7 +127,7 @@ impl Kms {
 
     pub fn key_tags(&self, caller: &Caller, key: &str) -> Result<(Uuid, BTreeMap<String, String>)> {
         self.store.read(&self.open()?.realm, |r| {
-            let (key, _) = self.find_key_by_id(r, key)?;
+            let (key, _) = self.find_key(r, key)?;
             let _allowed = self.authorize_key(caller, "ListResourceTags", &key)?;
             Ok((key.id, key.tags))
         })

@@ -10,6 +10,7 @@ use crate::kms::use_key::key_state;
 use crate::model::caller::Caller;
 use crate::model::key::{Key, KeyState, Origin, Style, Version};
 use crate::model::names::parse_id;
+use crate::model::spec::Family;
 use crate::protection::Usages;
 use crate::store::{Listed, Page, Records};
 
@@ -25,8 +26,8 @@ impl Kms {
         if key.origin == Origin::External {
             return Err(Error::RejectedUnsupported("a key with imported material has one version".to_owned()));
         }
-        if self.is_service_key(&key) {
-            return Err(Error::RejectedUnsupported("a service's key has one version".to_owned()));
+        if self.is_service_key(&key) || key.spec.family == Family::Generic {
+            return Err(Error::RejectedUnsupported("a key of this kind has one version".to_owned()));
         }
         let asymmetric = key.spec.family.is_asymmetric();
         if !asymmetric && key.style == Style::Raw {

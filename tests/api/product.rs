@@ -7,12 +7,80 @@ use crate::bed::{Bed, DIGEST, from_base64, text, to_base64, unique};
 use crate::common::openssl;
 
 at_both_levels! {
+    s004_019_020_021_by_arn_and_alias
     rsa_2048_in_every_state
     rsa_3072_in_every_state
     rsa_4096_in_every_state
     s004_149_elliptic_curves_in_every_state
     s004_149_aes_in_every_state
     s004_101_109_imported_aes_in_every_state
+}
+
+/// Ruling 2: where a KeyId is an alias, it is refused by these, and taken by all others; an ARN is taken by all.
+const NO_ALIAS: &[&str] = &[
+    "CancelKeyDeletion",
+    "CreateAlias",
+    "DeleteKeyMaterial",
+    "DisableKey",
+    "EnableKey",
+    "GetParametersForImport",
+    "ImportKeyMaterial",
+    "ScheduleKeyDeletion",
+    "UpdateAlias",
+];
+
+fn s004_019_020_021_by_arn_and_alias(bed: &Bed) {
+    let kinds = [
+        ("Aliyun_AES_256", "ENCRYPT/DECRYPT", AT_KMS),
+        ("Aliyun_AES_256", "ENCRYPT/DECRYPT", ELSEWHERE),
+        ("EC_P256", "SIGN/VERIFY", AT_KMS),
+        ("RSA_2048", "ENCRYPT/DECRYPT", AT_KMS),
+    ];
+    let mut seen = BTreeSet::new();
+    for (spec, usage, origin) in kinds {
+        let subject = Subject::new(bed, spec, usage, origin);
+        let alias = unique("named");
+        bed.ok("CreateAlias", &[("AliasName", &alias), ("KeyId", &subject.id)]);
+        let own = format!("acs:kms:{}:{}", crate::common::REGION, crate::common::ACCOUNT);
+        let foreign = format!("acs:kms:cn-beijing:{}:key/{}", crate::common::ACCOUNT, subject.id);
+        for (action, ..) in TABLE.iter().filter(|row| subject.fits(row.2)) {
+            let names = [
+                (format!("{own}:key/{}", subject.id), "ok"),
+                (format!("{own}:{alias}"), "alias"),
+                (alias.clone(), "alias"),
+                (foreign.clone(), "Forbidden.KeyNotFound"),
+            ];
+            for (name, expected) in names {
+                let other = unique("named");
+                let holder = bed.secret();
+                if *action == "UpdateAlias" {
+                    bed.ok("CreateAlias", &[("AliasName", &other), ("KeyId", &holder)]);
+                }
+                subject.bring(if *action == "CancelKeyDeletion" { "PendingDeletion" } else { "Enabled" });
+                let mut parameters = subject.parameters(action, &other);
+                let mut given = 0;
+                for (parameter, value) in &mut parameters {
+                    if ["KeyId", "DestinationKeyId"].contains(parameter) {
+                        given += 1;
+                        value.clone_from(&name);
+                    }
+                }
+                if given == 0 {
+                    continue;
+                }
+                seen.insert(*action);
+                let expected = match expected {
+                    "alias" if NO_ALIAS.contains(action) => "Unsupported.Alias",
+                    "alias" => "ok",
+                    code => code,
+                };
+                let parameters: Vec<_> = parameters.iter().map(|(name, value)| (*name, value.as_str())).collect();
+                let answer = bed.run(action, &parameters).map_or_else(|fault| fault.code, |_| "ok");
+                assert_eq!(answer, expected, "{action} of {name}, {spec} {origin}");
+            }
+        }
+    }
+    assert_eq!(seen.len(), 31, "{seen:?}");
 }
 
 /// No device profile has SM algorithms: at level SOFTWARE alone.

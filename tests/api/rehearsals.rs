@@ -33,7 +33,8 @@ fn rehearsals_answer_what_would_have_been(bed: &Bed) {
     let of_key = [("KeyId", key.as_str())];
     let blob_of = [("CiphertextBlob", blob.as_str())];
     // The action, with what it needs; the key that is disabled below.
-    let cases: Vec<(&str, Vec<(&str, &str)>, &str)> = vec![
+    type Case<'a> = (&'a str, Vec<(&'a str, &'a str)>, &'a str);
+    let cases: Vec<Case<'_>> = vec![
         ("AsymmetricDecrypt", [&of_rsa[..], &[("CiphertextBlob", &cipher)]].concat(), &rsa),
         ("AsymmetricEncrypt", encrypt, &rsa),
         ("AsymmetricSign", sign.clone(), &signer),
@@ -72,7 +73,7 @@ fn rehearsals_answer_what_would_have_been(bed: &Bed) {
 /// As published (kms-api.md §1.2): those that use a key, and no others.
 fn every_action_that_uses_a_key_rehearses(bed: &Bed) {
     let published = "AsymmetricDecrypt AsymmetricEncrypt AsymmetricSign AsymmetricVerify Decrypt Encrypt ExportDataKey \
-                     GenerateAndExportDataKey GenerateDataKey GenerateDataKeyWithoutPlaintext GetPublicKey ReEncrypt";
+                     GenerateAndExportDataKey GenerateDataKey GenerateDataKeyWithoutPlaintext GenerateMac GetPublicKey ReEncrypt VerifyMac";
     let mut have: Vec<&str> = ACTIONS
         .iter()
         .filter(|entry| api::help::parameters(entry).iter().any(|parameter| parameter.name == "DryRun"))

@@ -140,7 +140,7 @@ fn a_key_policy_at_creation_and_what_is_refused() {
         world.refused("SetKeyPolicy", &[("KeyId", &arn), ("Policy", &policy), other]),
         "Forbidden.ResourceNotFound"
     );
-    assert_eq!(world.refused("GetKeyPolicy", &[("KeyId", "alias/x")]), "Unsupported.Alias");
+    assert_eq!(world.refused("GetKeyPolicy", &[("KeyId", "alias/x")]), "Forbidden.AliasNotFound");
     let long = document(&[statement("Allow", "*", &format!("\"kms:{}\"", "x".repeat(33_000)))]);
     for wrong in ["", "{}", "[]", &policy.replace("\"1\"", "\"2\""), &policy.replace("Sid", "Condition"), &long] {
         assert_eq!(world.refused("SetKeyPolicy", &[("KeyId", &key), ("Policy", wrong)]), "InvalidParameter");
@@ -290,5 +290,54 @@ fn s004_053_170_the_key_of_a_service() {
         for wrong in ["", "1x", "a b", "a/b", &"x".repeat(65)] {
             assert!(world.kms().create_service_key(&account, wrong, None).is_err(), "{wrong}");
         }
+    }
+}
+
+/// S004-120, S004-121: what the public key does can be allowed and denied for itself; and without the two private operations
+/// no other one signs or decrypts.
+#[test]
+fn s004_120_121_public_and_private_operations_are_limited_apart() {
+    for level in [Level::Software, Level::Hsm] {
+        let world = World::new(level);
+        let pair = |usage: &str| {
+            let key = world.key(&[("KeySpec", "RSA_2048"), ("KeyUsage", usage)]);
+            let versions = world.done("ListKeyVersions", &[("KeyId", &key)]);
+            (key, text(&versions, "/KeyVersions/KeyVersion/0/KeyVersionId"))
+        };
+        let (signer, sv) = pair("SIGN/VERIFY");
+        let (reader, rv) = pair("ENCRYPT/DECRYPT");
+        let data = world.key(&[]);
+        let digest = ("Digest", "uCx5YpLfBrqoYMP8Hf9H7j9/1zT+PPxq1qJRW6uQbos=");
+        let sign = [("KeyId", signer.as_str()), ("KeyVersionId", &sv), ("Algorithm", "RSA_PSS_SHA_256"), digest];
+        let value = text(&world.done("AsymmetricSign", &sign), "/Value");
+        let verify = [&sign[..], &[("Value", value.as_str())]].concat();
+        let own = [("KeyId", reader.as_str()), ("KeyVersionId", &rv), ("Algorithm", "RSAES_OAEP_SHA_256")];
+        let encrypt = [&own[..], &[("Plaintext", "aGVsbG8=")]].concat();
+        let blob = text(&world.done("AsymmetricEncrypt", &encrypt), "/CiphertextBlob");
+        let decrypt = [&own[..], &[("CiphertextBlob", blob.as_str())]].concat();
+        let again = [
+            ("CiphertextBlob", blob.as_str()),
+            ("SourceKeyId", &reader),
+            ("SourceKeyVersionId", &rv),
+            ("SourceEncryptionAlgorithm", "RSAES_OAEP_SHA_256"),
+            ("DestinationKeyId", &data),
+        ];
+        let operations: [(&str, &[(&str, &str)]); 5] = [
+            ("AsymmetricVerify", &verify),
+            ("AsymmetricEncrypt", &encrypt),
+            ("AsymmetricSign", &sign),
+            ("AsymmetricDecrypt", &decrypt),
+            ("ReEncrypt", &again),
+        ];
+        let deny = |actions: &str| {
+            format!(
+                r#"{{"Effect":"Allow","Action":"kms:*","Resource":"*"}},{{"Effect":"Deny","Action":[{actions}],"Resource":"*"}}"#
+            )
+        };
+        let public = world.user("public", &deny(r#""kms:AsymmetricSign","kms:AsymmetricDecrypt""#));
+        let private = world.user("private", &deny(r#""kms:AsymmetricVerify","kms:AsymmetricEncrypt""#));
+        let codes = |user: &Caller| operations.map(|(action, parameters)| world.code(user, action, parameters));
+        assert_eq!(codes(&public), ["ok", "ok", NO, NO, NO]);
+        assert_eq!(codes(&private), [NO, NO, "ok", "ok", "ok"]);
     }
 }
