@@ -8,6 +8,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// What went wrong, in the vocabulary of the caller. No variant carries a PIN, key bytes or plaintext.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
+    #[error("the access key is not active")]
+    AccessKeyInactive,
     #[error("{action} on {resource} is not permitted")]
     AccessDenied { action: &'static str, resource: String },
     #[error("the alias {0} exists already")]
@@ -39,10 +41,15 @@ pub enum Error {
     DevicePin { device: String },
     #[error("device {device} cannot be reached: {reason}")]
     DeviceUnavailable { device: String, reason: String },
+    /// The end of a rehearsal (`DryRun`): it would have succeeded, or failed like this.
+    #[error("a rehearsal: {}", .0.as_ref().map_or_else(|| "it would have succeeded".to_owned(), |error| error.to_string()))]
+    DryRun(Option<Box<Error>>),
     /// A RAM user or policy that cannot go while something depends on it.
     #[error("{0}")]
     DeleteConflict(String),
-    /// A RAM entity; `kind` is `User` or `Policy`.
+    #[error("the tag {0} stands there twice")]
+    DuplicateTag(String),
+    /// A RAM entity or the like; `kind` is `User`, `Policy`, `AccessKey`, `KeyPolicy` or `Resource`.
     #[error("the {kind} {name} exists already")]
     EntityExists { kind: &'static str, name: String },
     #[error("no {kind} {name}")]

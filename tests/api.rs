@@ -32,9 +32,19 @@ mod envelope;
 mod keys;
 #[path = "api/lists.rs"]
 mod lists;
+#[path = "api/macs.rs"]
+mod macs;
+#[path = "api/product.rs"]
+mod product;
+#[path = "api/rehearsals.rs"]
+mod rehearsals;
 #[path = "api/requests.rs"]
 mod requests;
+#[path = "api/shapes.rs"]
+mod shapes;
 #[path = "api/states.rs"]
 mod states;
+#[path = "api/tag_resources.rs"]
+mod tag_resources;
 #[path = "api/versions.rs"]
 mod versions;

@@ -181,6 +181,89 @@ fn an_answer_that_cannot_be_written_is_one() {
     assert_eq!(status.code(), Some(1));
 }
 
+/// `--as` and an access key make the command another's, `alikms uri` too.
+#[test]
+fn a_command_runs_as_the_user_that_it_names() {
+    let home = Home::new(Level::Software);
+    let make = |spec| home.query(&["CreateKey", "--KeySpec", spec], "KeyMetadata.KeyId");
+    let (mine, other) = (make("EC_P256"), make("EC_P256"));
+    let document = format!(
+        r#"{{"Version":"1","Statement":[{{"Effect":"Allow","Action":["kms:Describe*"],"Resource":["acs:kms:*:*:key/{mine}"]}}]}}"#
+    );
+    home.answer(&["CreateUser", "--UserName", "alice"]);
+    home.answer(&["CreatePolicy", "--PolicyName", "look", "--PolicyDocument", &document]);
+    home.answer(&["AttachPolicyToUser", "--PolicyName", "look", "--UserName", "alice"]);
+    let key = home.answer(&["CreateAccessKey", "--UserName", "alice"]);
+    let id = key["AccessKey"]["AccessKeyId"].as_str().unwrap().to_owned();
+    let secret = home.write("secret", key["AccessKey"]["AccessKeySecret"].as_str().unwrap());
+    let secret = format!("file:{}", secret.display());
+    let wrong = format!("file:{}", home.write("wrong", "wrong").display());
+    let by_name = vec!["--as", "alice"];
+    let by_key = vec!["--access-key-id", &id, "--access-key-secret", &secret];
+    for who in [by_name, by_key] {
+        for command in [vec!["uri"], vec!["DescribeKey", "--KeyId"]] {
+            let run = |key: &str| home.alikms([&command[..], &[key], &who[..]].concat());
+            assert_eq!(run(&mine).status, 0, "{command:?} {who:?}: {:?}", run(&mine));
+            let refused = run(&other);
+            let said = ["Forbidden.NoPermission", "is not permitted"].iter().any(|text| refused.stderr.contains(text));
+            assert!(refused.status == 1 && said && refused.stdout.is_empty(), "{who:?}: {refused:?}");
+        }
+        let refused = home.alikms([&["ListKeys"][..], &who[..]].concat());
+        assert!(refused.stderr.contains("Forbidden.NoPermission"), "{refused:?}");
+    }
+    for (words, status) in [
+        (vec!["--as", "nobody"], 1),
+        (vec!["--access-key-id", &id, "--access-key-secret", &wrong], 1),
+        (vec!["--access-key-id", "ALIKMSnobody", "--access-key-secret", &secret], 1),
+        (vec!["--access-key-id", &id], 2),
+        (vec!["--as", "alice", "--access-key-id", &id, "--access-key-secret", &secret], 2),
+    ] {
+        let run = home.alikms([&["DescribeKey", "--KeyId", &mine][..], &words[..]].concat());
+        assert_eq!(run.status, status, "{words:?}: {run:?}");
+    }
+    home.answer(&["UpdateAccessKey", "--UserName", "alice", "--UserAccessKeyId", &id, "--Status", "Inactive"]);
+    let run = home.alikms(["DescribeRegions", "--access-key-id", &id, "--access-key-secret", &secret]);
+    assert_eq!((run.status, run.stderr.as_str()), (1, "ERROR: the access key is not active\n"));
+    // The key of a service, and lists with numbers.
+    let service = home.query(&["create-service-key", "--ServiceCode", "OSS"], "KeyId");
+    assert_eq!(home.query(&["DescribeKey", "--KeyId", "acs/oss"], "KeyMetadata.Creator"), "OSS");
+    let list = ["--RegionId", common::REGION, "--ResourceType", "key", "--ResourceId.1", &service];
+    home.answer(&[&["TagResources"][..], &list, &["--Tag.1.Key", "a", "--Tag.1.Value", "b"]].concat());
+    let told = home.query(&[&["ListTagResources"][..], &list].concat(), "TagResources.TagResource.0.TagValue");
+    assert_eq!(told, "b");
+}
+
+/// What is shipped for systemd is what systemd takes, and names a verb that there is.
+#[test]
+fn the_units_for_systemd() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd");
+    let read = |name: &str| fs::read_to_string(folder.join(name)).unwrap();
+    let (service, timer) = (read("alikms-maintain.service"), read("alikms-maintain.timer"));
+    let line =
+        |text: &str, name: &str| text.lines().find_map(|line| line.strip_prefix(name).map(str::to_owned)).unwrap();
+    let command = line(&service, "ExecStart=");
+    let words: Vec<&str> = command.split(' ').collect();
+    assert_eq!(words[0], "/usr/local/bin/alikms");
+    // The command itself, over two tokens: neither is named, both are looked after.
+    let home = Home::bare(Level::Software);
+    let second = Home::token_table("second", "2000000000000002", common::REGION, Level::Software);
+    home.write("alikms.toml", fs::read_to_string(home.config()).unwrap() + &second);
+    home.init();
+    let run = home.alikms(&words[1..]);
+    assert_eq!((run.status, run.stdout.as_str()), (0, "nothing is due\n"), "{run:?}");
+    assert!(line(&timer, "OnCalendar=") == "daily" && line(&timer, "WantedBy=") == "timers.target");
+    // systemd's own opinion, where it is there to ask; the program need not be installed.
+    let bin = home.path("bin");
+    fs::create_dir(&bin).unwrap();
+    for (name, text) in [("alikms-maintain.service", &service), ("alikms-maintain.timer", &timer)] {
+        fs::write(bin.join(name), text.replace("/usr/local/bin/alikms", env!("CARGO_BIN_EXE_alikms"))).unwrap();
+    }
+    let units = ["alikms-maintain.service", "alikms-maintain.timer"].map(|name| bin.join(name));
+    if let Ok(output) = Command::new("systemd-analyze").arg("verify").args(units).output() {
+        assert!(output.status.success() && output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
 /// Neither PIN stands in the output of anything that was asked with it.
 #[test]
 fn no_output_contains_a_pin() {

@@ -59,6 +59,7 @@ const JSON: &[(&str, &str)] = &[
     ("src/bin/alikms/", "prints what the API answers"),
     ("src/kms/import.rs", "the inside of an import token, which only we read"),
     ("src/model/context.rs", "an EncryptionContext is JSON, through PKCS#11 too"),
+    ("src/model/key_policy.rs", "a key policy is JSON"),
     ("src/model/policy.rs", "a RAM policy is JSON"),
     ("src/store/", "the records"),
 ];

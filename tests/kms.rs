@@ -1,8 +1,25 @@
 //! Rules that time and permission decide: rotation, imported material, deletion, RAM, upkeep. With a clock of the tests' own.
 
 mod common;
+
+/// Makes a test at each level of functions that take a `Level`.
+macro_rules! at_both_levels {
+    ($($name:ident)*) => {
+        mod software {
+            $(#[test] fn $name() { super::$name(alikms_pkcs11::model::key::Level::Software) })*
+        }
+        mod hsm {
+            $(#[test] fn $name() { super::$name(alikms_pkcs11::model::key::Level::Hsm) })*
+        }
+    };
+}
+
 #[path = "kms/import.rs"]
 mod import;
+#[path = "kms/material.rs"]
+mod material;
+#[path = "kms/policies.rs"]
+mod policies;
 #[path = "kms/ram.rs"]
 mod ram;
 #[path = "kms/rotation.rs"]
@@ -31,6 +48,8 @@ struct World {
     _home: Home,
     service: Arc<Service>,
     now: Arc<AtomicI64>,
+    /// Of its keys, unless a test says another.
+    level: Level,
 }
 
 impl World {
@@ -40,7 +59,7 @@ impl World {
         let clock = now.clone();
         let config = Config::read(&home.config()).unwrap();
         let service = Service::with_clock(config, Arc::new(move || Moment(clock.load(Ordering::SeqCst))));
-        Self { _home: home, service, now }
+        Self { _home: home, service, now, level }
     }
 
     fn kms(&self) -> &Kms {
@@ -77,7 +96,10 @@ impl World {
 
     /// A key, by its ID.
     fn key(&self, parameters: &[(&str, &str)]) -> String {
-        text(&self.done("CreateKey", parameters), "/KeyMetadata/KeyId")
+        let level = ("ProtectionLevel", self.level.name());
+        let own = parameters.iter().all(|(name, _)| *name != level.0).then_some(level);
+        let all: Vec<_> = parameters.iter().copied().chain(own).collect();
+        text(&self.done("CreateKey", &all), "/KeyMetadata/KeyId")
     }
 
     /// One field of DescribeKey; "" if it is not there.

@@ -16,6 +16,7 @@ impl Error {
             | Self::KeyState { .. }
             | Self::RejectedUnsupported(_)
             | Self::UnsupportedOrigin => CKR_KEY_FUNCTION_NOT_PERMITTED,
+            Self::AccessKeyInactive => CKR_USER_NOT_LOGGED_IN,
             Self::AliasExists(_) => CKR_ATTRIBUTE_VALUE_INVALID,
             Self::AliasNotFound(_) | Self::CertificateNotFound(_) => CKR_OBJECT_HANDLE_INVALID,
             Self::Ciphertext => CKR_ENCRYPTED_DATA_INVALID,
@@ -31,6 +32,8 @@ impl Error {
             Self::Device { .. } | Self::DevicePin { .. } | Self::DeviceUnavailable { .. } => CKR_DEVICE_ERROR,
             Self::DeviceLacks { .. } => CKR_MECHANISM_INVALID,
             Self::DeleteConflict(_)
+            | Self::DryRun(_)
+            | Self::DuplicateTag(_)
             | Self::EntityExists { .. }
             | Self::EntityNotFound { .. }
             | Self::ExpiredImportToken

@@ -19,7 +19,7 @@ use crate::store::Listed;
 pub struct CreateAlias {
     /// `alias/` and 1 to 255 letters, digits, `_`, `-` or `/`.
     alias_name: String,
-    /// ID of the key; no alias.
+    /// ID or ARN of the key; no alias.
     key_id: String,
 }
 
@@ -97,7 +97,7 @@ impl Action for ListAliasesByKeyId {
 pub struct UpdateAlias {
     /// The alias, with `alias/`.
     alias_name: String,
-    /// ID of the key; no alias.
+    /// ID or ARN of the key; no alias.
     key_id: String,
 }
 

@@ -21,7 +21,7 @@ pub struct AsymmetricDecrypt {
     algorithm: String,
     /// The ciphertext in Base64.
     ciphertext_blob: Base64,
-    /// A rehearsal without result: only `false` for now.
+    /// `true` only rehearses: the answer is always an error, DryRunOperationError if it would have succeeded.
     dry_run: Option<bool>,
     /// ID, alias or ARN of the key.
     key_id: String,
@@ -31,8 +31,10 @@ pub struct AsymmetricDecrypt {
 
 impl Action for AsymmetricDecrypt {
     type Response = Plaintext;
+    fn rehearses(&self) -> bool {
+        self.dry_run == Some(true)
+    }
     fn run(self, kms: &Kms, caller: &Caller) -> Result<Plaintext> {
-        rehearsal(self.dry_run)?;
         let Self { algorithm, ciphertext_blob, key_id, key_version_id, .. } = &self;
         let (done, plaintext) = kms
             .asymmetric_decrypt(caller, key_id, key_version_id, algorithm, ciphertext_blob)
@@ -50,7 +52,7 @@ impl Action for AsymmetricDecrypt {
 pub struct AsymmetricEncrypt {
     /// `RSAES_OAEP_SHA_256` or `RSAES_OAEP_SHA_1`; for `EC_SM2` `SM2PKE`, whose ciphertext is C1, C3, C2 without ASN.1.
     algorithm: String,
-    /// A rehearsal without result: only `false` for now.
+    /// `true` only rehearses: the answer is always an error, DryRunOperationError if it would have succeeded.
     dry_run: Option<bool>,
     /// ID, alias or ARN of the key.
     key_id: String,
@@ -63,8 +65,10 @@ pub struct AsymmetricEncrypt {
 
 impl Action for AsymmetricEncrypt {
     type Response = CiphertextBlob;
+    fn rehearses(&self) -> bool {
+        self.dry_run == Some(true)
+    }
     fn run(self, kms: &Kms, caller: &Caller) -> Result<CiphertextBlob> {
-        rehearsal(self.dry_run)?;
         let Self { algorithm, key_id, key_version_id, plaintext, .. } = &self;
         let (done, blob) = kms
             .asymmetric_encrypt(caller, key_id, key_version_id, algorithm, plaintext)
@@ -86,7 +90,7 @@ pub struct AsymmetricSign {
     /// The digest of the message in Base64, made with the hash that the algorithm names; for `SM2DSA` SM3 of Z_A and the
     /// message (GB/T 32918.2).
     digest: Base64,
-    /// A rehearsal without result: only `false` for now.
+    /// `true` only rehearses: the answer is always an error, DryRunOperationError if it would have succeeded.
     dry_run: Option<bool>,
     /// ID, alias or ARN of the key.
     key_id: String,
@@ -96,8 +100,10 @@ pub struct AsymmetricSign {
 
 impl Action for AsymmetricSign {
     type Response = Signature;
+    fn rehearses(&self) -> bool {
+        self.dry_run == Some(true)
+    }
     fn run(self, kms: &Kms, caller: &Caller) -> Result<Signature> {
-        rehearsal(self.dry_run)?;
         let Self { algorithm, digest, key_id, key_version_id, .. } = &self;
         let (done, value) =
             kms.asymmetric_sign(caller, key_id, key_version_id, algorithm, digest).map_err(about("Digest"))?;
@@ -115,7 +121,7 @@ pub struct AsymmetricVerify {
     algorithm: String,
     /// The digest of the message in Base64.
     digest: Base64,
-    /// A rehearsal without result: only `false` for now.
+    /// `true` only rehearses: the answer is always an error, DryRunOperationError if it would have succeeded.
     dry_run: Option<bool>,
     /// ID, alias or ARN of the key.
     key_id: String,
@@ -127,8 +133,10 @@ pub struct AsymmetricVerify {
 
 impl Action for AsymmetricVerify {
     type Response = Verdict;
+    fn rehearses(&self) -> bool {
+        self.dry_run == Some(true)
+    }
     fn run(self, kms: &Kms, caller: &Caller) -> Result<Verdict> {
-        rehearsal(self.dry_run)?;
         let Self { algorithm, digest, key_id, key_version_id, value, .. } = &self;
         let (done, value) =
             kms.asymmetric_verify(caller, key_id, key_version_id, algorithm, digest, value).map_err(about("Digest"))?;
@@ -144,7 +152,7 @@ impl Action for AsymmetricVerify {
 pub struct Decrypt {
     /// The ciphertext in Base64.
     ciphertext_blob: Base64,
-    /// A rehearsal without result: only `false` for now.
+    /// `true` only rehearses: the answer is always an error, DryRunOperationError if it would have succeeded.
     dry_run: Option<bool>,
     /// The same JSON object of strings that was given to Encrypt; the order of its pairs does not matter.
     encryption_context: Option<String>,
@@ -154,8 +162,10 @@ pub struct Decrypt {
 
 impl Action for Decrypt {
     type Response = Plaintext;
+    fn rehearses(&self) -> bool {
+        self.dry_run == Some(true)
+    }
     fn run(self, kms: &Kms, caller: &Caller) -> Result<Plaintext> {
-        rehearsal(self.dry_run)?;
         later(&[("Recipient", self.recipient.is_some())])?;
         let context = context(self.encryption_context.as_deref())?;
         let (done, plaintext) =
@@ -170,7 +180,7 @@ impl Action for Decrypt {
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 pub struct Encrypt {
-    /// A rehearsal without result: only `false` for now.
+    /// `true` only rehearses: the answer is always an error, DryRunOperationError if it would have succeeded.
     dry_run: Option<bool>,
     /// A JSON object of strings, up to 8192 characters. Decrypt must be given the same; it is not part of the ciphertext.
     encryption_context: Option<String>,
@@ -182,8 +192,10 @@ pub struct Encrypt {
 
 impl Action for Encrypt {
     type Response = CiphertextBlob;
+    fn rehearses(&self) -> bool {
+        self.dry_run == Some(true)
+    }
     fn run(self, kms: &Kms, caller: &Caller) -> Result<CiphertextBlob> {
-        rehearsal(self.dry_run)?;
         let context = context(self.encryption_context.as_deref())?;
         let (done, blob) = kms.encrypt(caller, &self.key_id, &self.plaintext, &context).map_err(about("Plaintext"))?;
         Ok(CiphertextBlob { by: done.into(), ciphertext_blob: encode(&blob) })
@@ -196,7 +208,7 @@ impl Action for Encrypt {
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 pub struct GetPublicKey {
-    /// A rehearsal without result: only `false` for now.
+    /// `true` only rehearses: the answer is always an error, DryRunOperationError if it would have succeeded.
     dry_run: Option<bool>,
     /// ID, alias or ARN of the key.
     key_id: String,
@@ -206,8 +218,10 @@ pub struct GetPublicKey {
 
 impl Action for GetPublicKey {
     type Response = PublicKey;
+    fn rehearses(&self) -> bool {
+        self.dry_run == Some(true)
+    }
     fn run(self, kms: &Kms, caller: &Caller) -> Result<PublicKey> {
-        rehearsal(self.dry_run)?;
         let (done, public) = kms.public_key(caller, &self.key_id, &self.key_version_id)?;
         Ok(PublicKey { by: done.into(), public_key: public.to_pem()? })
     }
@@ -285,8 +299,4 @@ fn rejected(error: Error) -> Error {
 
 pub(super) fn context(text: Option<&str>) -> Result<Context> {
     text.map_or_else(|| Ok(Context::default()), Context::from_json)
-}
-
-pub(super) fn rehearsal(dry_run: Option<bool>) -> Result<()> {
-    later(&[("DryRun", dry_run == Some(true))])
 }

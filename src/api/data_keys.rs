@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Action;
 use super::base64::{Base64, encode};
-use super::crypto::{By, CiphertextBlob, context, rehearsal};
+use super::crypto::{By, CiphertextBlob, context};
 use crate::error::{Error, Result};
 use crate::kms::Kms;
 use crate::kms::data_key::{Recipient, data_key_length};
@@ -19,7 +19,7 @@ use crate::model::caller::Caller;
 pub struct ExportDataKey {
     /// The encrypted data key in Base64.
     ciphertext_blob: Base64,
-    /// A rehearsal without result: only `false` for now.
+    /// `true` only rehearses: the answer is always an error, DryRunOperationError if it would have succeeded.
     dry_run: Option<bool>,
     /// The context that it was encrypted with: a JSON object of strings, up to 8192 characters.
     encryption_context: Option<String>,
@@ -33,8 +33,10 @@ pub struct ExportDataKey {
 
 impl Action for ExportDataKey {
     type Response = Exported;
+    fn rehearses(&self) -> bool {
+        self.dry_run == Some(true)
+    }
     fn run(self, kms: &Kms, caller: &Caller) -> Result<Exported> {
-        rehearsal(self.dry_run)?;
         let context = context(self.encryption_context.as_deref())?;
         let to = recipient(&self.wrapping_key_spec, &self.wrapping_algorithm, &self.public_key_blob);
         let (done, wrapped) = kms.export_data_key(caller, &self.ciphertext_blob, &context, &to)?;
@@ -48,7 +50,7 @@ impl Action for ExportDataKey {
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 pub struct GenerateAndExportDataKey {
-    /// A rehearsal without result: only `false` for now.
+    /// `true` only rehearses: the answer is always an error, DryRunOperationError if it would have succeeded.
     dry_run: Option<bool>,
     /// A JSON object of strings, up to 8192 characters, which Decrypt will need again.
     encryption_context: Option<String>,
@@ -68,8 +70,10 @@ pub struct GenerateAndExportDataKey {
 
 impl Action for GenerateAndExportDataKey {
     type Response = GeneratedAndExported;
+    fn rehearses(&self) -> bool {
+        self.dry_run == Some(true)
+    }
     fn run(self, kms: &Kms, caller: &Caller) -> Result<GeneratedAndExported> {
-        rehearsal(self.dry_run)?;
         let length = data_key_length(self.key_spec.as_deref(), self.number_of_bytes)?;
         let context = context(self.encryption_context.as_deref())?;
         let to = recipient(&self.wrapping_key_spec, &self.wrapping_algorithm, &self.public_key_blob);
@@ -88,7 +92,7 @@ impl Action for GenerateAndExportDataKey {
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 pub struct GenerateDataKey {
-    /// A rehearsal without result: only `false` for now.
+    /// `true` only rehearses: the answer is always an error, DryRunOperationError if it would have succeeded.
     dry_run: Option<bool>,
     /// A JSON object of strings, up to 8192 characters, which Decrypt will need again.
     encryption_context: Option<String>,
@@ -104,8 +108,10 @@ pub struct GenerateDataKey {
 
 impl Action for GenerateDataKey {
     type Response = Generated;
+    fn rehearses(&self) -> bool {
+        self.dry_run == Some(true)
+    }
     fn run(self, kms: &Kms, caller: &Caller) -> Result<Generated> {
-        rehearsal(self.dry_run)?;
         super::later(&[("Recipient", self.recipient.is_some())])?;
         let length = data_key_length(self.key_spec.as_deref(), self.number_of_bytes)?;
         let context = context(self.encryption_context.as_deref())?;
@@ -120,7 +126,7 @@ impl Action for GenerateDataKey {
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 pub struct GenerateDataKeyWithoutPlaintext {
-    /// A rehearsal without result: only `false` for now.
+    /// `true` only rehearses: the answer is always an error, DryRunOperationError if it would have succeeded.
     dry_run: Option<bool>,
     /// A JSON object of strings, up to 8192 characters, which Decrypt will need again.
     encryption_context: Option<String>,
@@ -134,9 +140,11 @@ pub struct GenerateDataKeyWithoutPlaintext {
 
 impl Action for GenerateDataKeyWithoutPlaintext {
     type Response = CiphertextBlob;
+    fn rehearses(&self) -> bool {
+        self.dry_run == Some(true)
+    }
     fn run(self, kms: &Kms, caller: &Caller) -> Result<CiphertextBlob> {
         const ACTION: &str = "GenerateDataKeyWithoutPlaintext";
-        rehearsal(self.dry_run)?;
         let length = data_key_length(self.key_spec.as_deref(), self.number_of_bytes)?;
         let context = context(self.encryption_context.as_deref())?;
         let (done, _, blob) = kms.generate_data_key(caller, ACTION, &self.key_id, length, &context)?;
@@ -156,7 +164,7 @@ pub struct ReEncrypt {
     destination_encryption_context: Option<String>,
     /// ID, alias or ARN of the symmetric key that encrypts.
     destination_key_id: String,
-    /// A rehearsal without result: only `false` for now.
+    /// `true` only rehearses: the answer is always an error, DryRunOperationError if it would have succeeded.
     dry_run: Option<bool>,
     /// How a public key encrypted: `RSAES_OAEP_SHA_256` or `RSAES_OAEP_SHA_1`.
     source_encryption_algorithm: Option<String>,
@@ -170,8 +178,10 @@ pub struct ReEncrypt {
 
 impl Action for ReEncrypt {
     type Response = CiphertextBlob;
+    fn rehearses(&self) -> bool {
+        self.dry_run == Some(true)
+    }
     fn run(self, kms: &Kms, caller: &Caller) -> Result<CiphertextBlob> {
-        rehearsal(self.dry_run)?;
         let from = context(self.source_encryption_context.as_deref())?;
         let to = context(self.destination_encryption_context.as_deref())?;
         let missing = |name: &str| Error::MissingParameter(name.to_owned());

@@ -32,6 +32,7 @@ impl From<&Error> for Fault {
         use Error::*;
         let plain = |code: &Code| code.fault(None);
         match error {
+            AccessKeyInactive => plain(&ACCESS_KEY_INACTIVE),
             AccessDenied { .. } => plain(&NO_PERMISSION),
             AliasExists(_) => plain(&ALIAS_EXISTS),
             AliasNotFound(_) => plain(&ALIAS_NOT_FOUND),
@@ -40,12 +41,18 @@ impl From<&Error> for Fault {
             Config { .. } | Cryptoki(_) | DevicePin { .. } => INTERNAL.fault(Some(error.to_string())),
             DataLength => INVALID.fault(Some(error.to_string())),
             Device { .. } | DeviceUnavailable { .. } => UNAVAILABLE.fault(Some(error.to_string())),
+            DryRun(outcome) => rehearsed(outcome.as_deref()),
+            DuplicateTag(_) => plain(&DUPLICATE_TAG),
             DeleteConflict(reason) => DELETE_CONFLICT.fault(Some(reason.clone())),
             EntityExists { kind, .. } => match *kind {
                 "User" => plain(&USER_EXISTS),
                 _ => plain(&POLICY_EXISTS),
             },
             EntityNotFound { kind, .. } => match *kind {
+                "AccessKeyId" => plain(&ACCESS_KEY_ID_NOT_FOUND),
+                "AccessKey" => plain(&ACCESS_KEY_NOT_FOUND),
+                "KeyPolicy" => plain(&KEY_POLICY_NOT_FOUND),
+                "Resource" => plain(&RESOURCE_NOT_FOUND),
                 "User" => plain(&USER_NOT_FOUND),
                 _ => plain(&POLICY_NOT_FOUND),
             },
@@ -84,6 +91,18 @@ impl From<&Error> for Fault {
             UnsupportedAlias => plain(&UNSUPPORTED_ALIAS),
             UnsupportedOrigin => plain(&UNSUPPORTED_ORIGIN),
             UnsupportedProtectionLevel { reason, .. } => UNSUPPORTED_LEVEL.fault(Some(reason.clone())),
+        }
+    }
+}
+
+/// What a rehearsal answers: always an error, and what the action itself would have answered behind it.
+fn rehearsed(outcome: Option<&Error>) -> Fault {
+    match outcome {
+        None => DRY_RUN.fault(None),
+        Some(Error::AccessDenied { .. }) => DRY_RUN_DENIED.fault(None),
+        Some(error) => {
+            let fault = Fault::from(error);
+            DRY_RUN_INVALID.fault(Some(format!("{}: {}", fault.code, fault.message)))
         }
     }
 }
@@ -132,6 +151,10 @@ impl Code {
 }
 
 // RAM's own codes (API 2015-05-01).
+const ACCESS_KEY_ID_NOT_FOUND: Code =
+    Code(404, "InvalidAccessKeyId.NotFound", "The AccessKey ID provided does not exist in our records.");
+const ACCESS_KEY_INACTIVE: Code = Code(403, "Forbidden.AccessKey", "This AccessKey is not enabled.");
+const ACCESS_KEY_NOT_FOUND: Code = Code(404, "EntityNotExist.User.AccessKey", "The access key does not exist.");
 const DELETE_CONFLICT: Code = Code(409, "DeleteConflict", "The entity is still attached or has attachments.");
 const POLICY_EXISTS: Code = Code(409, "EntityAlreadyExists.Policy", "The policy already exists.");
 const POLICY_NOT_FOUND: Code = Code(404, "EntityNotExist.Policy", "The policy does not exist.");
@@ -145,6 +168,10 @@ const ACTION_NOT_FOUND: Code =
 const ALIAS_EXISTS: Code = Code(400, "AliasAlreadyExists", "AliasName Already Exists.");
 const ALIAS_NOT_FOUND: Code = Code(404, "Forbidden.AliasNotFound", "The specified Alias is not found.");
 const CERTIFICATE_NOT_FOUND: Code = Code(404, "Certificate.NotFound", "The specified certificate is not found.");
+const DRY_RUN: Code = Code(400, "DryRunOperationError", "The request would have succeeded, but DryRun is set.");
+const DRY_RUN_DENIED: Code = Code(403, "AccessDeniedError", "The request would be forbidden by permission system.");
+const DRY_RUN_INVALID: Code = Code(400, "ValidationError", "The request would have failed.");
+const DUPLICATE_TAG: Code = Code(400, "Duplicate.TagKey", "The specified tagKey is duplicate.");
 const DISABLED: Code = Code(409, "Rejected.Disabled", "The request was rejected because the key state is Disabled.");
 const ENABLED: Code = Code(409, "Rejected.Enabled", "The request was rejected because the key state is Enabled.");
 const INTERNAL: Code = Code(500, "InternalFailure", "Internal Failure.");
@@ -159,6 +186,8 @@ const PENDING_IMPORT: Code =
     Code(409, "Rejected.PendingImport", "The request was rejected because the key state is PendingImport.");
 const REJECTED_UNSUPPORTED: Code = Code(400, "Rejected.UnsupportedOperation", "Unsupported operation.");
 const STATE_CHANGE: Code = Code(409, "Rejected.StateModifiedFailed", "Keystate modified failed.");
+const KEY_POLICY_NOT_FOUND: Code = Code(404, "Forbidden.ResourceNotFound", "Policy not found.");
+const RESOURCE_NOT_FOUND: Code = Code(404, "InvalidResourceId.NotFound", "The specified ResourceId is not found.");
 const UNAVAILABLE: Code = Code(503, "ServiceUnavailableTemporary", "Service Unavailable Temporary.");
 const UNSUPPORTED: Code = Code(400, "UnsupportedOperation", "This action is not supported.");
 const UNSUPPORTED_ALIAS: Code = Code(400, "Unsupported.Alias", "Alias is not valid for this api.");

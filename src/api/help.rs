@@ -9,6 +9,8 @@ use super::Entry;
 pub struct Parameter {
     pub name: String,
     pub required: bool,
+    /// What is to be written: `TEXT`, `NUMBER`, `BASE64`, `true|false`, or `NAME` for one of `values`.
+    pub kind: &'static str,
     /// What it means, one paragraph.
     pub text: String,
     /// All values that are possible, where they are a list.
@@ -27,6 +29,7 @@ pub fn parameters(entry: &Entry) -> Vec<Parameter> {
         .map(|(name, field)| Parameter {
             name: name.clone(),
             required: required.contains(&name.as_str()),
+            kind: kind(field),
             text: paragraphs(field.get("description")).join(" "),
             values: values(field),
         })
@@ -60,14 +63,19 @@ pub fn text(entry: &Entry) -> String {
     let usage: String = parameters
         .iter()
         .map(|parameter| match parameter.required {
-            true => format!(" --{} VALUE", parameter.name),
-            false => format!(" [--{} VALUE]", parameter.name),
+            true => format!(" --{} {}", parameter.name, parameter.kind),
+            false => format!(" [--{} {}]", parameter.name, parameter.kind),
         })
         .collect();
     out += &format!("Usage:\n{}", wrap(&format!("alikms {}{usage}", entry.name), 2));
     for parameter in &parameters {
         let needed = if parameter.required { " (needed)" } else { "" };
-        out += &format!("\n  --{}{needed}\n{}", parameter.name, wrap(&parameter.text.replace('`', ""), 6));
+        out += &format!(
+            "\n  --{} {}{needed}\n{}",
+            parameter.name,
+            parameter.kind,
+            wrap(&parameter.text.replace('`', ""), 6)
+        );
         if !parameter.values.is_empty() {
             out += &wrap(&format!("Values: {}.", parameter.values.join(", ")), 6);
         }
@@ -104,6 +112,21 @@ fn description(schema: &Schema) -> Vec<String> {
 fn paragraphs(text: Option<&Value>) -> Vec<String> {
     let text = text.and_then(Value::as_str).unwrap_or_default();
     text.split("\n\n").map(|paragraph| paragraph.split('\n').map(str::trim).collect::<Vec<_>>().join(" ")).collect()
+}
+
+fn kind(field: &Value) -> &'static str {
+    let is = |name: &str| match field.get("type") {
+        Some(Value::String(one)) => one == name,
+        Some(Value::Array(several)) => several.iter().any(|one| one == name),
+        _ => false,
+    };
+    match () {
+        () if !values(field).is_empty() => "NAME",
+        () if is("integer") => "NUMBER",
+        () if is("boolean") => "true|false",
+        () if field.get("contentEncoding").is_some() => "BASE64",
+        () => "TEXT",
+    }
 }
 
 fn values(field: &Value) -> Vec<String> {

@@ -15,7 +15,7 @@ use crate::model::caller::Caller;
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 pub struct DeleteKeyMaterial {
-    /// ID of the key, whose origin is `EXTERNAL`; no alias.
+    /// ID or ARN of the key, whose origin is `EXTERNAL`; no alias.
     key_id: String,
 }
 
@@ -32,7 +32,7 @@ impl Action for DeleteKeyMaterial {
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 pub struct GetParametersForImport {
-    /// ID of the key, whose origin is `EXTERNAL`; no alias.
+    /// ID or ARN of the key, whose origin is `EXTERNAL`; no alias.
     key_id: String,
     /// `RSAES_PKCS1_V1_5`, `RSAES_OAEP_SHA_1` or `RSAES_OAEP_SHA_256`.
     wrapping_algorithm: String,
@@ -64,7 +64,7 @@ pub struct ImportKeyMaterial {
     encrypted_key_material: Base64,
     /// The token of GetParametersForImport.
     import_token: Base64,
-    /// ID of the key; no alias.
+    /// ID or ARN of the key; no alias.
     key_id: String,
     /// When the material stops working, in seconds since 1970; 0 or not given: never.
     key_material_expire_unix: Option<i64>,

@@ -12,6 +12,7 @@ use crate::kms::Kms;
 use crate::kms::lifecycle::{KeyView, NewKey};
 use crate::model::caller::Caller;
 use crate::model::key::{KeyState, KeyUsage, Level, Origin};
+use crate::model::key_policy::KeyPolicy;
 use crate::model::names::Realm;
 use crate::model::spec::{SPECS, Spec};
 use crate::model::time::Moment;
@@ -23,7 +24,7 @@ use crate::store::{Listed, Page};
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 pub struct CancelKeyDeletion {
-    /// ID of the key; no alias.
+    /// ID or ARN of the key; no alias.
     key_id: String,
 }
 
@@ -55,7 +56,7 @@ pub struct CreateKey {
     key_usage: Option<KeyUsage>,
     /// Where the key material comes from: `Aliyun_KMS` (made here, the default) or `EXTERNAL` (imported).
     origin: Option<Origin>,
-    /// A key policy: not supported yet.
+    /// Who may do what with the key: JSON as for SetKeyPolicy, up to 32768 bytes; if not given, RAM decides.
     policy: Option<String>,
     /// Where the key works: `SOFTWARE` (the default) or `HSM`.
     protection_level: Option<Level>,
@@ -72,7 +73,6 @@ impl Action for CreateKey {
         later(&[
             ("DKMSInstanceId", self.dkms_instance_id.is_some()),
             ("KeyStorageMechanism", self.key_storage_mechanism.is_some()),
-            ("Policy", self.policy.is_some()),
         ])?;
         let description = self.description.unwrap_or_default();
         let new = NewKey {
@@ -82,6 +82,7 @@ impl Action for CreateKey {
             origin: self.origin,
             description,
             rotation_interval: interval(self.enable_automatic_rotation, self.rotation_interval.as_deref())?,
+            policy: self.policy.as_deref().map(KeyPolicy::parse).transpose()?,
             tags: super::tags::parse(self.tags.as_deref().unwrap_or("[]"))?,
         };
         let view = kms.create_key(caller, new)?;
@@ -113,7 +114,7 @@ impl Action for DescribeKey {
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 pub struct DisableKey {
-    /// ID of the key; no alias.
+    /// ID or ARN of the key; no alias.
     key_id: String,
 }
 
@@ -130,7 +131,7 @@ impl Action for DisableKey {
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 pub struct EnableKey {
-    /// ID of the key; no alias.
+    /// ID or ARN of the key; no alias.
     key_id: String,
 }
 
@@ -197,7 +198,7 @@ impl Action for ListKeys {
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 pub struct ScheduleKeyDeletion {
-    /// ID of the key; no alias.
+    /// ID or ARN of the key; no alias.
     key_id: String,
     /// Length of the window, 7 to 30 days; 30 if not given.
     pending_window_in_days: Option<i64>,
@@ -220,6 +221,10 @@ pub struct SetDeletionProtection {
     deletion_protection_description: Option<String>,
     /// `true` or `false`.
     enable_deletion_protection: bool,
+    /// ID of the key, if it is to be named once more.
+    key_id: Option<String>,
+    /// The ID of a KMS instance of the cloud: not supported here.
+    kms_instance_id: Option<String>,
     /// ARN of the key.
     protected_resource_arn: String,
 }
@@ -231,6 +236,10 @@ impl Action for SetDeletionProtection {
         let arn = &self.protected_resource_arn;
         if !arn.starts_with("acs:kms:") {
             return Err(Error::invalid("ProtectedResourceArn", "it is the ARN of a key, see DescribeKey"));
+        }
+        later(&[("KmsInstanceId", self.kms_instance_id.is_some())])?;
+        if self.key_id.as_deref().is_some_and(|id| !arn.ends_with(&format!(":key/{id}"))) {
+            return Err(Error::invalid("KeyId", "it is not the key of ProtectedResourceArn"));
         }
         kms.set_deletion_protection(caller, arn, self.enable_deletion_protection, &description)
     }
@@ -244,7 +253,7 @@ impl Action for SetDeletionProtection {
 pub struct UpdateKeyDescription {
     /// Up to 8192 characters.
     description: String,
-    /// ID of the key; no alias.
+    /// ID, alias or ARN of the key.
     key_id: String,
 }
 
@@ -306,7 +315,7 @@ struct KeyMetadata {
 /// `protection`: tells of deletion protection, as only DescribeKey does.
 fn metadata(realm: &Realm, view: KeyView, protection: bool) -> KeyMetadata {
     let KeyView { key, state, last_rotation } = view;
-    let rotates = !key.spec.family.is_asymmetric() && key.origin == Origin::AliyunKms;
+    let rotates = key.spec.family.rotates() && key.origin == Origin::AliyunKms;
     // S004-169: a policy sleeps while the key does.
     let rotation = match (key.rotation_interval, state) {
         (None, _) => "Disabled",
@@ -396,10 +405,9 @@ impl Filter {
 
 impl FilterKey {
     /// What a key has here, as the API writes it.
-    fn of(self, view: &KeyView) -> String {
+    fn of(self, kms: &Kms, view: &KeyView) -> String {
         let written = match self {
-            // Keys of cloud services do not exist here.
-            Self::CreatorType => return "User".into(),
+            Self::CreatorType => return if kms.is_service_key(&view.key) { "Service" } else { "User" }.into(),
             Self::KeySpec => return view.key.spec.name.into(),
             Self::KeyState => return view.state.to_string(),
             Self::ProtectionLevel => return view.key.level.name().into(),
@@ -413,7 +421,7 @@ impl FilterKey {
 fn filtered(kms: &Kms, caller: &Caller, page: Page, filters: &[Filter]) -> Result<Listed<KeyView>> {
     let fits = |view: &KeyView| {
         filters.iter().all(|filter| {
-            let found = filter.key.of(view);
+            let found = filter.key.of(kms, view);
             filters.iter().any(|same| same.key == filter.key && same.values.contains(&found))
         })
     };

@@ -1,5 +1,6 @@
 //! The KMS actions as the API 2016-01-20 publishes them: names, parameters, answers, error codes. JSON is made and read here only.
 
+mod access_keys;
 mod account;
 mod aliases;
 mod base64;
@@ -10,10 +11,13 @@ pub mod fault;
 pub mod help;
 mod import;
 mod keys;
+mod macs;
 mod page;
 mod params;
+mod policies;
 pub mod published;
 mod ram;
+mod tag_resources;
 mod tags;
 mod versions;
 
@@ -40,6 +44,10 @@ pub trait Action: DeserializeOwned + JsonSchema {
     /// Beside the RequestId, which every answer has.
     type Response: Serialize;
     fn run(self, kms: &Kms, caller: &Caller) -> Result<Self::Response>;
+    /// Is it a rehearsal (`DryRun`)? Then everything is done as ever, and nothing of it answered.
+    fn rehearses(&self) -> bool {
+        false
+    }
 }
 
 /// One row of [`ACTIONS`].
@@ -66,15 +74,19 @@ macro_rules! actions {
 actions! {
     keys: CancelKeyDeletion CreateKey DescribeKey DisableKey EnableKey ListKeys ScheduleKeyDeletion
         SetDeletionProtection UpdateKeyDescription;
+    policies: GetKeyPolicy SetKeyPolicy;
     versions: CreateKeyVersion DescribeKeyVersion ListKeyVersions UpdateRotationPolicy;
     aliases: CreateAlias DeleteAlias ListAliases ListAliasesByKeyId UpdateAlias;
     crypto: AsymmetricDecrypt AsymmetricEncrypt AsymmetricSign AsymmetricVerify Decrypt Encrypt GetPublicKey;
     data_keys: ExportDataKey GenerateAndExportDataKey GenerateDataKey GenerateDataKeyWithoutPlaintext ReEncrypt;
+    macs: GenerateMac VerifyMac;
     import: DeleteKeyMaterial GetParametersForImport ImportKeyMaterial;
     tags: ListResourceTags TagResource UntagResource;
-    account: DescribeAccountKmsStatus DescribeRegions;
+    tag_resources: ListTagResources TagResources UntagResources;
+    account: DescribeAccountKmsStatus DescribeRegions DescribeService;
     ram: AttachPolicyToUser CreatePolicy CreateUser DeletePolicy DeleteUser DetachPolicyFromUser GetPolicy GetUser
         ListPolicies ListPoliciesForUser ListUsers;
+    access_keys: CreateAccessKey DeleteAccessKey ListAccessKeys UpdateAccessKey;
     certificates: CreateCertificate DescribeCertificate GetCertificate UpdateCertificateStatus UploadCertificate;
 }
 
@@ -106,8 +118,15 @@ impl Entry {
 }
 
 fn call<A: Action>(kms: &Kms, caller: &Caller, params: &Params) -> Result<Value> {
-    let response = params.read::<A>()?.run(kms, caller)?;
-    serde_json::to_value(response).map_err(|error| Error::Internal(error.to_string()))
+    let action = params.read::<A>()?;
+    let rehearsal = action.rehearses();
+    match action.run(kms, caller) {
+        Ok(_) if rehearsal => Err(Error::DryRun(None)),
+        // What is wrong here, and not with the request, is told as it is.
+        Err(error) if rehearsal && Fault::from(&error).status < 500 => Err(Error::DryRun(Some(Box::new(error)))),
+        Ok(response) => serde_json::to_value(response).map_err(|error| Error::Internal(error.to_string())),
+        Err(error) => Err(error),
+    }
 }
 
 fn schema<A: Action>() -> Schema {

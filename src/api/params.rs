@@ -1,8 +1,11 @@
 //! Requests as they arrive, pairs of strings, read as what the actions ask for: the same for command line and HTTP.
 
+use std::collections::BTreeMap;
+
 use serde::de::value::{MapDeserializer, StrDeserializer};
 use serde::de::{DeserializeOwned, Deserializer, IntoDeserializer, Visitor};
 use serde::forward_to_deserialize_any;
+use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
 use crate::error::{Error, Result};
@@ -20,10 +23,43 @@ impl Params {
         self.0.iter().map(|(name, _)| name.as_str())
     }
 
+    /// Lists as the wire writes them (`ResourceId.1`, `Tag.1.Key`) as the JSON that the actions read, at the end.
+    fn folded(&self) -> Result<Vec<(&str, Zeroizing<String>)>> {
+        let mut plain = Vec::new();
+        let mut lists: BTreeMap<&str, BTreeMap<u32, Value>> = BTreeMap::new();
+        for (name, value) in &self.0 {
+            let Some((list, rest)) = name.split_once('.') else {
+                plain.push((name.as_str(), value.clone()));
+                continue;
+            };
+            let (number, field) = rest.split_once('.').map_or((rest, None), |(number, field)| (number, Some(field)));
+            let number = number.parse().ok().filter(|number| *number > 0);
+            let number = number.ok_or_else(|| Error::UnknownParameter(name.clone()))?;
+            let text = Value::from(value.as_str());
+            let items = lists.entry(list).or_default();
+            let twice = match field {
+                None => items.insert(number, text).is_some(),
+                Some(field) => match items.entry(number).or_insert_with(|| Value::Object(Map::new())) {
+                    Value::Object(fields) => fields.insert(field.to_owned(), text).is_some(),
+                    _ => true,
+                },
+            };
+            if twice {
+                return Err(Error::invalid(name, "it is given more than once"));
+            }
+        }
+        for (name, items) in lists {
+            let json = Value::from_iter(items.into_values()).to_string();
+            plain.push((name, Zeroizing::new(json)));
+        }
+        Ok(plain)
+    }
+
     /// A request. Unknown names are `Error::UnknownParameter`, absent ones `Error::MissingParameter`, and whatever else is
     /// wrong with a parameter `Error::InvalidParameter` with its name.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T> {
-        let pairs = self.0.iter().map(|(name, value)| (name.as_str(), Text { name, value }));
+        let pairs = self.folded()?;
+        let pairs = pairs.iter().map(|(name, value)| (*name, Text { name, value }));
         T::deserialize(MapDeserializer::new(pairs)).map_err(|Wrong(error)| error)
     }
 }

@@ -17,7 +17,7 @@ use crate::model::caller::Caller;
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 pub struct ListResourceTags {
-    /// ID of the key; no alias.
+    /// ID, alias or ARN of the key.
     key_id: String,
 }
 
@@ -38,7 +38,7 @@ impl Action for ListResourceTags {
 pub struct TagResource {
     /// A certificate instead of a key: not supported yet.
     certificate_id: Option<String>,
-    /// ID of the key; no alias.
+    /// ID, alias or ARN of the key.
     key_id: Option<String>,
     /// A secret of the cloud: not supported here.
     secret_name: Option<String>,
@@ -66,7 +66,7 @@ impl Action for TagResource {
 pub struct UntagResource {
     /// A certificate instead of a key: not supported yet.
     certificate_id: Option<String>,
-    /// ID of the key; no alias.
+    /// ID, alias or ARN of the key.
     key_id: Option<String>,
     /// A secret of the cloud: not supported here.
     secret_name: Option<String>,

@@ -72,7 +72,7 @@ pub struct ListKeyVersions {
 pub struct UpdateRotationPolicy {
     /// `true` or `false`.
     enable_automatic_rotation: bool,
-    /// ID of the key; no alias.
+    /// ID, alias or ARN of the key.
     key_id: String,
     /// The time between two rotations: a number with the unit d, h, m or s, of 7 to 730 days.
     rotation_interval: Option<String>,

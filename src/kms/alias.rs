@@ -4,6 +4,7 @@ use uuid::Uuid;
 
 use crate::error::{Error, Result};
 use crate::kms::Kms;
+use crate::kms::authorize::Allowed;
 use crate::kms::catalogue::{refresh_key, remember_name};
 use crate::model::caller::Caller;
 use crate::model::key::KeyState;
@@ -19,7 +20,7 @@ impl Kms {
         self.store.write(&self.open()?.realm, &audit, |r| {
             let (key, state) = self.find_key_by_id(r, key)?;
             let _alias = self.authorize(caller, ACTION, &self.realm.alias_arn(alias))?;
-            let _key = self.authorize(caller, ACTION, &self.realm.key_arn(key.id))?;
+            let _key = self.authorize_key(caller, ACTION, &key)?;
             if state == KeyState::PendingDeletion {
                 return Err(Error::StateChange { resource: key.id.to_string(), reason: format!("it is {state}") });
             }
@@ -36,9 +37,8 @@ impl Kms {
         self.store.write(&self.open()?.realm, &audit, |r| {
             let old = r.alias(alias)?.ok_or_else(|| Error::AliasNotFound(alias.to_owned()))?;
             let (key, state) = self.find_key_by_id(r, key)?;
-            for resource in [self.realm.alias_arn(alias), self.realm.key_arn(old), self.realm.key_arn(key.id)] {
-                let _allowed = self.authorize(caller, ACTION, &resource)?;
-            }
+            let _alias = self.authorize(caller, ACTION, &self.realm.alias_arn(alias))?;
+            let _keys = (self.authorize_bound(r, caller, ACTION, old)?, self.authorize_key(caller, ACTION, &key)?);
             if state == KeyState::PendingDeletion {
                 return Err(Error::KeyState { key: key.id.to_string(), state });
             }
@@ -59,10 +59,24 @@ impl Kms {
         self.store.write(&self.open()?.realm, &audit, |r| {
             let key = r.alias(alias)?.ok_or_else(|| Error::AliasNotFound(alias.to_owned()))?;
             let _alias = self.authorize(caller, ACTION, &self.realm.alias_arn(alias))?;
-            let _key = self.authorize(caller, ACTION, &self.realm.key_arn(key))?;
+            let _key = self.authorize_bound(r, caller, ACTION, key)?;
             r.delete_alias(alias)?;
             self.unname(r, key, alias)
         })
+    }
+
+    /// Permission on the key that an alias is bound to.
+    fn authorize_bound(
+        &self,
+        r: &mut Records<'_>,
+        caller: &Caller,
+        action: &'static str,
+        key: Uuid,
+    ) -> Result<Allowed> {
+        match r.key(key)? {
+            Some(key) => self.authorize_key(caller, action, &key),
+            None => self.authorize(caller, action, &self.realm.key_arn(key)),
+        }
     }
 
     /// A key lost an alias: its objects get another label, and the old name is remembered.
@@ -83,7 +97,7 @@ impl Kms {
     pub fn list_aliases_by_key(&self, caller: &Caller, key: &str, page: Page) -> Result<Listed<(String, Uuid)>> {
         self.store.read(&self.open()?.realm, |r| {
             let (key, _) = self.find_key(r, key)?;
-            let _allowed = self.authorize(caller, "ListAliasesByKeyId", &self.realm.key_arn(key.id))?;
+            let _allowed = self.authorize_key(caller, "ListAliasesByKeyId", &key)?;
             r.aliases_page(Some(key.id), page)
         })
     }

@@ -36,7 +36,7 @@ impl Kms {
             Algorithm::by_name(algorithm).ok_or_else(|| Error::invalid("Algorithm", "no such algorithm"))?;
         self.store.read(&self.open()?.realm, |r| {
             let (key, state) = self.find_key(r, key)?;
-            let _allowed = self.authorize(caller, action, &self.realm.key_arn(key.id))?;
+            let _allowed = self.authorize_key(caller, action, &key)?;
             let version = self.version_of(r, &key, version)?;
             if state != KeyState::Enabled {
                 return Err(key_state(&key, state));
@@ -136,7 +136,7 @@ impl Kms {
     pub fn public_key(&self, caller: &Caller, key: &str, version: &str) -> Result<(Done, PublicKey)> {
         self.store.read(&self.open()?.realm, |r| {
             let (key, _) = self.find_key(r, key)?;
-            let _allowed = self.authorize(caller, "GetPublicKey", &self.realm.key_arn(key.id))?;
+            let _allowed = self.authorize_key(caller, "GetPublicKey", &key)?;
             if !key.spec.family.is_asymmetric() {
                 return Err(Error::Unsupported("a symmetric key has no public key".to_owned()));
             }

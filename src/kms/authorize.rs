@@ -3,6 +3,8 @@
 use crate::error::{Error, Result};
 use crate::kms::Kms;
 use crate::model::caller::{Caller, Identity};
+use crate::model::key::Key;
+use crate::model::key_policy::Said;
 use crate::model::names::KeyRef;
 use crate::store::Audit;
 
@@ -13,6 +15,11 @@ pub struct Allowed(());
 impl Allowed {
     /// For undoing what failed: it was allowed to be begun.
     pub(super) fn to_undo() -> Self {
+        Self(())
+    }
+
+    /// For what the KMS does by itself when its time has come, whoever happens to look: rotation, deletion, expiry.
+    pub(super) fn by_time() -> Self {
         Self(())
     }
 }
@@ -28,6 +35,42 @@ impl Kms {
         match allowed {
             true => Ok(Allowed(())),
             false => Err(Error::AccessDenied { action, resource: resource.to_owned() }),
+        }
+    }
+
+    /// The same of a key, whose own policy counts too. A Deny of either policy wins. A user whom the key's policy names
+    /// needs no other; else RAM decides, as far as the key's policy leaves it to the account. The account itself is bound
+    /// by a Deny alone, and can always see and mend the policy.
+    pub fn authorize_key(&self, caller: &Caller, action: &'static str, key: &Key) -> Result<Allowed> {
+        let Some(policy) = &key.policy else {
+            return match caller.identity() {
+                Identity::Account => Ok(Allowed(())),
+                Identity::User(_) => self.authorize(caller, action, &self.realm.key_arn(key.id)),
+            };
+        };
+        let resource = self.realm.key_arn(key.id);
+        let name = format!("kms:{action}");
+        let said = policy.says(&self.realm.account, caller.user_name(), &name);
+        let allowed = match (caller.identity(), said) {
+            (Identity::Account, Said::Denied) => ["DescribeKey", "GetKeyPolicy", "SetKeyPolicy"].contains(&action),
+            (Identity::Account, _) => true,
+            (Identity::User(_), Said::Denied | Said::Nothing) => false,
+            (Identity::User(_), Said::LeftToRam) => caller.may(&name, &resource),
+            (Identity::User(user), Said::Granted) => !user.denies(&name, &resource),
+        };
+        if allowed { Ok(Allowed(())) } else { Err(Error::AccessDenied { action, resource }) }
+    }
+
+    /// The same of what an object at the token belongs to, by its ARN. The account needs no look: only public halves are
+    /// asked for like this, and whoever has one can use it anyway.
+    pub fn authorize_owner(&self, caller: &Caller, action: &'static str, arn: &str) -> Result<Allowed> {
+        let key = match (caller.identity(), self.realm.key_ref(arn)) {
+            (Identity::User(_), Ok(KeyRef::Id(id))) => self.store.read(&self.open()?.realm, |r| r.key(id))?,
+            _ => None,
+        };
+        match key {
+            Some(key) => self.authorize_key(caller, action, &key),
+            None => self.authorize(caller, action, arn),
         }
     }
 

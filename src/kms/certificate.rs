@@ -259,7 +259,7 @@ impl Kms {
         let audit = self.audit(caller, ACTION, key);
         self.store.write(&self.open()?.realm, &audit, |r| {
             let (key, _) = self.find_key(r, key)?;
-            let _allowed = self.authorize(caller, ACTION, &self.realm.key_arn(key.id))?;
+            let _allowed = self.authorize_key(caller, ACTION, &key)?;
             let version = r.versions(key.id)?.into_iter().find(|version| version.public.as_ref() == Some(&public));
             let Some(version) = version else {
                 return Err(Error::invalid("Certificate", "Certificate and private key do not match"));

@@ -38,7 +38,7 @@ impl Kms {
         self.rotate_if_due(caller, key)?;
         let (key, version) = self.store.read(&self.open()?.realm, |r| {
             let (key, state) = self.find_key(r, key)?;
-            let _allowed = self.authorize(caller, action, &self.realm.key_arn(key.id))?;
+            let _allowed = self.authorize_key(caller, action, &key)?;
             if !wraps(key.spec.family) || key.usage != KeyUsage::EncryptDecrypt {
                 return Err(Error::Unsupported(format!("encryption with a key of KeySpec {}", key.spec.name)));
             }

@@ -104,7 +104,7 @@ impl Kms {
     fn external(&self, caller: &Caller, action: &'static str, name: &str) -> Result<(Key, KeyState)> {
         self.store.read(&self.open()?.realm, |r| {
             let (key, state) = self.find_key_by_id(r, name)?;
-            let _allowed = self.authorize(caller, action, &self.realm.key_arn(key.id))?;
+            let _allowed = self.authorize_key(caller, action, &key)?;
             if key.origin == Origin::External && key.spec.external {
                 Ok((key, state))
             } else {
@@ -190,7 +190,7 @@ impl Kms {
             at if Moment(at) > self.now() => Some(Moment(at)),
             _ => return Err(Error::invalid("KeyMaterialExpireUnix", "it lies in the past")),
         };
-        let allowed = self.authorize(caller, ACTION, &self.realm.key_arn(key.id))?;
+        let allowed = self.authorize_key(caller, ACTION, &key)?;
         let ticket = self.ticket(&key, token)?;
         let id = key.primary.unwrap_or_else(Uuid::new_v4);
         let taken = self.take_over(caller, &key, id, &ticket, wrapped, &allowed)?;
@@ -313,7 +313,19 @@ impl Kms {
     pub fn delete_key_material(&self, caller: &Caller, name: &str) -> Result<()> {
         const ACTION: &str = "DeleteKeyMaterial";
         let (key, _) = self.external(caller, ACTION, name)?;
-        let audit = self.audit(caller, ACTION, key.id);
+        let allowed = self.authorize_key(caller, ACTION, &key)?;
+        self.drop_material(caller, ACTION, name, &allowed)
+    }
+
+    /// Takes the material of an imported key out of the records, then out of the device.
+    pub(super) fn drop_material(
+        &self,
+        caller: &Caller,
+        action: &'static str,
+        name: &str,
+        allowed: &Allowed,
+    ) -> Result<()> {
+        let audit = self.audit(caller, action, name);
         let gone = self.store.write(&self.open()?.realm, &audit, |r| {
             let (mut key, state) = self.find_key_by_id(r, name)?;
             let version = key.primary.map(|id| r.version(id)).transpose()?.flatten();
@@ -326,12 +338,11 @@ impl Kms {
             key.material_expires = None;
             r.update_key(&key)?;
             refresh_key(r, &key, self.now())?;
-            Ok(version)
+            Ok((key.level, version))
         })?;
-        let Some(Version { id, material: Some(material), .. }) = gone else { return Ok(()) };
+        let (level, Some(Version { id, material: Some(material), .. })) = gone else { return Ok(()) };
         self.cache.forget(id);
-        let allowed = self.authorize(caller, ACTION, &self.realm.key_arn(key.id))?;
-        self.protection(key.level, &allowed)?.destroy(id, &material)
+        self.protection(level, allowed)?.destroy(id, &material)
     }
 }
 

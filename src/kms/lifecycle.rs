@@ -12,6 +12,7 @@ use crate::kms::use_key::key_state;
 use crate::model::Bytes;
 use crate::model::caller::Caller;
 use crate::model::key::*;
+use crate::model::key_policy::KeyPolicy;
 use crate::model::names::KeyRef;
 use crate::model::object::Class;
 use crate::model::spec::Spec;
@@ -25,6 +26,9 @@ const DEFAULT_WINDOW: i64 = 30;
 /// S004: at most so many characters of description.
 const MAX_DESCRIPTION: usize = 8192;
 
+/// Changes that name a key by its ID or ARN alone (ruling 2): of its state, and of several keys at once.
+const NO_ALIAS: &[&str] = &["DisableKey", "EnableKey", "ScheduleKeyDeletion", "TagResources", "UntagResources"];
+
 /// What CreateKey asks for. None: the rule's default.
 #[derive(Debug, Clone, Default)]
 pub struct NewKey {
@@ -37,6 +41,7 @@ pub struct NewKey {
     /// Automatic rotation, in seconds.
     pub rotation_interval: Option<i64>,
     pub tags: BTreeMap<String, String>,
+    pub policy: Option<KeyPolicy>,
 }
 
 /// A key as seen now, with its aliases' and versions' particulars that DescribeKey answers.
@@ -115,8 +120,9 @@ impl Kms {
         key.style = if spec.family.is_asymmetric() { Style::Raw } else { Style::Envelope };
         key.rotation_interval = new.rotation_interval;
         key.tags = new.tags;
+        key.policy = new.policy;
         crate::kms::tags::check_count(key.tags.len(), crate::kms::tags::MAX_AT_CREATION)?;
-        if key.rotation_interval.is_some() && (spec.family.is_asymmetric() || new.origin == Some(Origin::External)) {
+        if key.rotation_interval.is_some() && (!spec.family.rotates() || new.origin == Some(Origin::External)) {
             return Err(Error::Unsupported("automatic rotation of this key".to_owned()));
         }
         if new.origin == Some(Origin::External) {
@@ -154,6 +160,7 @@ impl Kms {
             deletion_protection_description: String::new(),
             rotation_interval: None,
             tags: BTreeMap::new(),
+            policy: None,
             material_digest: Vec::new(),
         }
     }
@@ -242,7 +249,7 @@ impl Kms {
         self.rotate_if_due(caller, key)?;
         self.store.read(&self.open()?.realm, |r| {
             let (key, state) = self.find_key(r, key)?;
-            let _allowed = self.authorize(caller, "DescribeKey", &self.realm.key_arn(key.id))?;
+            let _allowed = self.authorize_key(caller, "DescribeKey", &key)?;
             self.view(r, key, state)
         })
     }
@@ -261,21 +268,37 @@ impl Kms {
         })
     }
 
-    /// Changes a key that the caller named by ID, if `change` agrees, and everything that is seen of it.
+    /// Changes a key, if `change` agrees, and everything that is seen of it.
     pub(super) fn change_key(
         &self,
         caller: &Caller,
         action: &'static str,
         name: &str,
+        change: impl FnMut(&mut Key, KeyState) -> Result<()>,
+    ) -> Result<()> {
+        self.change_keys(caller, action, &[name], change)
+    }
+
+    /// The same of several keys: all or none.
+    pub(super) fn change_keys(
+        &self,
+        caller: &Caller,
+        action: &'static str,
+        names: &[&str],
         mut change: impl FnMut(&mut Key, KeyState) -> Result<()>,
     ) -> Result<()> {
-        let audit = self.audit(caller, action, name);
+        let audit = self.audit(caller, action, names.join(" "));
         self.store.write(&self.open()?.realm, &audit, |r| {
-            let (mut key, state) = self.find_key_by_id(r, name)?;
-            let _allowed = self.authorize(caller, action, &self.realm.key_arn(key.id))?;
-            change(&mut key, state)?;
-            r.update_key(&key)?;
-            refresh_key(r, &key, self.now())
+            for name in names {
+                let found =
+                    if NO_ALIAS.contains(&action) { self.find_key_by_id(r, name) } else { self.find_key(r, name) };
+                let (mut key, state) = found?;
+                let _allowed = self.authorize_key(caller, action, &key)?;
+                change(&mut key, state)?;
+                r.update_key(&key)?;
+                refresh_key(r, &key, self.now())?;
+            }
+            Ok(())
         })
     }
 
@@ -312,17 +335,23 @@ impl Kms {
     }
 
     pub fn cancel_key_deletion(&self, caller: &Caller, key: &str) -> Result<()> {
-        self.change_key(caller, "CancelKeyDeletion", key, |key, state| {
+        const ACTION: &str = "CancelKeyDeletion";
+        let audit = self.audit(caller, ACTION, key);
+        self.store.write(&self.open()?.realm, &audit, |r| {
+            let (mut key, state) = self.find_key_by_id(r, key)?;
+            let _allowed = self.authorize_key(caller, ACTION, &key)?;
             if state != KeyState::PendingDeletion {
-                return Err(state_change(key, state));
+                return Err(state_change(&key, state));
             }
             key.delete_at = None;
-            key.state = if key.spec.external && key.origin == Origin::External && key.primary.is_none() {
-                KeyState::PendingImport
-            } else {
-                KeyState::Enabled
+            // Imported material may be missing: it never came, or was deleted meanwhile.
+            let has_material = match key.primary {
+                Some(primary) => r.version(primary)?.is_some_and(|version| version.material.is_some()),
+                None => key.spec.family.is_asymmetric(),
             };
-            Ok(())
+            key.state = if has_material { KeyState::Enabled } else { KeyState::PendingImport };
+            r.update_key(&key)?;
+            refresh_key(r, &key, self.now())
         })
     }
 
@@ -354,7 +383,7 @@ impl Kms {
     pub fn display_name(&self, caller: &Caller, key: &str) -> Result<(Vec<u8>, Vec<u8>)> {
         self.store.read(&self.open()?.realm, |r| {
             let (key, _) = self.find_key(r, key)?;
-            let _allowed = self.authorize(caller, "DescribeKey", &self.realm.key_arn(key.id))?;
+            let _allowed = self.authorize_key(caller, "DescribeKey", &key)?;
             let (key, version) = self.service_of(r, key)?;
             let objects = r.find_objects(&crate::store::Query { key: Some(key.id), ..Default::default() }, 0, 4096)?;
             // A secret key has one object, whatever its version.

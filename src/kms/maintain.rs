@@ -29,7 +29,7 @@ pub struct Finding {
 
 impl Kms {
     /// Every key that is not a certificate's, oldest first.
-    fn each_key(&self, mut visit: impl FnMut(Key) -> Result<()>) -> Result<()> {
+    pub(super) fn each_key(&self, mut visit: impl FnMut(Key) -> Result<()>) -> Result<()> {
         let mut ids = Vec::new();
         loop {
             let page = Page { offset: ids.len() as u64, limit: PAGE };
@@ -49,6 +49,7 @@ impl Kms {
 
     /// `alikms maintain`: what is due becomes physical. Says what was done, a line each.
     pub fn maintain(&self, caller: &Caller) -> Result<Vec<String>> {
+        let _allowed = self.authorize(caller, "Maintain", &self.realm.container("key"))?;
         let mut said = Vec::new();
         self.each_key(|key| {
             let id = key.id.to_string();
@@ -57,7 +58,7 @@ impl Kms {
                 self.delete_now(caller, &key)?;
                 said.push(format!("deleted key {id}, whose deletion window ended"));
             } else if key.material_expires.is_some_and(|at| at <= now) {
-                self.delete_key_material(caller, &id)?;
+                self.drop_material(caller, "DeleteKeyMaterial", &id, &Allowed::by_time())?;
                 said.push(format!("deleted the expired material of key {id}"));
             } else {
                 let before = key.primary;
@@ -76,7 +77,7 @@ impl Kms {
     /// A key whose window has ended: its records, and its material wherever that is.
     fn delete_now(&self, caller: &Caller, key: &Key) -> Result<()> {
         const ACTION: &str = "DeleteKey";
-        let allowed = self.authorize(caller, ACTION, &self.realm.key_arn(key.id))?;
+        let allowed = Allowed::by_time();
         let audit = self.audit(caller, ACTION, key.id);
         let gone = self.store.write(&self.open()?.realm, &audit, |r| {
             let Some(key) = r.key(key.id)? else { return Ok(Vec::new()) };

@@ -1,5 +1,6 @@
 //! The verbs: what the key management service does, for whom, and when. Both doors call these and nothing below.
 
+pub mod access_key;
 pub mod alias;
 pub mod asymmetric;
 pub mod authorize;
@@ -9,12 +10,15 @@ pub mod data_key;
 pub mod device;
 pub mod envelope;
 pub mod import;
+pub mod key_policy;
 pub mod lifecycle;
+pub mod mac;
 pub mod maintain;
 pub mod objects;
 pub mod ram;
 pub mod realm;
 pub mod rotation;
+pub mod service_key;
 pub mod tags;
 pub mod use_key;
 pub mod versions;

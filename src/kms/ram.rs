@@ -6,12 +6,13 @@ use uuid::Uuid;
 
 use crate::error::{Error, Result};
 use crate::kms::Kms;
+use crate::kms::authorize::Allowed;
 use crate::model::caller::{Caller, Identity, Permissions};
 use crate::model::hash::Hash;
 use crate::model::object::{Class, Object};
 use crate::model::policy::{Document, Policy, User, check_name};
 use crate::seal::slot::SlotKind;
-use crate::store::{Listed, Page};
+use crate::store::{Listed, Page, Records};
 
 /// The policies that are there without being made: name and document. Named as the cloud names them.
 const SYSTEM: &[(&str, &str)] = &[
@@ -20,6 +21,7 @@ const SYSTEM: &[(&str, &str)] = &[
         r#"{"Version":"1","Statement":[{"Effect":"Allow","Resource":"*","Action":["kms:Encrypt","kms:Decrypt",
         "kms:GenerateDataKey","kms:GenerateDataKeyWithoutPlaintext","kms:GenerateAndExportDataKey","kms:ExportDataKey",
         "kms:ReEncrypt","kms:AsymmetricEncrypt","kms:AsymmetricDecrypt","kms:AsymmetricSign","kms:AsymmetricVerify",
+        "kms:GenerateMac","kms:VerifyMac",
         "kms:GetPublicKey","kms:CertificatePrivateKeySign","kms:CertificatePrivateKeyDecrypt",
         "kms:CertificatePublicKeyEncrypt","kms:CertificatePublicKeyVerify","kms:GetCertificate"]}]}"#,
     ),
@@ -48,7 +50,7 @@ fn slot_of(name: &str) -> SlotKind {
     SlotKind::RamUser(Uuid::from_bytes(id))
 }
 
-fn no_user(name: &str) -> Error {
+pub(super) fn no_user(name: &str) -> Error {
     Error::EntityNotFound { kind: "User", name: name.to_owned() }
 }
 
@@ -107,6 +109,7 @@ impl Kms {
             comments: comments.to_owned(),
             created: self.now(),
             policies: Vec::new(),
+            access_keys: Vec::new(),
         };
         let audit = self.audit(caller, "CreateUser", name);
         self.store.write(&self.open()?.realm, &audit, |r| {
@@ -137,6 +140,9 @@ impl Kms {
             let user = r.user(name)?.ok_or_else(|| no_user(name))?;
             if !user.policies.is_empty() {
                 return Err(Error::DeleteConflict("detach the user's policies first".to_owned()));
+            }
+            if !user.access_keys.is_empty() {
+                return Err(Error::DeleteConflict("delete the user's access keys first".to_owned()));
             }
             r.delete_user(name)
         })?;
@@ -208,7 +214,7 @@ impl Kms {
         })
     }
 
-    fn change_user(
+    pub(super) fn change_user(
         &self,
         caller: &Caller,
         action: &'static str,
@@ -225,23 +231,39 @@ impl Kms {
     }
 
     /// May the caller use this object in any way? If not it is not there for it.
-    pub(super) fn sees(&self, caller: &Caller, object: &Object) -> bool {
-        if *caller.identity() == Identity::Account {
-            return true;
+    pub(super) fn sees(&self, records: &mut Records<'_>, caller: &Caller, object: &Object) -> Result<bool> {
+        // Chain certificates, data and public keys of others belong to the token as a whole.
+        if *caller.identity() == Identity::Account || (object.key, object.certificate) == (None, None) {
+            return Ok(true);
         }
-        let key = match (object.key, object.certificate) {
-            (Some(key), _) => self.realm.key_arn(key),
-            (None, Some(certificate)) => self.realm.certificate_arn(certificate),
-            // Chain certificates, data and public keys of others belong to the token as a whole.
-            (None, None) => return true,
-        };
-        let actions: &[&str] = match object.class {
-            Class::Certificate => &["kms:GetCertificate", "kms:DescribeCertificate", "kms:AsymmetricSign"],
+        let actions: &[&'static str] = match object.class {
+            Class::Certificate => &["GetCertificate", "DescribeCertificate", "AsymmetricSign"],
             Class::Data => &[],
-            Class::PrivateKey => &["kms:AsymmetricSign", "kms:AsymmetricDecrypt"],
-            Class::PublicKey => &["kms:GetPublicKey", "kms:AsymmetricVerify", "kms:AsymmetricEncrypt"],
-            Class::SecretKey => &["kms:Encrypt", "kms:Decrypt"],
+            Class::PrivateKey => &["AsymmetricSign", "AsymmetricDecrypt"],
+            Class::PublicKey => &["GetPublicKey", "AsymmetricVerify", "AsymmetricEncrypt"],
+            Class::SecretKey => &["Encrypt", "Decrypt"],
         };
-        actions.is_empty() || actions.iter().any(|action| caller.may(action, &key))
+        for action in actions {
+            match self.authorize_object(records, caller, action, object) {
+                Err(Error::AccessDenied { .. }) => {}
+                other => return other.map(|_| true),
+            }
+        }
+        Ok(actions.is_empty())
+    }
+
+    /// Permission on what an object belongs to: its key, its certificate, or the token's keys as a whole.
+    pub(super) fn authorize_object(
+        &self,
+        records: &mut Records<'_>,
+        caller: &Caller,
+        action: &'static str,
+        object: &Object,
+    ) -> Result<Allowed> {
+        match (object.key.map(|id| records.key(id)).transpose()?.flatten(), object.certificate) {
+            (Some(key), _) => self.authorize_key(caller, action, &key),
+            (None, Some(certificate)) => self.authorize(caller, action, &self.realm.certificate_arn(certificate)),
+            (None, None) => self.authorize(caller, action, &self.realm.container("key")),
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::kms::Kms;
+use crate::kms::authorize::Allowed;
 use crate::kms::catalogue::refresh_key;
 use crate::kms::lifecycle::{Making, state_at};
 use crate::kms::use_key::key_state;
@@ -39,7 +40,7 @@ impl Kms {
             if state != KeyState::Enabled {
                 return Err(key_state(key, state));
             }
-            check_rotates(key)?;
+            self.check_rotates(key)?;
             key.rotation_interval = interval;
             Ok(())
         })?;
@@ -54,7 +55,7 @@ impl Kms {
             Err(_) => Ok(None),
         })?;
         let Some(key) = due else { return Ok(()) };
-        let allowed = self.authorize(caller, "CreateKeyVersion", &self.realm.key_arn(key.id))?;
+        let allowed = Allowed::by_time();
         let making = Making { usages: Usages::of(key.usage, false), value: None, allowed: &allowed };
         let mut beaten = false;
         let made = self.make_version(
@@ -91,12 +92,13 @@ impl Kms {
         let last = records.version(primary)?.map_or(now, |version| version.created);
         Ok(key.next_rotation(last).is_some_and(|next: Moment| next <= now))
     }
-}
 
-/// S004-115, S004-171: neither asymmetric keys nor imported material rotate; nor do raw keys.
-fn check_rotates(key: &Key) -> Result<()> {
-    if key.spec.family.is_asymmetric() || key.origin == Origin::External || key.style == Style::Raw {
-        return Err(Error::RejectedUnsupported("this key does not rotate by itself".to_owned()));
+    /// S004-115, S004-170, S004-171: neither asymmetric keys nor imported material nor keys of services rotate; nor do raw keys.
+    fn check_rotates(&self, key: &Key) -> Result<()> {
+        let fixed = key.origin == Origin::External || key.style == Style::Raw || self.is_service_key(key);
+        if !key.spec.family.rotates() || fixed {
+            return Err(Error::RejectedUnsupported("this key does not rotate by itself".to_owned()));
+        }
+        Ok(())
     }
-    Ok(())
 }

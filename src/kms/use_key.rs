@@ -80,24 +80,23 @@ impl Kms {
     pub fn ready(&self, caller: &Caller, action: &'static str, version: Uuid) -> Result<Arc<Ready>> {
         if let Some(ready) = self.cache.find(version)
             && ready.epoch == epoch()
+            && self.unchanged(&ready)?
         {
-            let _allowed = self.authorize(caller, action, &self.realm.key_arn(ready.key.id))?;
-            if self.unchanged(&ready)? {
-                return Ok(ready);
-            }
+            let _allowed = self.authorize_key(caller, action, &ready.key)?;
+            return Ok(ready);
         }
         self.open_version(caller, action, version)
     }
 
     /// Is what was opened still good? The same, or opened anew; `Error::KeyState` if the key may not be used any more.
     pub fn refresh(&self, caller: &Caller, action: &'static str, ready: &Arc<Ready>) -> Result<Option<Arc<Ready>>> {
-        // One action is not another: what was opened to sign may not decrypt for that reason.
-        if caller.user_name().is_some() {
-            let _allowed = self.authorize(caller, action, &self.realm.key_arn(ready.key.id))?;
-        }
         let current = ready.epoch == epoch()
             && ready.checked.load(Ordering::Relaxed) == self.store.generation()
             && ready.valid_until.is_none_or(|until| self.now() < until);
+        // One action is not another: what was opened to sign may not decrypt for that reason.
+        if current {
+            let _allowed = self.authorize_key(caller, action, &ready.key)?;
+        }
         if current { Ok(None) } else { self.ready(caller, action, ready.version.id).map(Some) }
     }
 
@@ -119,7 +118,7 @@ impl Kms {
     fn open_version(&self, caller: &Caller, action: &'static str, version: Uuid) -> Result<Arc<Ready>> {
         let generation = self.store.generation();
         let (key, version) = self.store.read(&self.open()?.realm, |r| self.usable(r, version))?;
-        let allowed = self.authorize(caller, action, &self.realm.key_arn(key.id))?;
+        let allowed = self.authorize_key(caller, action, &key)?;
         let work = self.open_work(&key, &version, &allowed)?;
         let valid_until = key.material_expires;
         let checked = AtomicU64::new(generation);

@@ -10,6 +10,7 @@ use crate::kms::use_key::key_state;
 use crate::model::caller::Caller;
 use crate::model::key::{Key, KeyState, Origin, Style, Version};
 use crate::model::names::parse_id;
+use crate::model::spec::Family;
 use crate::protection::Usages;
 use crate::store::{Listed, Page, Records};
 
@@ -17,13 +18,16 @@ impl Kms {
     /// Ruling 4: asymmetric keys, and symmetric ones as "rotate now".
     pub fn create_key_version(&self, caller: &Caller, name: &str) -> Result<Version> {
         const ACTION: &str = "CreateKeyVersion";
-        let key = self.store.read(&self.open()?.realm, |r| {
+        let (key, allowed) = self.store.read(&self.open()?.realm, |r| {
             let (key, state) = self.find_key(r, name)?;
-            if state != KeyState::Enabled { Err(key_state(&key, state)) } else { Ok(key) }
+            let allowed = self.authorize_key(caller, ACTION, &key)?;
+            if state != KeyState::Enabled { Err(key_state(&key, state)) } else { Ok((key, allowed)) }
         })?;
-        let allowed = self.authorize(caller, ACTION, &self.realm.key_arn(key.id))?;
         if key.origin == Origin::External {
             return Err(Error::RejectedUnsupported("a key with imported material has one version".to_owned()));
+        }
+        if self.is_service_key(&key) || key.spec.family == Family::Generic {
+            return Err(Error::RejectedUnsupported("a key of this kind has one version".to_owned()));
         }
         let asymmetric = key.spec.family.is_asymmetric();
         if !asymmetric && key.style == Style::Raw {
@@ -57,7 +61,7 @@ impl Kms {
         self.rotate_if_due(caller, key)?;
         self.store.read(&self.open()?.realm, |r| {
             let (key, _) = self.find_key(r, key)?;
-            let _allowed = self.authorize(caller, "ListKeyVersions", &self.realm.key_arn(key.id))?;
+            let _allowed = self.authorize_key(caller, "ListKeyVersions", &key)?;
             r.versions_page(key.id, page)
         })
     }
@@ -65,7 +69,7 @@ impl Kms {
     pub fn describe_key_version(&self, caller: &Caller, key: &str, version: &str) -> Result<Version> {
         self.store.read(&self.open()?.realm, |r| {
             let (key, _) = self.find_key(r, key)?;
-            let _allowed = self.authorize(caller, "DescribeKeyVersion", &self.realm.key_arn(key.id))?;
+            let _allowed = self.authorize_key(caller, "DescribeKeyVersion", &key)?;
             self.version_of(r, &key, version)
         })
     }
@@ -81,7 +85,7 @@ impl Kms {
     pub fn version_in_service(&self, caller: &Caller, key: &str) -> Result<(Key, Version)> {
         self.store.read(&self.open()?.realm, |r| {
             let (key, _) = self.find_key(r, key)?;
-            let _allowed = self.authorize(caller, "DescribeKeyVersion", &self.realm.key_arn(key.id))?;
+            let _allowed = self.authorize_key(caller, "DescribeKeyVersion", &key)?;
             self.service_of(r, key)
         })
     }
@@ -107,7 +111,7 @@ impl Kms {
         let audit = self.audit(caller, action, version);
         self.store.write(&self.open()?.realm, &audit, |r| {
             let (mut key, _) = self.find_key(r, key)?;
-            let _allowed = self.authorize(caller, action, &self.realm.key_arn(key.id))?;
+            let _allowed = self.authorize_key(caller, action, &key)?;
             if !key.spec.family.is_asymmetric() {
                 return Err(Error::RejectedUnsupported("a symmetric key has its primary version".to_owned()));
             }

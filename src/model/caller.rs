@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use crate::model::policy::{Document, allows};
+use crate::model::policy::{Document, allows, denies};
 
 /// Who an operation is done for; named in every audit row.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +26,13 @@ pub enum Identity {
 pub struct Permissions {
     pub user: String,
     pub documents: Vec<Document>,
+}
+
+impl Permissions {
+    /// Does one of the policies deny it?
+    pub fn denies(&self, action: &str, resource: &str) -> bool {
+        denies(&self.documents, action, resource)
+    }
 }
 
 impl Caller {

@@ -6,6 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::model::key_policy::KeyPolicy;
 use crate::model::public::PublicKey;
 use crate::model::spec::Spec;
 use crate::model::time::Moment;
@@ -109,6 +110,9 @@ pub struct Key {
     pub rotation_interval: Option<i64>,
     #[serde(default)]
     pub tags: BTreeMap<String, String>,
+    /// Who may do what with it (SetKeyPolicy); None leaves that to RAM.
+    #[serde(default)]
+    pub policy: Option<KeyPolicy>,
     /// Keyed digest of the material that was imported first: no other one is ever accepted (S004-084).
     #[serde(default, with = "crate::model::names::hex_bytes")]
     pub material_digest: Vec<u8>,

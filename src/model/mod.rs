@@ -9,6 +9,7 @@ pub mod context;
 pub mod curve;
 pub mod hash;
 pub mod key;
+pub mod key_policy;
 pub mod names;
 pub mod object;
 pub mod policy;

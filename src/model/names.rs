@@ -55,6 +55,10 @@ impl Realm {
         if text.starts_with("alias/") {
             return Ok(KeyRef::Alias(text.to_owned()));
         }
+        // As the user guide writes the alias of a service's key (S004-053).
+        if text.starts_with("acs/") {
+            return Ok(KeyRef::Alias(format!("alias/{text}")));
+        }
         if let Ok(id) = parse_id(text) {
             return Ok(KeyRef::Id(id));
         }

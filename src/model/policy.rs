@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::model::time::Moment;
 
 /// A policy document has at most so many bytes.
-const MAX_DOCUMENT: usize = 32_768;
+pub(super) const MAX_DOCUMENT: usize = 32_768;
 
 /// A RAM user: may do what the policies attached to it allow.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +19,20 @@ pub struct User {
     pub created: Moment,
     /// Names of attached policies, in the order in which they were attached.
     pub policies: Vec<String>,
+    /// At most two, oldest first.
+    #[serde(default)]
+    pub access_keys: Vec<AccessKey>,
+}
+
+/// What a program of a RAM user shows instead of a PIN.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccessKey {
+    pub id: String,
+    pub created: Moment,
+    pub active: bool,
+    /// The secret, sealed under the key-encryption key: signatures of requests are checked with it.
+    #[serde(with = "crate::model::names::base64_bytes")]
+    pub sealed: Vec<u8>,
 }
 
 /// A policy by its name, as it was written.
@@ -35,13 +49,14 @@ pub struct Policy {
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 pub struct Document {
     #[allow(dead_code)] // read so that it is checked
-    version: Version,
+    version: PolicyVersion,
     #[serde(deserialize_with = "one_or_many")]
     statement: Vec<Statement>,
 }
 
+/// The only one there is.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-enum Version {
+pub(super) enum PolicyVersion {
     #[serde(rename = "1")]
     One,
 }
@@ -57,13 +72,13 @@ struct Statement {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-enum Effect {
+pub(super) enum Effect {
     Allow,
     Deny,
 }
 
 /// `"kms:*"` and `["kms:*"]` mean the same.
-fn one_or_many<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
+pub(super) fn one_or_many<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
     enum OneOrMany<T> {
@@ -120,8 +135,13 @@ pub fn allows(documents: &[Document], action: &str, resource: &str) -> bool {
     allowed
 }
 
+/// Does any document deny it?
+pub fn denies(documents: &[Document], action: &str, resource: &str) -> bool {
+    documents.iter().any(|document| document.says(action, resource) == Some(Effect::Deny))
+}
+
 /// `*` stands for any characters, `?` for one. Names of actions are compared without regard to case.
-fn fits(pattern: &str, text: &str, any_case: bool) -> bool {
+pub(super) fn fits(pattern: &str, text: &str, any_case: bool) -> bool {
     let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
     let same = |one: u8, other: u8| one == other || (any_case && one.eq_ignore_ascii_case(&other));
     let (mut at, mut from) = (0, 0);

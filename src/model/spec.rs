@@ -24,6 +24,11 @@ impl Family {
         matches!(self, Self::Rsa | Self::Ec(_))
     }
 
+    /// Do keys of this family rotate? A new version of a MAC key would make wrong what the old one made.
+    pub fn rotates(self) -> bool {
+        matches!(self, Self::Aes | Self::Sm4)
+    }
+
     /// SM2 or SM4, for which PKCS#11 has no numbers and each device its own, if any.
     pub fn is_sm(self) -> bool {
         matches!(self, Self::Sm4 | Self::Ec(Curve::Sm2))

@@ -99,6 +99,7 @@ pub(super) fn key(number: u8) -> Key {
         deletion_protection_description: String::new(),
         rotation_interval: None,
         tags: Default::default(),
+        policy: None,
         material_digest: Vec::new(),
     }
 }

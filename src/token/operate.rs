@@ -63,7 +63,7 @@ impl Session {
         let action = if item.class == Class::SecretKey { kind.actions.1 } else { kind.actions.0 };
         if item.class == Class::PublicKey {
             if let Some(arn) = item.bytes(CKA_ALIKMS_ARN).and_then(|arn| std::str::from_utf8(arn).ok()) {
-                let _allowed = self.slot().kms.authorize(&self.caller(), action, arn)?;
+                let _allowed = self.slot().kms.authorize_owner(&self.caller(), action, arn)?;
             }
             return Ok(Engine::Public(item.prepared()?));
         }

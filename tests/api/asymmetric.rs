@@ -14,6 +14,7 @@ at_both_levels! {
     s003_021_key_and_version_by_every_name
     s003_022_s004_049_get_public_key
     s004_119_to_131_encryption
+    s004_134_the_digest_of_the_user_guide
     s004_128_base64_with_line_breaks
     oaep_takes_plaintext_up_to_its_limit
     a_wrong_ciphertext_is_refused
@@ -273,4 +274,26 @@ fn extension_specs_sign_with_their_own_hash(bed: &Bed) {
     std::fs::write(&signature, from_base64(&answer["Value"])).unwrap();
     let words = format!("dgst -sha384 -verify {} -signature {}", public.display(), signature.display());
     assert_eq!(openssl(&words, b"this is message\n"), b"Verified OK\n");
+}
+
+/// The document's digest is that of a message with Windows' line end, and misprinted: an I for an l.
+fn s004_134_the_digest_of_the_user_guide(bed: &Bed) {
+    let digest = "hRP2cuRFSlfEoUXCGuPyi7kZr18VCTZeVOTw0jbUB6w=";
+    let message = b"this is message \r\n";
+    assert_eq!(to_base64(&openssl("dgst -sha256 -binary", message)), digest);
+    for (spec, algorithm) in
+        [("RSA_2048", "RSA_PSS_SHA_256"), ("RSA_2048", "RSA_PKCS1_SHA_256"), ("EC_P256", "ECDSA_SHA_256")]
+    {
+        let (key, version) = bed.pair(spec, "SIGN/VERIFY");
+        let with = |digest: &'static str| {
+            vec![("KeyId", key.as_str()), ("KeyVersionId", &version), ("Algorithm", algorithm), ("Digest", digest)]
+        };
+        let value = text(&bed.ok("AsymmetricSign", &with(digest))["Value"]);
+        // As it is printed: 32 bytes too, but of nothing that was signed.
+        let printed = "hRP2cuRFSIfEoUXCGuPyi7kZr18VCTZeVOTw0jbUB6w=";
+        for (digest, expected) in [(digest, true), (printed, false)] {
+            let verify = [with(digest), vec![("Value", &value)]].concat();
+            assert_eq!(bed.ok("AsymmetricVerify", &verify)["Value"], expected, "{algorithm} {digest}");
+        }
+    }
 }

@@ -71,10 +71,14 @@ impl Bed {
     }
 
     pub fn run(&self, action: &str, parameters: &[(&str, &str)]) -> Result<Value, Fault> {
+        self.run_as(&Caller::account(), action, parameters)
+    }
+
+    pub fn run_as(&self, caller: &Caller, action: &str, parameters: &[(&str, &str)]) -> Result<Value, Fault> {
         let mut params = Params::default();
         parameters.iter().for_each(|(name, value)| params.push(*name, *value));
         let entry = api::find(action).map_err(|error| Fault::from(&error))?;
-        entry.run(&self.kms, &Caller::account(), &params, Uuid::new_v4()).map_err(|error| Fault::from(&error))
+        entry.run(&self.kms, caller, &params, Uuid::new_v4()).map_err(|error| Fault::from(&error))
     }
 
     /// The answer of an action that is expected to work.

@@ -8,8 +8,20 @@ use super::common::openssl;
 use super::{START, World, text};
 use crate::common::Home;
 
+at_both_levels! {
+    s004_092_to_096_101_to_104_109_110_the_documents_commands
+    s004_089_every_wrapping_brings_the_material_here
+    s004_091_another_wrapping_than_the_token_says_is_refused
+    s004_083_and_084_the_same_material_comes_back_and_no_other
+    s004_086_the_same_material_in_another_key_decrypts_nothing_of_the_first
+    s004_087_material_has_256_bits
+    s004_097_to_099_a_token_is_of_one_key_for_a_day
+    s004_108_material_that_expires_stops_working_at_that_moment
+    s004_081_material_made_here_is_not_deleted_alone
+}
+
 /// The parameters of an import: token and public key.
-fn parameters(world: &World, key: &str, algorithm: &str) -> (String, Vec<u8>) {
+pub fn parameters(world: &World, key: &str, algorithm: &str) -> (String, Vec<u8>) {
     let answer = world.done(
         "GetParametersForImport",
         &[("KeyId", key), ("WrappingAlgorithm", algorithm), ("WrappingKeySpec", "RSA_2048")],
@@ -18,7 +30,7 @@ fn parameters(world: &World, key: &str, algorithm: &str) -> (String, Vec<u8>) {
 }
 
 /// Wraps as `algorithm` says.
-fn wrap(public: &[u8], algorithm: &str, material: &[u8]) -> String {
+pub fn wrap(public: &[u8], algorithm: &str, material: &[u8]) -> String {
     let home = tempfile::tempdir().unwrap();
     let file = home.path().join("PublicKey.bin");
     std::fs::write(&file, public).unwrap();
@@ -31,21 +43,27 @@ fn wrap(public: &[u8], algorithm: &str, material: &[u8]) -> String {
     STANDARD.encode(openssl(&words, material))
 }
 
-fn import(world: &World, key: &str, algorithm: &str, material: &[u8]) -> Result<(), &'static str> {
+/// The best wrapping that the level can undo here.
+pub fn wrapping(level: Level) -> &'static str {
+    if level == Level::Software { "RSAES_OAEP_SHA_256" } else { "RSAES_OAEP_SHA_1" }
+}
+
+pub fn import(world: &World, key: &str, algorithm: &str, material: &[u8]) -> Result<(), &'static str> {
     let (token, public) = parameters(world, key, algorithm);
     let wrapped = wrap(&public, algorithm, material);
     let given = [("KeyId", key), ("EncryptedKeyMaterial", &wrapped), ("ImportToken", &token)];
     world.run("ImportKeyMaterial", &given).map(drop).map_err(|fault| fault.code)
 }
 
-fn external(world: &World) -> String {
+pub fn external(world: &World) -> String {
     world.key(&[("Origin", "EXTERNAL")])
 }
 
-#[test]
-fn s004_089_every_wrapping_brings_the_material_here() {
-    let world = World::new(Level::Software);
-    for algorithm in ["RSAES_PKCS1_V1_5", "RSAES_OAEP_SHA_1", "RSAES_OAEP_SHA_256"] {
+fn s004_089_every_wrapping_brings_the_material_here(level: Level) {
+    let world = World::new(level);
+    // SoftHSM 2.6 has no OAEP with SHA-256, which is refused at once (below).
+    let there = if level == Level::Software { 3 } else { 2 };
+    for algorithm in &["RSAES_PKCS1_V1_5", "RSAES_OAEP_SHA_1", "RSAES_OAEP_SHA_256"][..there] {
         let key = external(&world);
         assert_eq!(world.described(&key, "KeyState"), "PendingImport");
         import(&world, &key, algorithm, &[7; 32]).unwrap();
@@ -54,12 +72,14 @@ fn s004_089_every_wrapping_brings_the_material_here() {
     }
 }
 
-#[test]
-fn s004_091_another_wrapping_than_the_token_says_is_refused() {
-    let world = World::new(Level::Software);
+fn s004_091_another_wrapping_than_the_token_says_is_refused(level: Level) {
+    let world = World::new(level);
     let key = external(&world);
-    let (token, public) = parameters(&world, &key, "RSAES_OAEP_SHA_256");
-    for other in ["RSAES_PKCS1_V1_5", "RSAES_OAEP_SHA_1"] {
+    let (token, public) = parameters(&world, &key, wrapping(level));
+    for other in ["RSAES_PKCS1_V1_5", "RSAES_OAEP_SHA_1", "RSAES_OAEP_SHA_256"] {
+        if other == wrapping(level) {
+            continue;
+        }
         let wrapped = wrap(&public, other, &[7; 32]);
         let given = [("KeyId", key.as_str()), ("EncryptedKeyMaterial", &wrapped), ("ImportToken", &token)];
         assert_eq!(world.refused("ImportKeyMaterial", &given), "InvalidKeyMaterial");
@@ -67,26 +87,24 @@ fn s004_091_another_wrapping_than_the_token_says_is_refused() {
     assert_eq!(world.described(&key, "KeyState"), "PendingImport");
 }
 
-#[test]
-fn s004_083_and_084_the_same_material_comes_back_and_no_other() {
-    let world = World::new(Level::Software);
+fn s004_083_and_084_the_same_material_comes_back_and_no_other(level: Level) {
+    let world = World::new(level);
     let key = external(&world);
-    import(&world, &key, "RSAES_OAEP_SHA_256", &[1; 32]).unwrap();
+    import(&world, &key, wrapping(level), &[1; 32]).unwrap();
     let blob = world.encrypt(&key);
     world.done("DeleteKeyMaterial", &[("KeyId", &key)]);
     assert_eq!(world.described(&key, "KeyState"), "PendingImport", "S004-109");
     assert_eq!(world.decrypts(&blob), Err("Rejected.PendingImport"), "S004-107");
-    assert_eq!(import(&world, &key, "RSAES_OAEP_SHA_256", &[2; 32]), Err("InvalidKeyMaterial"));
+    assert_eq!(import(&world, &key, wrapping(level), &[2; 32]), Err("InvalidKeyMaterial"));
     import(&world, &key, "RSAES_PKCS1_V1_5", &[1; 32]).unwrap();
     world.decrypts(&blob).unwrap();
 }
 
-#[test]
-fn s004_086_the_same_material_in_another_key_decrypts_nothing_of_the_first() {
-    let world = World::new(Level::Software);
+fn s004_086_the_same_material_in_another_key_decrypts_nothing_of_the_first(level: Level) {
+    let world = World::new(level);
     let (one, two) = (external(&world), external(&world));
-    import(&world, &one, "RSAES_OAEP_SHA_256", &[1; 32]).unwrap();
-    import(&world, &two, "RSAES_OAEP_SHA_256", &[1; 32]).unwrap();
+    import(&world, &one, wrapping(level), &[1; 32]).unwrap();
+    import(&world, &two, wrapping(level), &[1; 32]).unwrap();
     let ours = STANDARD.decode(world.encrypt(&one)).unwrap();
     let theirs = STANDARD.decode(world.encrypt(&two)).unwrap();
     // The first key's ciphertext under the second key's name.
@@ -94,19 +112,19 @@ fn s004_086_the_same_material_in_another_key_decrypts_nothing_of_the_first() {
     assert_eq!(world.decrypts(&STANDARD.encode(forged)), Err("InvalidParameter"));
 }
 
-#[test]
-fn s004_087_material_has_256_bits() {
-    let world = World::new(Level::Software);
+fn s004_087_material_has_256_bits(level: Level) {
+    let world = World::new(level);
     let key = external(&world);
-    for length in [0, 16, 31, 33, 64] {
-        let refused = import(&world, &key, "RSAES_OAEP_SHA_256", &vec![1; length]);
+    // SoftHSM 2.6 does not tell the length of what it unwrapped: there a shorter AES key passes (docs/decisions.md).
+    let lengths: &[usize] = if level == Level::Software { &[0, 16, 24, 31, 33, 64] } else { &[0, 31, 33, 64] };
+    for length in lengths {
+        let refused = import(&world, &key, wrapping(level), &vec![1; *length]);
         assert_eq!(refused, Err("InvalidKeyMaterial"), "{length}");
     }
 }
 
-#[test]
-fn s004_097_to_099_a_token_is_of_one_key_for_a_day() {
-    let world = World::new(Level::Software);
+fn s004_097_to_099_a_token_is_of_one_key_for_a_day(level: Level) {
+    let world = World::new(level);
     let (one, two) = (external(&world), external(&world));
     let (token, public) = parameters(&world, &one, "RSAES_OAEP_SHA_1");
     let wrapped = wrap(&public, "RSAES_OAEP_SHA_1", &[1; 32]);
@@ -122,12 +140,11 @@ fn s004_097_to_099_a_token_is_of_one_key_for_a_day() {
     assert_eq!(give(&one, &token), Err("ExpiredImportToken"));
 }
 
-#[test]
-fn s004_108_material_that_expires_stops_working_at_that_moment() {
-    let world = World::new(Level::Software);
+fn s004_108_material_that_expires_stops_working_at_that_moment(level: Level) {
+    let world = World::new(level);
     let key = external(&world);
-    let (token, public) = parameters(&world, &key, "RSAES_OAEP_SHA_256");
-    let wrapped = wrap(&public, "RSAES_OAEP_SHA_256", &[1; 32]);
+    let (token, public) = parameters(&world, &key, wrapping(level));
+    let wrapped = wrap(&public, wrapping(level), &[1; 32]);
     let give = |expires: i64| {
         let expires = expires.to_string();
         let given = [
@@ -151,9 +168,8 @@ fn s004_108_material_that_expires_stops_working_at_that_moment() {
     world.decrypts(&blob).unwrap();
 }
 
-#[test]
-fn s004_081_material_made_here_is_not_deleted_alone() {
-    let world = World::new(Level::Software);
+fn s004_081_material_made_here_is_not_deleted_alone(level: Level) {
+    let world = World::new(level);
     let key = world.key(&[]);
     assert_eq!(world.refused("DeleteKeyMaterial", &[("KeyId", &key)]), "Unsupported.Origin");
     let ask = [("KeyId", key.as_str()), ("WrappingAlgorithm", "RSAES_OAEP_SHA_1"), ("WrappingKeySpec", "RSA_2048")];
@@ -198,28 +214,37 @@ fn a_wrapping_that_the_device_cannot_undo_is_refused_at_once() {
     assert!(fault.message.contains("Device softhsm lacks CKM_RSA_PKCS_OAEP with Sha256"), "{}", fault.message);
 }
 
-/// S004-092 to S004-104, word for word.
-#[test]
-fn s004_102_to_104_the_documents_commands() {
-    let home = Home::new(Level::Software);
+/// Word for word, but for the level.
+fn s004_092_to_096_101_to_104_109_110_the_documents_commands(level: Level) {
+    let home = Home::new(level);
     let script = r#"
         set -eu
         openssl rand -out KeyMaterial.bin 32
-        KEY=$(alikms CreateKey --Origin EXTERNAL --Description "External key" --query KeyMetadata.KeyId)
+        KEY=$(alikms CreateKey --Origin EXTERNAL --Description "External key" LEVEL --query KeyMetadata.KeyId)
+        state() { alikms DescribeKey --KeyId $KEY --query KeyMetadata.KeyState; }
+        state
         alikms GetParametersForImport --KeyId $KEY --WrappingAlgorithm RSAES_OAEP_SHA_1 --WrappingKeySpec RSA_2048 > parameters.json
         sed -n 's/.*"PublicKey": "\(.*\)".*/\1/p' parameters.json > PublicKey_base64.txt
         sed -n 's/.*"ImportToken": "\(.*\)".*/\1/p' parameters.json > token.txt
         openssl enc -d -base64 -A -in PublicKey_base64.txt -out PublicKey.bin
         openssl rsautl -encrypt -in KeyMaterial.bin -oaep -inkey PublicKey.bin -keyform DER -pubin -out EncryptedKeyMaterial.bin 2>/dev/null
         openssl enc -e -base64 -A -in EncryptedKeyMaterial.bin -out EncryptedKeyMaterial_base64.txt
-        alikms ImportKeyMaterial --KeyId $KEY --EncryptedKeyMaterial $(cat EncryptedKeyMaterial_base64.txt) --ImportToken $(cat token.txt)
-        alikms DescribeKey --KeyId $KEY --query KeyMetadata.KeyState
+        wc -c < EncryptedKeyMaterial_base64.txt
+        import() { alikms ImportKeyMaterial --KeyId $KEY --EncryptedKeyMaterial $(cat EncryptedKeyMaterial_base64.txt) --ImportToken $(cat token.txt) > /dev/null; }
+        import
+        state
+        alikms DeleteKeyMaterial --KeyId $KEY > /dev/null
+        state
+        import
+        state
     "#;
+    let script = script.replace("LEVEL", &format!("--ProtectionLevel {}", level.name()));
     let bin = std::path::Path::new(env!("CARGO_BIN_EXE_alikms")).parent().unwrap();
     let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
     let mut shell = std::process::Command::new("sh");
-    shell.args(["-c", script]).current_dir(home.folder()).env("PATH", path).env("ALIKMS_CONF", home.config());
+    shell.args(["-c", &script]).current_dir(home.folder()).env("PATH", path).env("ALIKMS_CONF", home.config());
     let output = shell.output().unwrap();
     let (out, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert_eq!(out.lines().last(), Some("Enabled"), "{out}{errors}");
+    let said: Vec<&str> = out.lines().collect();
+    assert_eq!(said, ["PendingImport", "344", "Enabled", "PendingImport", "Enabled"], "{errors}");
 }

@@ -8,7 +8,7 @@ use super::World;
 
 impl World {
     /// A user who may do what the statements say.
-    fn user(&self, name: &str, statements: &str) -> Caller {
+    pub fn user(&self, name: &str, statements: &str) -> Caller {
         self.done("CreateUser", &[("UserName", name)]);
         self.done(
             "CreatePolicy",
@@ -18,20 +18,20 @@ impl World {
         self.kms().as_user(name).unwrap()
     }
 
-    fn code(&self, caller: &Caller, action: &str, parameters: &[(&str, &str)]) -> &'static str {
+    pub fn code(&self, caller: &Caller, action: &str, parameters: &[(&str, &str)]) -> &'static str {
         self.run_as(caller, action, parameters).map_or_else(|fault| fault.code, |_| "ok")
     }
 }
 
-fn allow(action: &str, resources: &[String]) -> String {
+pub fn allow(action: &str, resources: &[String]) -> String {
     format!(r#"{{"Effect":"Allow","Action":["kms:{action}"],"Resource":{resources:?}}}"#)
 }
 
-fn arn(rest: &str) -> String {
+pub fn arn(rest: &str) -> String {
     format!("acs:kms:cn-hangzhou:1000000000000001:{rest}")
 }
 
-const NO: &str = "Forbidden.NoPermission";
+pub const NO: &str = "Forbidden.NoPermission";
 
 #[test]
 fn s004_026_and_028_create_alias_needs_the_alias_and_the_key() {

@@ -6,6 +6,18 @@ use alikms_pkcs11::model::key::Level;
 
 use super::{World, text};
 
+at_both_levels! {
+    s004_063_old_versions_decrypt_through_years_of_rotation
+    s004_163_next_rotation_is_the_last_one_plus_the_interval
+    s004_165_an_interval_that_has_passed_rotates_at_once
+    s004_167_and_169_a_policy_sleeps_while_the_key_does
+    s004_168_the_policy_of_a_key_out_of_use_is_not_changed
+    s004_115_and_171_neither_pairs_nor_imported_material_rotate
+    s004_160_intervals_are_written_in_four_units
+    s004_152_when_many_look_at_once_one_version_is_made
+    s004_166_re_encryption_brings_old_ciphertexts_to_the_current_version
+}
+
 const ROTATING: &[(&str, &str)] = &[("EnableAutomaticRotation", "true"), ("RotationInterval", "30d")];
 
 fn versions(world: &World, key: &str) -> Vec<String> {
@@ -14,9 +26,8 @@ fn versions(world: &World, key: &str) -> Vec<String> {
     list.iter().map(|version| text(version, "/KeyVersionId")).collect()
 }
 
-#[test]
-fn s004_063_old_versions_decrypt_through_years_of_rotation() {
-    let world = World::new(Level::Software);
+fn s004_063_old_versions_decrypt_through_years_of_rotation(level: Level) {
+    let world = World::new(level);
     let key = world.key(ROTATING);
     let mut blobs = Vec::new();
     for _ in 0..40 {
@@ -28,9 +39,8 @@ fn s004_063_old_versions_decrypt_through_years_of_rotation() {
     assert_eq!(versions(&world, &key).len(), 41);
 }
 
-#[test]
-fn s004_163_next_rotation_is_the_last_one_plus_the_interval() {
-    let world = World::new(Level::Software);
+fn s004_163_next_rotation_is_the_last_one_plus_the_interval(level: Level) {
+    let world = World::new(level);
     let key = world.key(ROTATING);
     assert_eq!(world.described(&key, "AutomaticRotation"), "Enabled");
     assert_eq!(world.described(&key, "RotationInterval"), "2592000s");
@@ -43,9 +53,8 @@ fn s004_163_next_rotation_is_the_last_one_plus_the_interval() {
     assert_eq!(world.described(&key, "NextRotationDate"), "2026-03-02T00:00:00Z");
 }
 
-#[test]
-fn s004_165_an_interval_that_has_passed_rotates_at_once() {
-    let world = World::new(Level::Software);
+fn s004_165_an_interval_that_has_passed_rotates_at_once(level: Level) {
+    let world = World::new(level);
     let key = world.key(&[]);
     world.pass_days(100);
     assert_eq!(versions(&world, &key).len(), 1);
@@ -56,9 +65,8 @@ fn s004_165_an_interval_that_has_passed_rotates_at_once() {
     assert_eq!(versions(&world, &key).len(), 2);
 }
 
-#[test]
-fn s004_167_and_169_a_policy_sleeps_while_the_key_does() {
-    let world = World::new(Level::Software);
+fn s004_167_and_169_a_policy_sleeps_while_the_key_does(level: Level) {
+    let world = World::new(level);
     let key = world.key(ROTATING);
     world.done("DisableKey", &[("KeyId", &key)]);
     assert_eq!(world.described(&key, "AutomaticRotation"), "Suspended");
@@ -69,9 +77,8 @@ fn s004_167_and_169_a_policy_sleeps_while_the_key_does() {
     assert_eq!(versions(&world, &key).len(), 2);
 }
 
-#[test]
-fn s004_168_the_policy_of_a_key_out_of_use_is_not_changed() {
-    let world = World::new(Level::Software);
+fn s004_168_the_policy_of_a_key_out_of_use_is_not_changed(level: Level) {
+    let world = World::new(level);
     let key = world.key(&[]);
     let change = [("KeyId", key.as_str()), ("EnableAutomaticRotation", "true"), ("RotationInterval", "7d")];
     world.done("DisableKey", &[("KeyId", &key)]);
@@ -80,9 +87,8 @@ fn s004_168_the_policy_of_a_key_out_of_use_is_not_changed() {
     assert_eq!(world.refused("UpdateRotationPolicy", &change), "Rejected.PendingDeletion");
 }
 
-#[test]
-fn s004_115_and_171_neither_pairs_nor_imported_material_rotate() {
-    let world = World::new(Level::Software);
+fn s004_115_and_171_neither_pairs_nor_imported_material_rotate(level: Level) {
+    let world = World::new(level);
     for more in [("KeySpec", "RSA_2048"), ("Origin", "EXTERNAL")] {
         let key = world.key(&[more]);
         let change = [("KeyId", key.as_str()), ("EnableAutomaticRotation", "true"), ("RotationInterval", "365d")];
@@ -93,9 +99,8 @@ fn s004_115_and_171_neither_pairs_nor_imported_material_rotate() {
     }
 }
 
-#[test]
-fn s004_160_intervals_are_written_in_four_units() {
-    let world = World::new(Level::Software);
+fn s004_160_intervals_are_written_in_four_units(level: Level) {
+    let world = World::new(level);
     for (text, seconds) in [("7d", "604800s"), ("168h", "604800s"), ("10080m", "604800s"), ("63072000s", "63072000s")] {
         let key = world.key(&[("EnableAutomaticRotation", "true"), ("RotationInterval", text)]);
         assert_eq!(world.described(&key, "RotationInterval"), seconds);
@@ -108,9 +113,8 @@ fn s004_160_intervals_are_written_in_four_units() {
     assert_eq!(world.refused("CreateKey", &[("RotationInterval", "7d")]), "InvalidParameter");
 }
 
-#[test]
-fn s004_152_when_many_look_at_once_one_version_is_made() {
-    let world = World::new(Level::Software);
+fn s004_152_when_many_look_at_once_one_version_is_made(level: Level) {
+    let world = World::new(level);
     let key = world.key(ROTATING);
     world.pass_days(30);
     std::thread::scope(|scope| {
@@ -121,9 +125,8 @@ fn s004_152_when_many_look_at_once_one_version_is_made() {
     assert_eq!(versions(&world, &key).len(), 2);
 }
 
-#[test]
-fn s004_166_re_encryption_brings_old_ciphertexts_to_the_current_version() {
-    let world = World::new(Level::Software);
+fn s004_166_re_encryption_brings_old_ciphertexts_to_the_current_version(level: Level) {
+    let world = World::new(level);
     let key = world.key(&[]);
     let old = world.encrypt(&key);
     world.done("CreateKeyVersion", &[("KeyId", &key)]);

@@ -1,10 +1,11 @@
-//! The verbs that change something: init, csr, attach-certificate, promote, retire.
+//! The verbs that change something: init, create-service-key, csr, attach-certificate, promote, retire.
 
 use std::process::{Command, ExitCode};
 
 use alikms_pkcs11::api;
 use alikms_pkcs11::config::PinSource;
 use alikms_pkcs11::kms::Service;
+use alikms_pkcs11::model::key::Level;
 use serde_json::json;
 
 use crate::args::Line;
@@ -28,6 +29,21 @@ pub fn set_user_pin(line: &Line, _: &[&str]) -> Result<ExitCode, Stop> {
     let kms = open(line)?;
     kms.set_user_pin(&caller(line, &kms)?, user, &pin)?;
     done_with(&format!("the PIN of {user} is set\n"))
+}
+
+/// `alikms create-service-key`.
+pub fn create_service_key(line: &Line, _: &[&str]) -> Result<ExitCode, Stop> {
+    let level = match line.option("ProtectionLevel") {
+        None => None,
+        Some("SOFTWARE") => Some(Level::Software),
+        Some("HSM") => Some(Level::Hsm),
+        Some(_) => return Err(Stop::usage("--ProtectionLevel is SOFTWARE or HSM".to_owned())),
+    };
+    let kms = open(line)?;
+    let made = kms.create_service_key(&caller(line, &kms)?, line.option("ServiceCode").unwrap_or_default(), level)?;
+    let answer = json!({ "Arn": kms.realm().key_arn(made.key.id), "KeyId": made.key.id.to_string() });
+    output::answer(&answer, line.option("query"))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// `alikms csr`.

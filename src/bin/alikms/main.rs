@@ -67,7 +67,8 @@ fn action(line: &Line, entry: &Entry) -> Result<(), Stop> {
     check(line, entry.name, &names, needed)?;
 
     let mut params = Params::default();
-    for (name, value) in line.options.iter().filter(|(name, _)| names.contains(&name.as_str())) {
+    let own = |name: &str| names.contains(&name.split('.').next().unwrap_or_default());
+    for (name, value) in line.options.iter().filter(|(name, _)| own(name)) {
         params.push(name, value);
     }
     let kms = open(line)?;
@@ -86,13 +87,16 @@ fn check<'a>(
     needed: impl IntoIterator<Item = &'a str>,
 ) -> Result<(), Stop> {
     let known: Vec<&str> = names.iter().copied().chain(verb::GLOBAL.iter().map(|option| option.name)).collect();
-    if let Some((name, _)) = line.options.iter().find(|(name, _)| !known.contains(&name.as_str())) {
+    // A list may be written one item after the other: --ResourceId.1 …
+    let is_known =
+        |name: &str| known.contains(&name) || name.split_once('.').is_some_and(|(list, _)| known.contains(&list));
+    if let Some((name, _)) = line.options.iter().find(|(name, _)| !is_known(name)) {
         return Err(Stop::Usage {
             message: format!("'--{name}' is not a valid parameter or flag. {}", help::see(command)),
             meant: nearest(name, known).map(|name| format!("--{name}")),
         });
     }
-    let missing: Vec<_> = needed.into_iter().filter(|name| line.option(name).is_none()).collect();
+    let missing: Vec<_> = needed.into_iter().filter(|name| !given(line, name)).collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -100,12 +104,19 @@ fn check<'a>(
     Err(Stop::Tip { message: format!("required parameters not assigned: {list}"), tip: help::see(command) })
 }
 
-/// Who asks: the account itself, or the RAM user of --as.
+/// Is the option there, or one item of the list that it is?
+fn given(line: &Line, name: &str) -> bool {
+    line.options.iter().any(|(given, _)| given.split('.').next() == Some(name))
+}
+
+/// Who asks: the account itself, the RAM user of --as, or the one who has the access key.
 fn caller(line: &Line, kms: &Kms) -> Result<Caller, Stop> {
-    Ok(match line.option("as") {
-        Some(user) => kms.as_user(user)?,
-        None => Caller::account(),
-    })
+    match (line.option("as"), line.option("access-key-id"), line.option("access-key-secret")) {
+        (None, None, None) => Ok(Caller::account()),
+        (Some(user), None, None) => Ok(kms.as_user(user)?),
+        (None, Some(id), Some(secret)) => Ok(kms.login_with_access_key(id, &PinSource::parse(secret)?.read()?)?),
+        _ => Err(Stop::usage("give --as, or --access-key-id and --access-key-secret".to_owned())),
+    }
 }
 
 /// The configuration that the command line or the environment names.
@@ -129,8 +140,18 @@ fn open(line: &Line) -> Result<Arc<Kms>, Stop> {
             });
         }
     }
-    let service = Service::new(config);
-    let kms = service.token(label)?;
+    opened(line, Service::new(config).token(label)?)
+}
+
+/// The token that the command line names, or all of them, opened.
+fn open_each(line: &Line) -> Result<Vec<Arc<Kms>>, Stop> {
+    match line.option("token") {
+        Some(_) => Ok(vec![open(line)?]),
+        None => Service::new(config(line)?).tokens().iter().map(|kms| opened(line, kms)).collect(),
+    }
+}
+
+fn opened(line: &Line, kms: &Arc<Kms>) -> Result<Arc<Kms>, Stop> {
     match unlock(line, kms) {
         Ok(()) => Ok(Arc::clone(kms)),
         Err(error @ Error::Locked) => {

@@ -9,12 +9,14 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::args::Line;
 use crate::output::{self, Stop};
-use crate::{caller, open};
+use crate::{caller, open, open_each};
 
-/// `alikms maintain`.
+/// `alikms maintain`: of every token unless one is named.
 pub fn maintain(line: &Line, _: &[&str]) -> Result<ExitCode, Stop> {
-    let kms = open(line)?;
-    let done = kms.maintain(&caller(line, &kms)?)?;
+    let mut done = Vec::new();
+    for kms in open_each(line)? {
+        done.extend(kms.maintain(&caller(line, &kms)?)?);
+    }
     let said = if done.is_empty() { "nothing is due\n".to_owned() } else { lines(&done) };
     output::print(&said).map(|()| ExitCode::SUCCESS)
 }

@@ -10,7 +10,7 @@ use alikms_pkcs11::model::names::version_name;
 
 use crate::args::Line;
 use crate::output::{self, Stop};
-use crate::{config, open};
+use crate::{caller, config, open};
 
 const MODULE: &str = "libalikms_pkcs11.so";
 /// Where the snippets look for the token's PIN if the command line does not tell.
@@ -19,7 +19,7 @@ const PIN_FILE: &str = "/etc/alikms/token.pin";
 pub fn run(line: &Line, words: &[&str]) -> Result<ExitCode, Stop> {
     let kms = open(line)?;
     let key = words.first().copied().unwrap_or_default();
-    let named = Named::of(&kms, key, line.option("version"))?;
+    let named = Named::of(&kms, &caller(line, &kms)?, key, line.option("version"))?;
     let position = config(line)?.tokens.iter().position(|token| token.label == kms.label());
     let pin = match line.option("pin").map(PinSource::parse) {
         Some(Ok(PinSource::File(path))) => std::path::absolute(&path).unwrap_or(path).display().to_string(),
@@ -39,8 +39,7 @@ struct Named {
 }
 
 impl Named {
-    fn of(kms: &Kms, key: &str, version: Option<&str>) -> alikms_pkcs11::Result<Self> {
-        let caller = &Caller::account();
+    fn of(kms: &Kms, caller: &Caller, key: &str, version: Option<&str>) -> alikms_pkcs11::Result<Self> {
         let asymmetric = kms.describe_key(caller, key)?.key.spec.family.is_asymmetric();
         let (label, id) = kms.display_name(caller, key)?;
         let mut named =

@@ -56,6 +56,13 @@ pub const GLOBAL: &[Opt] = &[
         "Print only this field of the answer, as plain text: KeyMetadata.KeyId, Keys.Key.0.KeyId.",
     ),
     option("as", false, "USER", "Act as this RAM user, limited by its policies; else as the account itself."),
+    option("access-key-id", false, "ID", "Act as the RAM user who has this access key; needs --access-key-secret."),
+    option(
+        "access-key-secret",
+        false,
+        "SOURCE",
+        "The secret of the access key, from file:PATH, env:NAME or credential:NAME.",
+    ),
     option("help", false, "", "Explain the command instead of running it."),
 ];
 
@@ -104,6 +111,19 @@ pub static VERBS: &[Verb] = &[
         run: upkeep::check,
     },
     Verb {
+        name: "create-service-key",
+        words: "",
+        summary: "Makes the key of a service, whose creator is the service and whose alias is alias/acs/CODE",
+        text: "A symmetric key for programs that encrypt on the account's behalf. Each service has one; it has one version \
+               and does not rotate. ListKeys finds it with the filter CreatorType=Service.",
+        options: &[
+            option("ServiceCode", true, "CODE", "The service: a letter, then up to 63 letters, digits and hyphens."),
+            option("ProtectionLevel", false, "LEVEL", "SOFTWARE (the default) or HSM."),
+        ],
+        example: "alikms create-service-key --ServiceCode OSS",
+        run: local::create_service_key,
+    },
+    Verb {
         name: "csr",
         words: "",
         summary: "Makes a certificate signing request for a key, as PEM",
@@ -148,7 +168,8 @@ pub static VERBS: &[Verb] = &[
         name: "maintain",
         words: "",
         summary: "Does what is due: rotations, deletions whose window ended, expired key material",
-        text: "Keys behave as if it had been done already, so it need not run at any particular time; once a day is good.",
+        text: "Keys behave as if it had been done already, so it need not run at any particular time; once a day is good \
+               (systemd/alikms-maintain.timer). Without --token, for every token.",
         options: &[],
         example: "alikms maintain",
         run: upkeep::maintain,

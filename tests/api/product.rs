@@ -1,0 +1,431 @@
+//! Every operation in every state of every kind of key, at both levels, against the table of kms-api.md §2.5, which is
+//! written down here once more.
+
+use std::collections::BTreeSet;
+
+use crate::bed::{Bed, DIGEST, from_base64, text, to_base64, unique};
+use crate::common::openssl;
+
+at_both_levels! {
+    s004_019_020_021_by_arn_and_alias
+    rsa_2048_in_every_state
+    rsa_3072_in_every_state
+    rsa_4096_in_every_state
+    s004_149_elliptic_curves_in_every_state
+    s004_149_aes_in_every_state
+    s004_101_109_imported_aes_in_every_state
+}
+
+/// Ruling 2: where a KeyId is an alias, it is refused by these, and taken by all others; an ARN is taken by all.
+const NO_ALIAS: &[&str] = &[
+    "CancelKeyDeletion",
+    "CreateAlias",
+    "DeleteKeyMaterial",
+    "DisableKey",
+    "EnableKey",
+    "GetParametersForImport",
+    "ImportKeyMaterial",
+    "ScheduleKeyDeletion",
+    "UpdateAlias",
+];
+
+fn s004_019_020_021_by_arn_and_alias(bed: &Bed) {
+    let kinds = [
+        ("Aliyun_AES_256", "ENCRYPT/DECRYPT", AT_KMS),
+        ("Aliyun_AES_256", "ENCRYPT/DECRYPT", ELSEWHERE),
+        ("EC_P256", "SIGN/VERIFY", AT_KMS),
+        ("RSA_2048", "ENCRYPT/DECRYPT", AT_KMS),
+    ];
+    let mut seen = BTreeSet::new();
+    for (spec, usage, origin) in kinds {
+        let subject = Subject::new(bed, spec, usage, origin);
+        let alias = unique("named");
+        bed.ok("CreateAlias", &[("AliasName", &alias), ("KeyId", &subject.id)]);
+        let own = format!("acs:kms:{}:{}", crate::common::REGION, crate::common::ACCOUNT);
+        let foreign = format!("acs:kms:cn-beijing:{}:key/{}", crate::common::ACCOUNT, subject.id);
+        for (action, ..) in TABLE.iter().filter(|row| subject.fits(row.2)) {
+            let names = [
+                (format!("{own}:key/{}", subject.id), "ok"),
+                (format!("{own}:{alias}"), "alias"),
+                (alias.clone(), "alias"),
+                (foreign.clone(), "Forbidden.KeyNotFound"),
+            ];
+            for (name, expected) in names {
+                let other = unique("named");
+                let holder = bed.secret();
+                if *action == "UpdateAlias" {
+                    bed.ok("CreateAlias", &[("AliasName", &other), ("KeyId", &holder)]);
+                }
+                subject.bring(if *action == "CancelKeyDeletion" { "PendingDeletion" } else { "Enabled" });
+                let mut parameters = subject.parameters(action, &other);
+                let mut given = 0;
+                for (parameter, value) in &mut parameters {
+                    if ["KeyId", "DestinationKeyId"].contains(parameter) {
+                        given += 1;
+                        value.clone_from(&name);
+                    }
+                }
+                if given == 0 {
+                    continue;
+                }
+                seen.insert(*action);
+                let expected = match expected {
+                    "alias" if NO_ALIAS.contains(action) => "Unsupported.Alias",
+                    "alias" => "ok",
+                    code => code,
+                };
+                let parameters: Vec<_> = parameters.iter().map(|(name, value)| (*name, value.as_str())).collect();
+                let answer = bed.run(action, &parameters).map_or_else(|fault| fault.code, |_| "ok");
+                assert_eq!(answer, expected, "{action} of {name}, {spec} {origin}");
+            }
+        }
+    }
+    assert_eq!(seen.len(), 31, "{seen:?}");
+}
+
+/// No device profile has SM algorithms: at level SOFTWARE alone.
+#[test]
+fn sm2_and_sm4_in_every_state() {
+    let bed = crate::bed::software();
+    walk(bed, "EC_SM2", "SIGN/VERIFY", AT_KMS);
+    walk(bed, "EC_SM2", "ENCRYPT/DECRYPT", AT_KMS);
+    walk(bed, "Aliyun_SM4", "ENCRYPT/DECRYPT", AT_KMS);
+    walk(bed, "Aliyun_SM4", "ENCRYPT/DECRYPT", ELSEWHERE);
+}
+
+fn rsa_2048_in_every_state(bed: &Bed) {
+    both_usages(bed, "RSA_2048");
+}
+
+fn rsa_3072_in_every_state(bed: &Bed) {
+    both_usages(bed, "RSA_3072");
+}
+
+fn rsa_4096_in_every_state(bed: &Bed) {
+    both_usages(bed, "RSA_4096");
+}
+
+fn both_usages(bed: &Bed, spec: &'static str) {
+    walk(bed, spec, "SIGN/VERIFY", AT_KMS);
+    walk(bed, spec, "ENCRYPT/DECRYPT", AT_KMS);
+}
+
+fn s004_149_elliptic_curves_in_every_state(bed: &Bed) {
+    walk(bed, "EC_P256", "SIGN/VERIFY", AT_KMS);
+    walk(bed, "EC_P256K", "SIGN/VERIFY", AT_KMS);
+}
+
+fn s004_149_aes_in_every_state(bed: &Bed) {
+    walk(bed, "Aliyun_AES_256", "ENCRYPT/DECRYPT", AT_KMS);
+}
+
+fn s004_101_109_imported_aes_in_every_state(bed: &Bed) {
+    walk(bed, "Aliyun_AES_256", "ENCRYPT/DECRYPT", ELSEWHERE);
+}
+
+const AT_KMS: &str = "Aliyun_KMS";
+const ELSEWHERE: &str = "EXTERNAL";
+const STATES: [&str; 4] = ["Enabled", "Disabled", "PendingDeletion", "PendingImport"];
+
+// What the table answers in the four states: "" is ok, else the code behind `Rejected.` (409).
+type Row = [&'static str; 4];
+const ANY: Row = [""; 4];
+const USE: Row = ["", "Disabled", "PendingDeletion", "PendingImport"];
+const DESCRIBE: Row = ["", "", "PendingDeletion", ""];
+const SWITCH: Row = ["", "", FAILED, FAILED];
+const LIVING: Row = ["", "", FAILED, ""];
+const CANCEL: Row = [FAILED, FAILED, "", FAILED];
+const FAILED: &str = "StateModifiedFailed";
+
+/// Which keys an operation is for; of others it has the code of §1.4.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum For {
+    All,
+    /// Keys whose material comes from elsewhere.
+    Imported,
+    /// All but those.
+    Made,
+    Pairs,
+    PairsThatEncrypt,
+    PairsThatSign,
+    Secrets,
+    /// Symmetric keys that were made here.
+    SecretsMade,
+}
+
+const ORIGIN: &str = "Unsupported.Origin";
+const REJECTED: &str = "Rejected.UnsupportedOperation";
+const UNSUPPORTED: &str = "UnsupportedOperation";
+
+/// Operation, its row, its keys, and what others answer.
+const TABLE: &[(&str, Row, For, &str)] = &[
+    ("Encrypt", USE, For::Secrets, UNSUPPORTED),
+    ("Decrypt", USE, For::Secrets, ""),
+    ("GenerateDataKey", USE, For::Secrets, UNSUPPORTED),
+    ("GenerateDataKeyWithoutPlaintext", USE, For::Secrets, UNSUPPORTED),
+    ("GenerateAndExportDataKey", USE, For::Secrets, UNSUPPORTED),
+    ("ExportDataKey", USE, For::Secrets, ""),
+    ("ReEncrypt", USE, For::Secrets, UNSUPPORTED),
+    ("CreateKeyVersion", USE, For::Made, REJECTED),
+    ("UpdateRotationPolicy", USE, For::SecretsMade, REJECTED),
+    ("AsymmetricSign", USE, For::PairsThatSign, UNSUPPORTED),
+    ("AsymmetricVerify", USE, For::PairsThatSign, UNSUPPORTED),
+    ("AsymmetricEncrypt", USE, For::PairsThatEncrypt, REJECTED),
+    ("AsymmetricDecrypt", USE, For::PairsThatEncrypt, REJECTED),
+    ("GetPublicKey", ANY, For::Pairs, UNSUPPORTED),
+    ("DescribeKey", ANY, For::All, ""),
+    ("ListKeys", ANY, For::All, ""),
+    ("ListKeyVersions", ANY, For::All, ""),
+    ("DescribeKeyVersion", ANY, For::All, ""),
+    ("ListAliases", ANY, For::All, ""),
+    ("ListAliasesByKeyId", ANY, For::All, ""),
+    ("ListResourceTags", ANY, For::All, ""),
+    ("ListTagResources", ANY, For::All, ""),
+    ("GetKeyPolicy", ANY, For::All, ""),
+    ("DeleteAlias", ANY, For::All, ""),
+    ("GetParametersForImport", ANY, For::Imported, ORIGIN),
+    ("DeleteKeyMaterial", ANY, For::Imported, ORIGIN),
+    ("ImportKeyMaterial", LIVING, For::Imported, ORIGIN),
+    ("UpdateKeyDescription", DESCRIBE, For::All, ""),
+    ("TagResource", DESCRIBE, For::All, ""),
+    ("UntagResource", DESCRIBE, For::All, ""),
+    ("TagResources", DESCRIBE, For::All, ""),
+    ("UntagResources", DESCRIBE, For::All, ""),
+    ("SetDeletionProtection", DESCRIBE, For::All, ""),
+    ("SetKeyPolicy", DESCRIBE, For::All, ""),
+    ("UpdateAlias", DESCRIBE, For::All, ""),
+    ("EnableKey", SWITCH, For::All, ""),
+    ("DisableKey", SWITCH, For::All, ""),
+    ("ScheduleKeyDeletion", LIVING, For::All, ""),
+    ("CreateAlias", LIVING, For::All, ""),
+    ("CancelKeyDeletion", CANCEL, For::All, ""),
+];
+
+/// The state after an operation that was done.
+fn after<'a>(action: &str, state: &'a str) -> &'a str {
+    match (action, state) {
+        ("EnableKey" | "CancelKeyDeletion", _) => "Enabled",
+        ("DisableKey", _) => "Disabled",
+        ("ScheduleKeyDeletion", _) => "PendingDeletion",
+        ("DeleteKeyMaterial", "Enabled" | "Disabled") => "PendingImport",
+        ("ImportKeyMaterial", "PendingImport") => "Enabled",
+        (_, state) => state,
+    }
+}
+
+/// One key, and what it made while it was Enabled.
+struct Subject<'a> {
+    bed: &'a Bed,
+    id: String,
+    version: String,
+    symmetric: bool,
+    signs: bool,
+    imported: bool,
+    algorithm: &'static str,
+    blob: String,
+    signature: String,
+    ciphertext: String,
+    token: String,
+    material: String,
+    /// The public key of somebody who gets data keys.
+    recipient: String,
+}
+
+fn walk(bed: &Bed, spec: &'static str, usage: &'static str, origin: &str) {
+    let subject = Subject::new(bed, spec, usage, origin);
+    let known: BTreeSet<&str> = TABLE.iter().map(|row| row.0).collect();
+    assert_eq!(known.len(), TABLE.len());
+    for (action, row, keys, otherwise) in TABLE {
+        let fits = subject.fits(*keys);
+        if !fits && otherwise.is_empty() {
+            continue;
+        }
+        for (state, code) in STATES.into_iter().zip(row) {
+            // Only imported material can be missing.
+            if state == "PendingImport" && !subject.imported {
+                continue;
+            }
+            let alias = unique("product");
+            let holder = if *action == "UpdateAlias" { bed.secret() } else { subject.id.clone() };
+            if ["DeleteAlias", "UpdateAlias"].contains(action) {
+                subject.bring("Enabled");
+                bed.ok("CreateAlias", &[("AliasName", &alias), ("KeyId", &holder)]);
+            }
+            subject.bring(state);
+            let parameters = subject.parameters(action, &alias);
+            let parameters: Vec<_> = parameters.iter().map(|(name, value)| (*name, value.as_str())).collect();
+            let answer = bed.run(action, &parameters).map(drop).map_err(|fault| (fault.status, fault.code));
+            let place = format!("{action} of {spec} {usage} {origin} in {state}");
+            let by_state = if code.is_empty() { Ok(()) } else { Err((409, format!("Rejected.{code}"))) };
+            let answer = answer.map_err(|(status, code)| (status, code.to_owned()));
+            if fits {
+                assert_eq!(answer, by_state, "{place}");
+            } else {
+                // Which of two reasons is told is not published; in state Enabled there is only one.
+                let unfit = Err((400, (*otherwise).to_owned()));
+                assert!(answer == unfit || (answer.is_err() && answer == by_state), "{place}: {answer:?}");
+            }
+            let expected = if answer.is_ok() { after(action, state) } else { state };
+            assert_eq!(bed.state(&subject.id), expected, "{place}: the state afterwards");
+        }
+    }
+}
+
+impl<'a> Subject<'a> {
+    fn new(bed: &'a Bed, spec: &'static str, usage: &'static str, origin: &str) -> Self {
+        let made = bed.create(&[("KeySpec", spec), ("KeyUsage", usage), ("Origin", origin)]);
+        let signs = usage == "SIGN/VERIFY";
+        let algorithm = match (spec, signs) {
+            ("EC_SM2", true) => "SM2DSA",
+            ("EC_SM2", false) => "SM2PKE",
+            (spec, true) if spec.starts_with("EC_") => "ECDSA_SHA_256",
+            (_, true) => "RSA_PSS_SHA_256",
+            (_, false) => "RSAES_OAEP_SHA_1",
+        };
+        let (holder, version) = bed.pair("RSA_2048", "ENCRYPT/DECRYPT");
+        let pem = text(&bed.ok("GetPublicKey", &[("KeyId", &holder), ("KeyVersionId", &version)])["PublicKey"]);
+        let mut subject = Self {
+            bed,
+            id: text(&made["KeyId"]),
+            version: String::new(),
+            symmetric: spec.starts_with("Aliyun_"),
+            signs,
+            imported: origin == ELSEWHERE,
+            algorithm,
+            blob: String::new(),
+            signature: "AAAA".into(),
+            ciphertext: "AAAA".into(),
+            token: "AAAA".into(),
+            material: "AAAA".into(),
+            recipient: pem.lines().filter(|line| !line.starts_with('-')).collect(),
+        };
+        if subject.imported {
+            subject.import(if spec == "Aliyun_SM4" { 16 } else { 32 });
+        }
+        subject.version = bed.versions(&subject.id).swap_remove(0);
+        let run = |action: &str| {
+            let parameters = subject.parameters(action, "");
+            bed.ok(action, &parameters.iter().map(|(name, value)| (*name, value.as_str())).collect::<Vec<_>>())
+        };
+        if subject.symmetric {
+            subject.blob = text(&run("Encrypt")["CiphertextBlob"]);
+        } else if signs {
+            subject.signature = text(&run("AsymmetricSign")["Value"]);
+        } else {
+            subject.ciphertext = text(&run("AsymmetricEncrypt")["CiphertextBlob"]);
+        }
+        subject
+    }
+
+    /// The first material, and what is needed to import it again.
+    fn import(&mut self, length: usize) {
+        let parameters = self.parameters("GetParametersForImport", "");
+        let parameters: Vec<_> = parameters.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let answer = self.bed.ok("GetParametersForImport", &parameters);
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("public");
+        std::fs::write(&file, from_base64(&answer["PublicKey"])).unwrap();
+        let words = "pkeyutl -encrypt -pubin -keyform DER -pkeyopt rsa_padding_mode:oaep -inkey";
+        self.material = to_base64(&openssl(&format!("{words} {}", file.display()), &vec![3; length]));
+        self.token = text(&answer["ImportToken"]);
+        self.bring("Enabled");
+    }
+
+    fn fits(&self, keys: For) -> bool {
+        match keys {
+            For::All => true,
+            For::Imported => self.imported,
+            For::Made => !self.imported,
+            For::Pairs => !self.symmetric,
+            For::PairsThatEncrypt => !self.symmetric && !self.signs,
+            For::PairsThatSign => !self.symmetric && self.signs,
+            For::Secrets => self.symmetric,
+            For::SecretsMade => self.symmetric && !self.imported,
+        }
+    }
+
+    /// By the operations that change the state.
+    fn bring(&self, wanted: &str) {
+        for _ in 0..5 {
+            let state = self.bed.state(&self.id);
+            if state == wanted {
+                return;
+            }
+            let action = match (state.as_str(), wanted) {
+                ("PendingDeletion", _) => "CancelKeyDeletion",
+                (_, "PendingDeletion") => "ScheduleKeyDeletion",
+                ("PendingImport", _) => "ImportKeyMaterial",
+                (_, "PendingImport") => "DeleteKeyMaterial",
+                (_, "Disabled") => "DisableKey",
+                _ => "EnableKey",
+            };
+            let parameters = self.parameters(action, "");
+            self.bed.ok(action, &parameters.iter().map(|(name, value)| (*name, value.as_str())).collect::<Vec<_>>());
+        }
+        panic!("{} does not become {wanted}", self.id);
+    }
+
+    fn parameters(&self, action: &str, alias: &str) -> Vec<(&'static str, String)> {
+        let key = ("KeyId", self.id.clone());
+        let list = format!("[\"{}\"]", self.id);
+        let several = || {
+            let region = ("RegionId", crate::common::REGION.to_owned());
+            vec![region, ("ResourceType", "key".to_owned()), ("ResourceId", list.clone())]
+        };
+        let one = |name: &'static str, value: &str| vec![(name, value.to_owned())];
+        let of_key = |more: Vec<(&'static str, String)>| [vec![key.clone()], more].concat();
+        let of_version = |more: Vec<(&'static str, String)>| {
+            let own = vec![key.clone(), ("KeyVersionId", self.version.clone())];
+            [own, more].concat()
+        };
+        let by = |more: Vec<(&'static str, String)>| of_version([one("Algorithm", self.algorithm), more].concat());
+        let to = vec![
+            ("PublicKeyBlob", self.recipient.clone()),
+            ("WrappingAlgorithm", "RSAES_OAEP_SHA_256".to_owned()),
+            ("WrappingKeySpec", "RSA_2048".to_owned()),
+        ];
+        let signed = || [one("Digest", DIGEST), one("Value", &self.signature)].concat();
+        let policy = format!(
+            r#"{{"Version":"1","Statement":[{{"Effect":"Allow","Principal":{{"RAM":["acs:ram::{}:*"]}},"Action":"kms:*","Resource":"*"}}]}}"#,
+            crate::common::ACCOUNT
+        );
+        match action {
+            "ListKeys" | "ListAliases" => Vec::new(),
+            "Encrypt" => of_key(one("Plaintext", "YQ==")),
+            "Decrypt" => one("CiphertextBlob", &self.blob),
+            "ExportDataKey" => [one("CiphertextBlob", &self.blob), to].concat(),
+            "GenerateAndExportDataKey" => of_key(to),
+            // From another key to this one; that it is the same way back is another test's.
+            "ReEncrypt" => {
+                let source = self.bed.encrypt(&self.bed.secret(), b"x");
+                [one("CiphertextBlob", &source), one("DestinationKeyId", &self.id)].concat()
+            }
+            "UpdateRotationPolicy" => of_key(one("EnableAutomaticRotation", "false")),
+            "AsymmetricSign" => by(one("Digest", DIGEST)),
+            "AsymmetricVerify" => by(signed()),
+            "AsymmetricEncrypt" => by(one("Plaintext", "YQ==")),
+            "AsymmetricDecrypt" => by(one("CiphertextBlob", &self.ciphertext)),
+            "GetPublicKey" | "DescribeKeyVersion" => of_version(Vec::new()),
+            "GetParametersForImport" => {
+                of_key([one("WrappingAlgorithm", "RSAES_OAEP_SHA_1"), one("WrappingKeySpec", "RSA_2048")].concat())
+            }
+            "ImportKeyMaterial" => {
+                of_key([one("EncryptedKeyMaterial", &self.material), one("ImportToken", &self.token)].concat())
+            }
+            "UpdateKeyDescription" => of_key(one("Description", "x")),
+            "TagResource" => of_key(one("Tags", r#"[{"TagKey":"k","TagValue":"v"}]"#)),
+            "UntagResource" => of_key(one("TagKeys", r#"["k"]"#)),
+            "TagResources" => [several(), one("Tag", r#"[{"Key":"k","Value":"v"}]"#)].concat(),
+            "UntagResources" => [several(), one("TagKey", r#"["k"]"#)].concat(),
+            "ListTagResources" => several(),
+            "SetDeletionProtection" => {
+                let arn = text(&self.bed.describe(&self.id)["Arn"]);
+                [one("ProtectedResourceArn", &arn), one("EnableDeletionProtection", "false")].concat()
+            }
+            "SetKeyPolicy" => of_key(one("Policy", &policy)),
+            "DeleteAlias" => one("AliasName", alias),
+            "CreateAlias" | "UpdateAlias" => of_key(one("AliasName", alias)),
+            _ => of_key(Vec::new()),
+        }
+    }
+}
