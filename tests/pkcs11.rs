@@ -6,6 +6,8 @@
 
 mod support;
 
+#[path = "pkcs11/attacks.rs"]
+mod attacks;
 #[path = "pkcs11/c_programs.rs"]
 mod c_programs;
 #[path = "pkcs11/certificates.rs"]
@@ -46,3 +48,5 @@ mod signatures;
 mod states;
 #[path = "pkcs11/threads.rs"]
 mod threads;
+#[path = "pkcs11/wrapping.rs"]
+mod wrapping;

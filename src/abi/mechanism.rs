@@ -4,7 +4,7 @@ use std::ffi::c_void;
 
 use cryptoki_sys::*;
 
-use crate::abi::args::{Arg, In, Plain};
+use crate::abi::args::{Arg, In, Out, Plain};
 use crate::error::{Error, Result};
 use crate::model::Bytes;
 use crate::token::{Mechanism, Parameter, ck};
@@ -49,10 +49,11 @@ fn parameter(mechanism: &CK_MECHANISM) -> Result<Parameter> {
                 public: bytes(p.pPublicData, p.ulPublicDataLen, MAX_BYTES)?,
             })
         }
-        CKM_RSA_PKCS_OAEP => {
-            let p: CK_RSA_PKCS_OAEP_PARAMS = structure(mechanism)?;
-            let label = bytes(p.pSourceData.cast(), p.ulSourceDataLen, MAX_BYTES)?;
-            Ok(Parameter::Oaep { hash: p.hashAlg, mgf: p.mgf, source: p.source, label })
+        CKM_RSA_PKCS_OAEP => oaep(structure(mechanism)?),
+        CKM_RSA_AES_KEY_WRAP => {
+            let p: CK_RSA_AES_KEY_WRAP_PARAMS = structure(mechanism)?;
+            let inner = inside::<CK_RSA_PKCS_OAEP_PARAMS>(p.pOAEPParams.cast()).optional().ok_or_else(invalid)?;
+            Ok(Parameter::RsaAes { bits: p.ulAESKeyBits, oaep: Box::new(oaep(inner)?) })
         }
         CKM_RSA_PKCS_PSS
         | CKM_SHA1_RSA_PKCS_PSS
@@ -100,7 +101,35 @@ unsafe impl Plain for Buffer {}
 // SAFETY: pointers and numbers, in C layout.
 unsafe impl Plain for Gcm220 {}
 
+fn oaep(p: CK_RSA_PKCS_OAEP_PARAMS) -> Result<Parameter> {
+    let label = bytes(p.pSourceData.cast(), p.ulSourceDataLen, MAX_BYTES)?;
+    Ok(Parameter::Oaep { hash: p.hashAlg, mgf: p.mgf, source: p.source, label })
+}
+
+/// The mechanism of C_WrapKey, and where an IV that the token made goes: `pIv` of CK_GCM_WRAP_PARAMS.
+pub(super) fn wrapping(mechanism: In<CK_MECHANISM>) -> Result<(Mechanism, Option<Out<u8>>)> {
+    let given = mechanism.optional().ok_or_else(|| ck(CKR_ARGUMENTS_BAD))?;
+    let parameter = parameter(&given)?;
+    let place = match &parameter {
+        Parameter::GcmWrap { .. } => Some(structure::<CK_GCM_WRAP_PARAMS>(&given)?.pIv),
+        _ => None,
+    };
+    // SAFETY: the pointer stands in a parameter of the caller's, who vouches for room for the IV there.
+    let place = place.map(|start| unsafe { Out::from_c(start) });
+    Ok((Mechanism { kind: given.mechanism, parameter }, place))
+}
+
 fn gcm(mechanism: &CK_MECHANISM) -> Result<Parameter> {
+    if mechanism.ulParameterLen == size_of::<CK_GCM_WRAP_PARAMS>() as CK_ULONG {
+        let p: CK_GCM_WRAP_PARAMS = structure(mechanism)?;
+        return Ok(Parameter::GcmWrap {
+            iv: bytes(p.pIv, p.ulIvLen, MAX_BYTES)?,
+            fixed_bits: p.ulIvFixedBits,
+            generator: p.ivGenerator,
+            aad: bytes(p.pAAD, p.ulAADLen, MAX_AAD)?,
+            tag_bits: p.ulTagBits,
+        });
+    }
     let (iv, iv_bits, aad, tag_bits) = if mechanism.ulParameterLen == size_of::<Gcm220>() as CK_ULONG {
         let Gcm220 { iv, aad, tag_bits } = structure(mechanism)?;
         (iv, None, aad, tag_bits)

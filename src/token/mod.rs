@@ -1,6 +1,7 @@
 //! The token: PKCS#11's view of the KMS. Numbers are PKCS#11's (`cryptoki-sys`), pointers stay in `abi`.
 
 pub mod attribute;
+pub mod iv;
 pub mod keys;
 pub mod make;
 pub mod mechanism;
@@ -9,13 +10,16 @@ pub mod operate;
 pub mod operation;
 pub mod parameter;
 pub mod provider;
+pub mod separation;
 pub mod session;
 pub mod sessions;
 pub mod slot;
 pub mod sm;
 pub mod template;
+pub mod unwrap;
 pub mod vendor;
 mod words;
+pub mod wrap;
 
 pub use parameter::{Mechanism, Parameter};
 pub use provider::Provider;

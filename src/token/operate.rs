@@ -17,11 +17,11 @@ use crate::token::{Answer, Mechanism, Parameter, Room, Session, ck};
 
 /// A direction of work: which attribute of the key permits it, and what the audit and RAM call it.
 #[derive(Clone, Copy)]
-struct Kind {
-    flag: CK_FLAGS,
-    permits: CK_ATTRIBUTE_TYPE,
+pub(super) struct Kind {
+    pub flag: CK_FLAGS,
+    pub permits: CK_ATTRIBUTE_TYPE,
     /// With a key of a pair, and with a secret key.
-    actions: (&'static str, &'static str),
+    pub actions: (&'static str, &'static str),
 }
 
 const ENCRYPT: Kind = Kind { flag: CKF_ENCRYPT, permits: CKA_ENCRYPT, actions: ("AsymmetricEncrypt", "Encrypt") };
@@ -30,7 +30,7 @@ const SIGN: Kind = Kind { flag: CKF_SIGN, permits: CKA_SIGN, actions: ("Asymmetr
 const VERIFY: Kind = Kind { flag: CKF_VERIFY, permits: CKA_VERIFY, actions: ("AsymmetricVerify", "VerifyMac") };
 pub(super) const DERIVE_ACTION: &str = "AsymmetricDecrypt";
 
-fn bad_parameter() -> Error {
+pub(super) fn bad_parameter() -> Error {
     ck(CKR_MECHANISM_PARAM_INVALID)
 }
 
@@ -58,7 +58,7 @@ impl Session {
         Ok(Work::new(engine, task, item.is(CKA_ALWAYS_AUTHENTICATE)))
     }
 
-    fn engine(&mut self, item: &Item, kind: Kind) -> Result<Engine> {
+    pub(super) fn engine(&mut self, item: &Item, kind: Kind) -> Result<Engine> {
         use crate::model::object::Class;
         let action = if item.class == Class::SecretKey { kind.actions.1 } else { kind.actions.0 };
         if item.class == Class::PublicKey {
@@ -266,7 +266,7 @@ fn is_hmac_of_typed_key(does: Does, item: &Item) -> bool {
 
 /// What the KMS does not allow through this door whatever the attributes say (DESIGN §3): raw mechanisms on a key whose
 /// ciphertexts are bound to an EncryptionContext, and any work with a key that is out of sight.
-fn check_policy(item: &Item) -> Result<()> {
+pub(super) fn check_policy(item: &Item) -> Result<()> {
     match &item.source {
         Source::Kms { style: Style::Envelope, .. } | Source::Kms { usable: false, .. } => {
             Err(ck(CKR_KEY_FUNCTION_NOT_PERMITTED))
@@ -298,7 +298,7 @@ fn key_bytes(item: &Item) -> usize {
     item.public().map_or(0, |public| public.bits().div_ceil(8))
 }
 
-fn task(does: Does, parameter: &Parameter, item: &Item, flag: CK_FLAGS) -> Result<Task> {
+pub(super) fn task(does: Does, parameter: &Parameter, item: &Item, flag: CK_FLAGS) -> Result<Task> {
     let plain = |job| Task { job, hash: None, prefix: Vec::new(), info: false, size: None, block: 0 };
     let signing = |scheme: Signing, hash: Option<Hash>| Task {
         size: signature_size(&scheme, key_bytes(item)),
@@ -387,7 +387,9 @@ fn task(does: Does, parameter: &Parameter, item: &Item, flag: CK_FLAGS) -> Resul
             Cipher::AesGcm { iv, aad, tag } if iv.len() <= 16 => crypting(Cipher::Sm4Gcm { iv, aad, tag }, 0),
             _ => return Err(bad_parameter()),
         },
-        Does::Digest(_) | Does::Ecdh { .. } | Does::Generate(_) => return Err(ck(CKR_MECHANISM_INVALID)),
+        Does::Digest(_) | Does::Ecdh { .. } | Does::Generate(_) | Does::RsaAesKeyWrap => {
+            return Err(ck(CKR_MECHANISM_INVALID));
+        }
     })
 }
 
@@ -408,7 +410,7 @@ fn pss(parameter: &Parameter, hash: Option<Hash>, modulus: usize) -> Result<Sign
 }
 
 /// pkcs11-provider 1.0 names neither hash nor MGF for the default OAEP: those zeros stand for SHA-1.
-fn oaep(parameter: &Parameter) -> Result<Cipher> {
+pub(super) fn oaep(parameter: &Parameter) -> Result<Cipher> {
     let Parameter::Oaep { hash, mgf, source, label } = parameter else { return Err(bad_parameter()) };
     let (hash, mgf) = match (hash, mgf) {
         (0, 0) => (Hash::Sha1, Hash::Sha1),

@@ -15,24 +15,12 @@ use crate::token::attribute::{check_change, class_of};
 use crate::token::ck;
 use crate::token::object::{Item, Source};
 use crate::token::operation::{Digesting, Work};
+use crate::token::separation::check_gain;
 use crate::token::slot::{Login, Slot};
 use crate::token::template::{EntryValue, Template, Value};
 
 /// Objects are read from the store in pages of this many.
 const PAGE: usize = 256;
-
-/// The attributes that say what a key may do.
-const USES: &[CK_ATTRIBUTE_TYPE] = &[
-    CKA_DECRYPT,
-    CKA_DERIVE,
-    CKA_ENCRYPT,
-    CKA_SIGN,
-    CKA_SIGN_RECOVER,
-    CKA_UNWRAP,
-    CKA_VERIFY,
-    CKA_VERIFY_RECOVER,
-    CKA_WRAP,
-];
 
 pub struct Session {
     handle: u64,
@@ -224,17 +212,18 @@ impl Session {
 
     pub fn set_attributes(&mut self, object: u64, template: &Template) -> Result<()> {
         let item = self.item(object, CKR_OBJECT_HANDLE_INVALID)?;
-        self.check_write(item.is(CKA_TOKEN), item.is_private())?;
+        let trusts = self.slot.login() == Login::SecurityOfficer && template.trusts_only();
+        if !trusts {
+            self.check_write(item.is(CKA_TOKEN), item.is_private())?;
+        } else if !item.is(CKA_TOKEN) {
+            return Err(ck(CKR_ATTRIBUTE_READ_ONLY));
+        }
         if !item.is(CKA_MODIFIABLE) {
             return Err(ck(CKR_ACTION_PROHIBITED));
         }
         for entry in &template.0 {
-            check_change(entry, item.class, item.bytes(entry.kind))?;
-            // What a key of the KMS is for was decided when it was made: a use may be given up, not gained.
-            let gained = USES.contains(&entry.kind) && entry.is_true() && !item.is(entry.kind);
-            if gained && matches!(item.source, Source::Kms { .. }) {
-                return Err(ck(CKR_ATTRIBUTE_READ_ONLY));
-            }
+            check_change(entry, item.class, item.bytes(entry.kind), trusts)?;
+            check_gain(&item, entry)?;
         }
         if Slot::is_session_object(object) {
             let mut all = item.attributes().clone();

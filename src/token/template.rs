@@ -71,6 +71,48 @@ impl Template {
     pub fn has(&self, kind: CK_ATTRIBUTE_TYPE) -> bool {
         self.0.iter().any(|entry| entry.kind == kind)
     }
+
+    /// Does it speak of CKA_TRUSTED and of nothing else? Only the security officer may set that.
+    pub fn trusts_only(&self) -> bool {
+        !self.0.is_empty() && self.0.iter().all(|entry| entry.kind == CKA_TRUSTED)
+    }
+
+    /// The template as the value of an attribute, as objects keep it: number, length and value of each entry.
+    pub fn encode(&self) -> Bytes {
+        let mut all = Bytes::default();
+        for entry in &self.0 {
+            if let EntryValue::Bytes(value) = &entry.value {
+                all.extend_from_slice(&entry.kind.to_le_bytes());
+                all.extend_from_slice(&(value.len() as u64).to_le_bytes());
+                all.extend_from_slice(value);
+            }
+        }
+        all
+    }
+
+    /// What [`Self::encode`] made.
+    pub fn decode(mut bytes: &[u8]) -> Self {
+        let mut entries = Vec::new();
+        while let Some((kind, rest)) = bytes.split_first_chunk()
+            && let Some((length, rest)) = rest.split_first_chunk()
+            && let Some((value, rest)) =
+                usize::try_from(u64::from_le_bytes(*length)).ok().and_then(|at| rest.split_at_checked(at))
+        {
+            let value = EntryValue::Bytes(Bytes::new(value.to_vec()));
+            entries.push(Entry { kind: u64::from_le_bytes(*kind), value });
+            bytes = rest;
+        }
+        Self(entries)
+    }
+
+    /// For C_GetAttributeValue.
+    pub fn shown(self) -> Vec<(u64, Value)> {
+        let shown = |entry: Entry| match entry.value {
+            EntryValue::Bytes(value) => (entry.kind, Value::Bytes(value)),
+            EntryValue::Nested(inner) => (entry.kind, Value::Nested(inner.shown())),
+        };
+        self.0.into_iter().map(shown).collect()
+    }
 }
 
 pub fn ulong_of(bytes: &[u8]) -> Option<u64> {

@@ -105,8 +105,4 @@ fn not_supported() {
     assert_eq!(call!(m, C_MessageEncryptInit(h, n(), 0)), no);
     assert_eq!(call!(m, C_GetFunctionStatus(h)), CKR_FUNCTION_NOT_PARALLEL);
     assert_eq!(call!(m, C_CancelFunction(h)), CKR_FUNCTION_NOT_PARALLEL);
-    let (aes, mechanism) = (c.aes(16, &[]), Mech::new(CKM_AES_KEY_WRAP));
-    let mut raw = mechanism.raw();
-    let mut len = 0;
-    assert_eq!(call!(m, C_WrapKey(h, &raw mut raw, aes, aes, n(), &raw mut len)), no);
 }
