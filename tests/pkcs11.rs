@@ -22,6 +22,8 @@ mod creation;
 mod cryptoki_crate;
 #[path = "pkcs11/digests.rs"]
 mod digests;
+#[path = "pkcs11/dual.rs"]
+mod dual;
 #[path = "pkcs11/fork.rs"]
 mod fork;
 #[path = "pkcs11/general.rs"]
@@ -32,6 +34,8 @@ mod initialize;
 mod login;
 #[path = "pkcs11/mechanisms.rs"]
 mod mechanisms;
+#[path = "pkcs11/messages.rs"]
+mod messages;
 #[path = "pkcs11/names.rs"]
 mod names;
 #[path = "pkcs11/objects.rs"]

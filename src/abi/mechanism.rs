@@ -7,6 +7,7 @@ use cryptoki_sys::*;
 use crate::abi::args::{Arg, In, Out, Plain};
 use crate::error::{Error, Result};
 use crate::model::Bytes;
+use crate::token::message::{GcmMessage, Made};
 use crate::token::{Mechanism, Parameter, ck};
 
 /// Bytes of an IV, a label, a point, or a parameter that is passed on as it is.
@@ -28,6 +29,16 @@ pub(super) fn read(mechanism: In<CK_MECHANISM>) -> Result<Option<Mechanism>> {
 /// CKR_ARGUMENTS_BAD for NULL.
 pub(super) fn needed(mechanism: In<CK_MECHANISM>) -> Result<Mechanism> {
     read(mechanism)?.ok_or_else(|| ck(CKR_ARGUMENTS_BAD))
+}
+
+/// As [`read`], for operations by message: the parameter of GCM comes with each message.
+pub(super) fn by_message(mechanism: In<CK_MECHANISM>) -> Result<Option<Mechanism>> {
+    match mechanism.optional() {
+        Some(CK_MECHANISM { mechanism: CKM_AES_GCM, .. }) => {
+            Ok(Some(Mechanism { kind: CKM_AES_GCM, parameter: Parameter::None }))
+        }
+        _ => read(mechanism),
+    }
 }
 
 fn invalid() -> Error {
@@ -117,6 +128,48 @@ pub(super) fn wrapping(mechanism: In<CK_MECHANISM>) -> Result<(Mechanism, Option
     // SAFETY: the pointer stands in a parameter of the caller's, who vouches for room for the IV there.
     let place = place.map(|start| unsafe { Out::from_c(start) });
     Ok((Mechanism { kind: given.mechanism, parameter }, place))
+}
+
+/// Where the results of a message go: `pIv` and `pTag` of CK_GCM_MESSAGE_PARAMS.
+#[derive(Clone, Copy)]
+pub(super) struct MessagePlaces {
+    iv: Out<u8>,
+    tag: Out<u8>,
+}
+
+impl MessagePlaces {
+    /// They have the lengths that were read.
+    pub(super) fn fill(self, made: &Made) {
+        if let Some(iv) = &made.iv {
+            self.iv.fill(iv);
+        }
+        if let Some(tag) = &made.tag {
+            self.tag.fill(tag);
+        }
+    }
+}
+
+/// CK_GCM_MESSAGE_PARAMS.
+pub(super) fn message(start: In<c_void>, len: CK_ULONG) -> Result<(GcmMessage, MessagePlaces)> {
+    if len != size_of::<CK_GCM_MESSAGE_PARAMS>() as CK_ULONG {
+        return Err(invalid());
+    }
+    let p = start.cast::<CK_GCM_MESSAGE_PARAMS>().optional().ok_or_else(invalid)?;
+    let message = GcmMessage {
+        iv: bytes(p.pIv, p.ulIvLen, MAX_BYTES)?,
+        fixed_bits: p.ulIvFixedBits,
+        generator: p.ivGenerator,
+        tag: bytes(p.pTag, p.ulTagBits.div_ceil(8), MAX_BYTES)?,
+        tag_bits: p.ulTagBits,
+    };
+    // SAFETY: the pointers stand in a parameter of the caller's, who vouches for so much room there.
+    let (iv, tag) = unsafe { (Out::from_c(p.pIv), Out::from_c(p.pTag)) };
+    Ok((message, MessagePlaces { iv, tag }))
+}
+
+/// The parameter of a message whose mechanism takes none.
+pub(super) fn no_message(start: In<c_void>, len: CK_ULONG) -> Result<()> {
+    if len == 0 || start.is_null() { Ok(()) } else { Err(invalid()) }
 }
 
 fn gcm(mechanism: &CK_MECHANISM) -> Result<Parameter> {

@@ -112,9 +112,16 @@ const CRYPT: CK_FLAGS = CKF_ENCRYPT | CKF_DECRYPT;
 const WRAPS: CK_FLAGS = CKF_WRAP | CKF_UNWRAP;
 const EC: CK_FLAGS = CKF_EC_F_P | CKF_EC_NAMEDCURVE | CKF_EC_UNCOMPRESS;
 
+/// What signs and verifies does so message by message too.
+const fn by_message(flags: CK_FLAGS) -> CK_FLAGS {
+    let sign = if flags & CKF_SIGN == 0 { 0 } else { CKF_MESSAGE_SIGN };
+    let verify = if flags & CKF_VERIFY == 0 { 0 } else { CKF_MESSAGE_VERIFY };
+    flags | sign | verify
+}
+
 macro_rules! rows {
     ($($kind:ident $keys:ident $flags:expr => $does:expr;)*) => {
-        &[$(MechanismRow { kind: $kind, name: stringify!($kind), keys: Keys::$keys, flags: $flags, does: $does }),*]
+        &[$(MechanismRow { kind: $kind, name: stringify!($kind), keys: Keys::$keys, flags: by_message($flags), does: $does }),*]
     };
 }
 
@@ -150,7 +157,7 @@ pub static MECHANISMS: &[MechanismRow] = rows! {
     CKM_AES_CBC Aes CRYPT | WRAPS => Does::AesCbc;
     CKM_AES_CBC_PAD Aes CRYPT | WRAPS => Does::AesCbcPad;
     CKM_AES_CTR Aes CRYPT => Does::AesCtr;
-    CKM_AES_GCM Aes CRYPT | WRAPS => Does::AesGcm;
+    CKM_AES_GCM Aes CRYPT | WRAPS | CKF_MESSAGE_ENCRYPT | CKF_MESSAGE_DECRYPT => Does::AesGcm;
     CKM_AES_CMAC Aes SIGN => Does::AesCmac { general: false };
     CKM_AES_CMAC_GENERAL Aes SIGN => Does::AesCmac { general: true };
     CKM_AES_KEY_WRAP Aes CRYPT | WRAPS => Does::AesKeyWrap;

@@ -8,7 +8,7 @@ use crate::model::hash::Hash;
 use crate::model::key::Style;
 use crate::token::mechanism::{Does, MechanismRow, hash_of, mgf_of};
 use crate::token::object::{Item, Source};
-use crate::token::operation::{DigestStage, Digesting, Engine, Step, Task, Work, signature_size};
+use crate::token::operation::{DigestStage, Digesting, Engine, Step, Task, Work};
 use crate::token::provider::login_fault;
 use crate::token::sm;
 use crate::token::template::ulong_of;
@@ -24,10 +24,13 @@ pub(super) struct Kind {
     pub actions: (&'static str, &'static str),
 }
 
-const ENCRYPT: Kind = Kind { flag: CKF_ENCRYPT, permits: CKA_ENCRYPT, actions: ("AsymmetricEncrypt", "Encrypt") };
-const DECRYPT: Kind = Kind { flag: CKF_DECRYPT, permits: CKA_DECRYPT, actions: ("AsymmetricDecrypt", "Decrypt") };
-const SIGN: Kind = Kind { flag: CKF_SIGN, permits: CKA_SIGN, actions: ("AsymmetricSign", "GenerateMac") };
-const VERIFY: Kind = Kind { flag: CKF_VERIFY, permits: CKA_VERIFY, actions: ("AsymmetricVerify", "VerifyMac") };
+pub(super) const ENCRYPT: Kind =
+    Kind { flag: CKF_ENCRYPT, permits: CKA_ENCRYPT, actions: ("AsymmetricEncrypt", "Encrypt") };
+pub(super) const DECRYPT: Kind =
+    Kind { flag: CKF_DECRYPT, permits: CKA_DECRYPT, actions: ("AsymmetricDecrypt", "Decrypt") };
+pub(super) const SIGN: Kind = Kind { flag: CKF_SIGN, permits: CKA_SIGN, actions: ("AsymmetricSign", "GenerateMac") };
+pub(super) const VERIFY: Kind =
+    Kind { flag: CKF_VERIFY, permits: CKA_VERIFY, actions: ("AsymmetricVerify", "VerifyMac") };
 pub(super) const DERIVE_ACTION: &str = "AsymmetricDecrypt";
 
 pub(super) fn bad_parameter() -> Error {
@@ -35,10 +38,21 @@ pub(super) fn bad_parameter() -> Error {
 }
 
 impl Session {
-    /// The work that a mechanism and a key make together; CKR codes in the order that strict clients expect.
     fn prepare(&mut self, mechanism: &Mechanism, key: u64, kind: Kind) -> Result<Work> {
+        self.prepare_as(mechanism, key, kind, kind.flag)
+    }
+
+    /// The work that a mechanism and a key make together; CKR codes in the order that strict clients expect. `serving`: the
+    /// flag that the mechanism must have.
+    pub(super) fn prepare_as(
+        &mut self,
+        mechanism: &Mechanism,
+        key: u64,
+        kind: Kind,
+        serving: CK_FLAGS,
+    ) -> Result<Work> {
         let item = self.item(key, CKR_KEY_HANDLE_INVALID)?;
-        let row = MechanismRow::serving(mechanism.kind, kind.flag)?;
+        let row = MechanismRow::serving(mechanism.kind, serving)?;
         if item.key_type().is_none() {
             return Err(ck(CKR_KEY_HANDLE_INVALID));
         }
@@ -232,7 +246,7 @@ impl Session {
 }
 
 /// A NULL mechanism cancels what is going on (PKCS#11 3.x); anything else must not find something going on.
-fn begin<'a, T>(mechanism: Option<&'a Mechanism>, current: &mut Option<T>) -> Result<Option<&'a Mechanism>> {
+pub(super) fn begin<'a, T>(mechanism: Option<&'a Mechanism>, current: &mut Option<T>) -> Result<Option<&'a Mechanism>> {
     if mechanism.is_some() && current.is_some() {
         return Err(ck(CKR_OPERATION_ACTIVE));
     }
@@ -242,7 +256,7 @@ fn begin<'a, T>(mechanism: Option<&'a Mechanism>, current: &mut Option<T>) -> Re
     Ok(mechanism)
 }
 
-fn taken<T>(work: Option<T>) -> Result<T> {
+pub(super) fn taken<T>(work: Option<T>) -> Result<T> {
     work.ok_or(ck(CKR_OPERATION_NOT_INITIALIZED))
 }
 
@@ -432,4 +446,13 @@ fn gcm(parameter: &Parameter) -> Result<Cipher> {
         return Err(bad_parameter());
     }
     Ok(Cipher::AesGcm { iv: iv.clone(), aad: aad.clone(), tag })
+}
+
+/// The length of a signature with a key of so many bytes (modulus or field); none if it is not always the same.
+fn signature_size(scheme: &Signing, key_bytes: usize) -> Option<usize> {
+    match scheme {
+        Signing::Ecdsa | Signing::Sm2 => Some(2 * key_bytes),
+        Signing::RsaPkcs1 | Signing::RsaPss { .. } | Signing::RsaRaw => Some(key_bytes),
+        Signing::Sm2Der => None,
+    }
 }

@@ -13,6 +13,7 @@ use crate::kms::use_key::Ready;
 use crate::model::caller::Caller;
 use crate::token::attribute::{check_change, class_of};
 use crate::token::ck;
+use crate::token::message::Messages;
 use crate::token::object::{Item, Source};
 use crate::token::operation::{Digesting, Work};
 use crate::token::separation::check_gain;
@@ -32,6 +33,9 @@ pub struct Session {
     pub(super) decrypt: Option<Work>,
     pub(super) sign: Option<Work>,
     pub(super) verify: Option<Work>,
+    /// With the signature, which came first.
+    pub(super) verify_signature: Option<(Work, Vec<u8>)>,
+    pub(super) messages: Messages,
     last_used: Option<Used>,
 }
 
@@ -68,6 +72,8 @@ impl Session {
             decrypt: None,
             sign: None,
             verify: None,
+            verify_signature: None,
+            messages: Messages::default(),
             last_used: None,
         }
     }
@@ -107,6 +113,8 @@ impl Session {
         self.decrypt = None;
         self.sign = None;
         self.verify = None;
+        self.verify_signature = None;
+        self.messages = Messages::default();
         self.last_used = None;
     }
 
@@ -124,6 +132,10 @@ impl Session {
         if flags & CKF_DIGEST != 0 {
             self.digest = None;
         }
+        if flags & CKF_VERIFY != 0 {
+            self.verify_signature = None;
+        }
+        self.messages.abort(flags);
         let slots = [
             (CKF_ENCRYPT, &mut self.encrypt),
             (CKF_DECRYPT, &mut self.decrypt),

@@ -99,10 +99,7 @@ fn not_supported() {
     let no = CKR_FUNCTION_NOT_SUPPORTED;
     assert_eq!(call!(m, C_SignRecoverInit(h, n(), 0)), no);
     assert_eq!(call!(m, C_VerifyRecoverInit(h, n(), 0)), no);
-    assert_eq!(call!(m, C_DigestEncryptUpdate(h, n(), 0, n(), n())), no);
-    assert_eq!(call!(m, C_GetOperationState(h, n(), n())), no);
     assert_eq!(call!(m, C_EncapsulateKey(h, n(), 0, n(), 0, n(), n(), n())), no);
-    assert_eq!(call!(m, C_MessageEncryptInit(h, n(), 0)), no);
     assert_eq!(call!(m, C_GetFunctionStatus(h)), CKR_FUNCTION_NOT_PARALLEL);
     assert_eq!(call!(m, C_CancelFunction(h)), CKR_FUNCTION_NOT_PARALLEL);
 }

@@ -44,7 +44,7 @@ const GOLDEN: &[(CK_MECHANISM_TYPE, CK_ULONG, CK_ULONG, CK_FLAGS)] = &[
     (CKM_AES_CBC, 16, 32, CRYPT | WRAPS),
     (CKM_AES_CBC_PAD, 16, 32, CRYPT | WRAPS),
     (CKM_AES_CTR, 16, 32, CRYPT),
-    (CKM_AES_GCM, 16, 32, CRYPT | WRAPS),
+    (CKM_AES_GCM, 16, 32, CRYPT | WRAPS | CKF_MESSAGE_ENCRYPT | CKF_MESSAGE_DECRYPT),
     (CKM_AES_CMAC, 16, 32, SIGN),
     (CKM_AES_CMAC_GENERAL, 16, 32, SIGN),
     (CKM_AES_KEY_WRAP, 16, 32, CRYPT | WRAPS),
@@ -93,9 +93,16 @@ const SM: &[(CK_MECHANISM_TYPE, CK_ULONG, CK_ULONG, CK_FLAGS)] = &[
     (0xC14C_4925, 16, 16, CRYPT),
 ];
 
+/// What signs and verifies does so by message too.
+fn by_message(flags: CK_FLAGS) -> CK_FLAGS {
+    let also = |flag, more| if flags & flag == 0 { 0 } else { more };
+    flags | also(CKF_SIGN, CKF_MESSAGE_SIGN) | also(CKF_VERIFY, CKF_MESSAGE_VERIFY)
+}
+
 #[test]
 fn the_list_is_exactly_this() {
-    let golden = [GOLDEN, SM].concat();
+    let golden: Vec<_> =
+        [GOLDEN, SM].concat().into_iter().map(|(kind, min, max, flags)| (kind, min, max, by_message(flags))).collect();
     let installation = Installation::software();
     let m = installation.start();
     let found: Vec<_> = m
@@ -188,6 +195,7 @@ fn every_flag_is_true() {
             assert_eq!(init, expected, "{what} with {kind:#x}");
             has(flag)
         };
+        by_message_as_said(&c, *flags, &mechanism, (public, private));
         let signed = started(c.sign_init(mechanism.clone(), private), CKF_SIGN, "C_SignInit")
             .then(|| c.sign_data(&data).unwrap());
         if started(c.verify_init(mechanism.clone(), public), CKF_VERIFY, "C_VerifyInit") {
@@ -229,6 +237,40 @@ fn every_flag_is_true() {
             assert!(derived.is_err(), "C_DeriveKey {kind:#x}");
         }
     }
+}
+
+/// C_MessageSign… and C_MessageVerify… go with C_Sign and C_Verify, and make the same signatures.
+fn by_message_as_said(c: &Client, flags: CK_FLAGS, mechanism: &Mech, keys: (CK_OBJECT_HANDLE, CK_OBJECT_HANDLE)) {
+    let (mut raw, data) = (mechanism.raw(), [5u8; 32]);
+    let expected = |flag| if flags & flag == 0 { CKR_MECHANISM_INVALID } else { CKR_OK };
+    let (null, from) = (std::ptr::null_mut(), data.as_ptr().cast_mut());
+    let signs = crate::call!(c.m, C_MessageSignInit(c.h, &raw mut raw, keys.1));
+    assert_eq!(signs, expected(CKF_SIGN), "C_MessageSignInit {:#x}", mechanism.kind);
+    let verifies = crate::call!(c.m, C_MessageVerifyInit(c.h, &raw mut raw, keys.0));
+    assert_eq!(verifies, expected(CKF_VERIFY), "C_MessageVerifyInit {:#x}", mechanism.kind);
+    if signs == CKR_OK {
+        let signature = crate::support::two_calls(true, |out, len| {
+            crate::call!(c.m, C_SignMessage(c.h, null, 0, from, 32, out, len))
+        });
+        let signature = signature.unwrap();
+        let verify = |signature: &[u8]| {
+            let (start, len) = (signature.as_ptr().cast_mut(), signature.len() as CK_ULONG);
+            crate::call!(c.m, C_VerifyMessage(c.h, null, 0, from, 32, start, len))
+        };
+        assert_eq!(verify(&[&signature[..], &[0]].concat()), CKR_SIGNATURE_LEN_RANGE);
+        assert_eq!(verify(&signature), CKR_OK);
+        assert_eq!(crate::call!(c.m, C_MessageSignFinal(c.h)), CKR_OK);
+    }
+    if verifies == CKR_OK {
+        assert_eq!(crate::call!(c.m, C_MessageVerifyFinal(c.h)), CKR_OK);
+    }
+    for (init, flag) in [
+        (crate::call!(c.m, C_MessageEncryptInit(c.h, &raw mut raw, keys.0)), CKF_MESSAGE_ENCRYPT),
+        (crate::call!(c.m, C_MessageDecryptInit(c.h, &raw mut raw, keys.1)), CKF_MESSAGE_DECRYPT),
+    ] {
+        assert_eq!(init, expected(flag), "{:#x}", mechanism.kind);
+    }
+    crate::call!(c.m, C_SessionCancel(c.h, CK_FLAGS::MAX));
 }
 
 #[test]
