@@ -83,6 +83,8 @@ typedef CK_ALIKMS_ENVELOPE_PARAMS *CK_ALIKMS_ENVELOPE_PARAMS_PTR;
 #define CKA_ALIKMS_ALIASES          0xC14C4907UL
 /* Text: 2019-07-04T13:14:15Z. */
 #define CKA_ALIKMS_CREATION_DATE    0xC14C4908UL
+/* CK_BBOOL: made here to wrap and unwrap keys and for nothing else, so that it may wrap sensitive ones. */
+#define CKA_ALIKMS_WRAPS_ONLY       0xC14C4909UL
 
 #ifdef __cplusplus
 }

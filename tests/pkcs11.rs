@@ -6,6 +6,8 @@
 
 mod support;
 
+#[path = "pkcs11/attacks.rs"]
+mod attacks;
 #[path = "pkcs11/c_programs.rs"]
 mod c_programs;
 #[path = "pkcs11/certificates.rs"]
@@ -20,6 +22,8 @@ mod creation;
 mod cryptoki_crate;
 #[path = "pkcs11/digests.rs"]
 mod digests;
+#[path = "pkcs11/dual.rs"]
+mod dual;
 #[path = "pkcs11/fork.rs"]
 mod fork;
 #[path = "pkcs11/general.rs"]
@@ -30,6 +34,8 @@ mod initialize;
 mod login;
 #[path = "pkcs11/mechanisms.rs"]
 mod mechanisms;
+#[path = "pkcs11/messages.rs"]
+mod messages;
 #[path = "pkcs11/names.rs"]
 mod names;
 #[path = "pkcs11/objects.rs"]
@@ -46,3 +52,5 @@ mod signatures;
 mod states;
 #[path = "pkcs11/threads.rs"]
 mod threads;
+#[path = "pkcs11/wrapping.rs"]
+mod wrapping;

@@ -44,7 +44,7 @@ macro_rules! plain {
 
 plain! {
     u8 CK_ULONG CK_VERSION CK_ATTRIBUTE CK_MECHANISM CK_C_INITIALIZE_ARGS CK_AES_CTR_PARAMS CK_ECDH1_DERIVE_PARAMS CK_GCM_PARAMS
-    CK_RSA_PKCS_OAEP_PARAMS CK_RSA_PKCS_PSS_PARAMS
+    CK_GCM_MESSAGE_PARAMS CK_GCM_WRAP_PARAMS CK_RSA_AES_KEY_WRAP_PARAMS CK_RSA_PKCS_OAEP_PARAMS CK_RSA_PKCS_PSS_PARAMS
 }
 
 macro_rules! by_value {
@@ -240,6 +240,11 @@ impl<T: Copy> Out<T> {
 }
 
 impl Out<u8> {
+    /// Copies all of `bytes` to where as many were read before.
+    pub(super) fn fill(self, bytes: &[u8]) {
+        self.copy(bytes);
+    }
+
     /// What the caller offers: null asks for the size.
     pub(super) fn room(self, len: Out<CK_ULONG>) -> Result<Room> {
         let offered = len.input().one()?;

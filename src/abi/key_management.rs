@@ -4,9 +4,31 @@ use cryptoki_sys::*;
 
 use crate::abi::args::{In, Out};
 use crate::abi::{mechanism, template};
+use crate::error::Result;
+use crate::token::Provider;
 
 const NO_KEM: &str = "no key encapsulation mechanism";
-const NO_AEAD_WRAP: &str = "no authenticated mechanism wraps keys with additional data";
+
+/// C_WrapKey and C_WrapKeyAuthenticated: the wrapped key, and where the token made the IV, that into the parameter.
+fn wrap(
+    p: &Provider,
+    session: CK_SESSION_HANDLE,
+    mechanism: In<CK_MECHANISM>,
+    (wrapping, key): (CK_OBJECT_HANDLE, CK_OBJECT_HANDLE),
+    associated: Option<(In<u8>, CK_ULONG)>,
+    (wrapped, wrapped_len): (Out<u8>, Out<CK_ULONG>),
+) -> Result<()> {
+    let (room, (answer, iv), place) = p.session(session, |s| {
+        let room = wrapped.room(wrapped_len)?;
+        let (mechanism, place) = mechanism::wrapping(mechanism)?;
+        let associated = associated.as_ref().map(|(start, len)| start.bytes(*len)).transpose()?;
+        Ok((room, s.wrap_key(&mechanism, wrapping, key, associated, room)?, place))
+    })?;
+    if let (Some(iv), Some(place)) = (iv, place) {
+        place.fill(&iv);
+    }
+    wrapped.give(wrapped_len, room, answer)
+}
 
 cryptoki! {
     fn C_GenerateKey(
@@ -53,11 +75,7 @@ cryptoki! {
         wrapped: Out<u8>,
         wrapped_len: Out<CK_ULONG>,
     ) |p| {
-        let (room, answer) = p.session(session, |s| {
-            let room = wrapped.room(wrapped_len)?;
-            Ok((room, s.wrap_key(&mechanism::needed(mechanism)?, wrapping, key, room)?))
-        })?;
-        wrapped.give(wrapped_len, room, answer)
+        wrap(p, session, mechanism, (wrapping, key), None, (wrapped, wrapped_len))
     }
 
     fn C_UnwrapKey(
@@ -74,7 +92,7 @@ cryptoki! {
             let key = key.needed()?;
             let mechanism = mechanism::needed(mechanism)?;
             let template = template::read(attributes, count)?;
-            key.put(s.unwrap_key(&mechanism, unwrapping, wrapped.bytes(wrapped_len)?, &template)?);
+            key.put(s.unwrap_key(&mechanism, unwrapping, wrapped.bytes(wrapped_len)?, &template, None)?);
             Ok(())
         })
     }
@@ -126,7 +144,9 @@ cryptoki! {
         associated_len: CK_ULONG,
         wrapped: Out<u8>,
         wrapped_len: Out<CK_ULONG>,
-    ) = not_supported(NO_AEAD_WRAP);
+    ) |p| {
+        wrap(p, session, mechanism, (wrapping, key), Some((associated, associated_len)), (wrapped, wrapped_len))
+    }
 
     fn C_UnwrapKeyAuthenticated(
         session: CK_SESSION_HANDLE,
@@ -139,5 +159,14 @@ cryptoki! {
         associated: In<u8>,
         associated_len: CK_ULONG,
         key: Out<CK_OBJECT_HANDLE>,
-    ) = not_supported(NO_AEAD_WRAP);
+    ) |p| {
+        p.session(session, |s| {
+            let key = key.needed()?;
+            let mechanism = mechanism::needed(mechanism)?;
+            let template = template::read(attributes, count)?;
+            let associated = Some(associated.bytes(associated_len)?);
+            key.put(s.unwrap_key(&mechanism, unwrapping, wrapped.bytes(wrapped_len)?, &template, associated)?);
+            Ok(())
+        })
+    }
 }

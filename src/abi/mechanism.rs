@@ -4,9 +4,10 @@ use std::ffi::c_void;
 
 use cryptoki_sys::*;
 
-use crate::abi::args::{Arg, In, Plain};
+use crate::abi::args::{Arg, In, Out, Plain};
 use crate::error::{Error, Result};
 use crate::model::Bytes;
+use crate::token::message::{GcmMessage, Made};
 use crate::token::{Mechanism, Parameter, ck};
 
 /// Bytes of an IV, a label, a point, or a parameter that is passed on as it is.
@@ -30,6 +31,16 @@ pub(super) fn needed(mechanism: In<CK_MECHANISM>) -> Result<Mechanism> {
     read(mechanism)?.ok_or_else(|| ck(CKR_ARGUMENTS_BAD))
 }
 
+/// As [`read`], for operations by message: the parameter of GCM comes with each message.
+pub(super) fn by_message(mechanism: In<CK_MECHANISM>) -> Result<Option<Mechanism>> {
+    match mechanism.optional() {
+        Some(CK_MECHANISM { mechanism: CKM_AES_GCM, .. }) => {
+            Ok(Some(Mechanism { kind: CKM_AES_GCM, parameter: Parameter::None }))
+        }
+        _ => read(mechanism),
+    }
+}
+
 fn invalid() -> Error {
     ck(CKR_MECHANISM_PARAM_INVALID)
 }
@@ -49,10 +60,11 @@ fn parameter(mechanism: &CK_MECHANISM) -> Result<Parameter> {
                 public: bytes(p.pPublicData, p.ulPublicDataLen, MAX_BYTES)?,
             })
         }
-        CKM_RSA_PKCS_OAEP => {
-            let p: CK_RSA_PKCS_OAEP_PARAMS = structure(mechanism)?;
-            let label = bytes(p.pSourceData.cast(), p.ulSourceDataLen, MAX_BYTES)?;
-            Ok(Parameter::Oaep { hash: p.hashAlg, mgf: p.mgf, source: p.source, label })
+        CKM_RSA_PKCS_OAEP => oaep(structure(mechanism)?),
+        CKM_RSA_AES_KEY_WRAP => {
+            let p: CK_RSA_AES_KEY_WRAP_PARAMS = structure(mechanism)?;
+            let inner = inside::<CK_RSA_PKCS_OAEP_PARAMS>(p.pOAEPParams.cast()).optional().ok_or_else(invalid)?;
+            Ok(Parameter::RsaAes { bits: p.ulAESKeyBits, oaep: Box::new(oaep(inner)?) })
         }
         CKM_RSA_PKCS_PSS
         | CKM_SHA1_RSA_PKCS_PSS
@@ -100,7 +112,77 @@ unsafe impl Plain for Buffer {}
 // SAFETY: pointers and numbers, in C layout.
 unsafe impl Plain for Gcm220 {}
 
+fn oaep(p: CK_RSA_PKCS_OAEP_PARAMS) -> Result<Parameter> {
+    let label = bytes(p.pSourceData.cast(), p.ulSourceDataLen, MAX_BYTES)?;
+    Ok(Parameter::Oaep { hash: p.hashAlg, mgf: p.mgf, source: p.source, label })
+}
+
+/// The mechanism of C_WrapKey, and where an IV that the token made goes: `pIv` of CK_GCM_WRAP_PARAMS.
+pub(super) fn wrapping(mechanism: In<CK_MECHANISM>) -> Result<(Mechanism, Option<Out<u8>>)> {
+    let given = mechanism.optional().ok_or_else(|| ck(CKR_ARGUMENTS_BAD))?;
+    let parameter = parameter(&given)?;
+    let place = match &parameter {
+        Parameter::GcmWrap { .. } => Some(structure::<CK_GCM_WRAP_PARAMS>(&given)?.pIv),
+        _ => None,
+    };
+    // SAFETY: the pointer stands in a parameter of the caller's, who vouches for room for the IV there.
+    let place = place.map(|start| unsafe { Out::from_c(start) });
+    Ok((Mechanism { kind: given.mechanism, parameter }, place))
+}
+
+/// Where the results of a message go: `pIv` and `pTag` of CK_GCM_MESSAGE_PARAMS.
+#[derive(Clone, Copy)]
+pub(super) struct MessagePlaces {
+    iv: Out<u8>,
+    tag: Out<u8>,
+}
+
+impl MessagePlaces {
+    /// They have the lengths that were read.
+    pub(super) fn fill(self, made: &Made) {
+        if let Some(iv) = &made.iv {
+            self.iv.fill(iv);
+        }
+        if let Some(tag) = &made.tag {
+            self.tag.fill(tag);
+        }
+    }
+}
+
+/// CK_GCM_MESSAGE_PARAMS.
+pub(super) fn message(start: In<c_void>, len: CK_ULONG) -> Result<(GcmMessage, MessagePlaces)> {
+    if len != size_of::<CK_GCM_MESSAGE_PARAMS>() as CK_ULONG {
+        return Err(invalid());
+    }
+    let p = start.cast::<CK_GCM_MESSAGE_PARAMS>().optional().ok_or_else(invalid)?;
+    let message = GcmMessage {
+        iv: bytes(p.pIv, p.ulIvLen, MAX_BYTES)?,
+        fixed_bits: p.ulIvFixedBits,
+        generator: p.ivGenerator,
+        tag: bytes(p.pTag, p.ulTagBits.div_ceil(8), MAX_BYTES)?,
+        tag_bits: p.ulTagBits,
+    };
+    // SAFETY: the pointers stand in a parameter of the caller's, who vouches for so much room there.
+    let (iv, tag) = unsafe { (Out::from_c(p.pIv), Out::from_c(p.pTag)) };
+    Ok((message, MessagePlaces { iv, tag }))
+}
+
+/// The parameter of a message whose mechanism takes none.
+pub(super) fn no_message(start: In<c_void>, len: CK_ULONG) -> Result<()> {
+    if len == 0 || start.is_null() { Ok(()) } else { Err(invalid()) }
+}
+
 fn gcm(mechanism: &CK_MECHANISM) -> Result<Parameter> {
+    if mechanism.ulParameterLen == size_of::<CK_GCM_WRAP_PARAMS>() as CK_ULONG {
+        let p: CK_GCM_WRAP_PARAMS = structure(mechanism)?;
+        return Ok(Parameter::GcmWrap {
+            iv: bytes(p.pIv, p.ulIvLen, MAX_BYTES)?,
+            fixed_bits: p.ulIvFixedBits,
+            generator: p.ivGenerator,
+            aad: bytes(p.pAAD, p.ulAADLen, MAX_AAD)?,
+            tag_bits: p.ulTagBits,
+        });
+    }
     let (iv, iv_bits, aad, tag_bits) = if mechanism.ulParameterLen == size_of::<Gcm220>() as CK_ULONG {
         let Gcm220 { iv, aad, tag_bits } = structure(mechanism)?;
         (iv, None, aad, tag_bits)

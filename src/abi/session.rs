@@ -7,9 +7,6 @@ use cryptoki_sys::*;
 use crate::abi::args::{In, Out};
 use crate::abi::guard::{after_session, session_exists};
 
-/// Why there is no operation state to save.
-const NO_STATE: &str = "an operation may be at work inside a device, whose state cannot be saved";
-
 cryptoki! {
     /// The callback is never called: nothing happens to a session that its owner would not know.
     fn C_OpenSession(
@@ -41,7 +38,14 @@ cryptoki! {
         p.session(session, |s| s.cancel(flags))
     }
 
-    fn C_GetOperationState(session: CK_SESSION_HANDLE, state: Out<u8>, state_len: Out<CK_ULONG>) = not_supported(NO_STATE);
+    /// Digests only.
+    fn C_GetOperationState(session: CK_SESSION_HANDLE, state: Out<u8>, state_len: Out<CK_ULONG>) |p| {
+        let (room, answer) = p.session(session, |s| {
+            let room = state.room(state_len)?;
+            Ok((room, s.operation_state(room)?))
+        })?;
+        state.give(state_len, room, answer)
+    }
 
     fn C_SetOperationState(
         session: CK_SESSION_HANDLE,
@@ -49,7 +53,9 @@ cryptoki! {
         state_len: CK_ULONG,
         encryption_key: CK_OBJECT_HANDLE,
         authentication_key: CK_OBJECT_HANDLE,
-    ) = not_supported(NO_STATE);
+    ) |p| {
+        p.session(session, |s| s.set_operation_state(state.bytes(state_len)?, [encryption_key, authentication_key]))
+    }
 
     fn C_Login(session: CK_SESSION_HANDLE, user: CK_USER_TYPE, pin: In<u8>, pin_len: CK_ULONG) |p| {
         p.login(session, user, after_session(p, session, pin.bytes_if_any(pin_len))?, None)

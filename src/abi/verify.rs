@@ -7,8 +7,6 @@ use crate::abi::guard::step;
 use crate::abi::mechanism;
 use crate::abi::sign::NO_RECOVERY;
 
-const SIGNATURE_FIRST: &str = "no mechanism of the token needs the signature before the data: C_VerifyInit";
-
 cryptoki! {
     fn C_VerifyInit(session: CK_SESSION_HANDLE, mechanism: In<CK_MECHANISM>, key: CK_OBJECT_HANDLE) |p| {
         p.session(session, |s| s.verify_init(mechanism::read(mechanism)?.as_ref(), key))
@@ -52,12 +50,22 @@ cryptoki! {
         key: CK_OBJECT_HANDLE,
         signature: In<u8>,
         signature_len: CK_ULONG,
-    ) = not_supported(SIGNATURE_FIRST);
+    ) |p| {
+        p.session(session, |s| {
+            let mechanism = mechanism::read(mechanism)?;
+            s.verify_signature_init(mechanism.as_ref(), key, signature.bytes(signature_len)?)
+        })
+    }
 
-    fn C_VerifySignature(session: CK_SESSION_HANDLE, data: In<u8>, data_len: CK_ULONG) = not_supported(SIGNATURE_FIRST);
+    fn C_VerifySignature(session: CK_SESSION_HANDLE, data: In<u8>, data_len: CK_ULONG) |p| {
+        p.session(session, |s| s.verify_signature(data.bytes(data_len)))
+    }
 
-    fn C_VerifySignatureUpdate(session: CK_SESSION_HANDLE, part: In<u8>, part_len: CK_ULONG)
-        = not_supported(SIGNATURE_FIRST);
+    fn C_VerifySignatureUpdate(session: CK_SESSION_HANDLE, part: In<u8>, part_len: CK_ULONG) |p| {
+        p.session(session, |s| s.verify_signature_update(part.bytes(part_len)))
+    }
 
-    fn C_VerifySignatureFinal(session: CK_SESSION_HANDLE) = not_supported(SIGNATURE_FIRST);
+    fn C_VerifySignatureFinal(session: CK_SESSION_HANDLE) |p| {
+        p.session(session, |s| s.verify_signature_final())
+    }
 }

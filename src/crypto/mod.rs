@@ -20,6 +20,7 @@ mod rsa_public;
 mod secp256k1;
 pub mod sm2;
 pub mod sm4;
+pub mod unwrapping;
 
 use crate::model::Bytes;
 

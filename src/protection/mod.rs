@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::error::Result;
 use crate::model::Bytes;
-use crate::model::algorithm::Job;
+use crate::model::algorithm::{Cipher, Job};
 use crate::model::key::{KeyUsage, Level, Material};
 use crate::model::public::PublicKey;
 use crate::model::spec::Spec;
@@ -70,6 +70,16 @@ pub trait Key: Send + Sync {
     /// Does the whole job on one input. Whether the key may do it was decided above.
     /// A job that does not fit the key's family is `Error::Unsupported`.
     fn once(&self, job: &Job, input: &[u8]) -> Result<Bytes>;
+
+    /// Wraps key bytes that are in this process. A device does it without the key being one that encrypts.
+    fn wrap(&self, cipher: &Cipher, value: &Bytes) -> Result<Bytes> {
+        self.once(&Job::Encrypt(cipher.clone()), value)
+    }
+
+    /// Unwraps into this process, which the caller of this has to have been allowed. Errors as of decryption.
+    fn unwrap(&self, cipher: &Cipher, wrapped: &[u8]) -> Result<Bytes> {
+        self.once(&Job::Decrypt(cipher.clone()), wrapped)
+    }
 
     /// Starts a job whose input comes in parts. By default the parts are collected and [`Key::once`] does the work.
     fn start(self: Arc<Self>, job: Job) -> Result<Box<dyn Stream>>;

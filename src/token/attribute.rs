@@ -141,10 +141,9 @@ pub static ATTRIBUTES: &[AttributeRow] = rows! {
     CKA_EC_POINT Bytes PAIR Import Never;
     CKA_ALWAYS_AUTHENTICATE Bool PRIVATE Allowed Never;
     CKA_WRAP_WITH_TRUSTED Bool HELD Allowed OnlyTo(true);
-    // Nobody may rely on a template that is not enforced: refused until keys are wrapped and unwrapped.
-    CKA_WRAP_TEMPLATE Nested OUTER Never Never;
-    CKA_UNWRAP_TEMPLATE Nested HELD Never Never;
-    CKA_DERIVE_TEMPLATE Nested HELD Never Never;
+    CKA_WRAP_TEMPLATE Nested OUTER Allowed Never;
+    CKA_UNWRAP_TEMPLATE Nested HELD Allowed Never;
+    CKA_DERIVE_TEMPLATE Nested HELD Allowed Never;
     CKA_ALLOWED_MECHANISMS Mechanisms KEYS Allowed Never;
     // Ours: the only one of the block `CKA_ALIKMS_*` that a caller may name. The others are worked out.
     CKA_ALIKMS_PROTECTION_LEVEL Bytes KEYS Allowed Never;
@@ -173,7 +172,7 @@ impl AttributeRow {
 
     pub fn fits(&self, value: &EntryValue) -> bool {
         match (self.shape, value) {
-            (Shape::Nested, EntryValue::Nested(_)) => true,
+            (Shape::Nested, EntryValue::Nested(inner)) => inner.0.iter().all(fits_inside),
             (Shape::Nested, EntryValue::Bytes(_)) | (_, EntryValue::Nested(_)) => false,
             (Shape::Bool, EntryValue::Bytes(bytes)) => matches!(bytes.as_slice(), [0 | 1]),
             (Shape::Bytes, EntryValue::Bytes(_)) => true,
@@ -184,6 +183,11 @@ impl AttributeRow {
             (Shape::Ulong, EntryValue::Bytes(bytes)) => ulong_of(bytes).is_some(),
         }
     }
+}
+
+/// May an attribute stand in a template that a key carries for others? Known, of the right shape, and no template itself.
+fn fits_inside(entry: &Entry) -> bool {
+    AttributeRow::find(entry.kind).is_some_and(|row| row.shape != Shape::Nested && row.fits(&entry.value))
 }
 
 /// How an object comes into being, as far as templates differ by it.
@@ -230,8 +234,9 @@ fn same(one: &Entry, other: &Entry) -> bool {
     }
 }
 
-/// Checks one change by C_SetAttributeValue. `now`: the present value.
-pub fn check_change(entry: &Entry, class: Class, now: Option<&[u8]>) -> Result<()> {
+/// Checks one change by C_SetAttributeValue. `now`: the present value. `trusts`: by the security officer, who alone may say
+/// what is trusted (PKCS#11 3.2 §4.7, footnote 10).
+pub fn check_change(entry: &Entry, class: Class, now: Option<&[u8]>, trusts: bool) -> Result<()> {
     let row = AttributeRow::find(entry.kind).filter(|row| row.on.contains(&class));
     let row = row.ok_or(ck(CKR_ATTRIBUTE_TYPE_INVALID))?;
     if !row.fits(&entry.value) {
@@ -240,6 +245,7 @@ pub fn check_change(entry: &Entry, class: Class, now: Option<&[u8]>) -> Result<(
     let EntryValue::Bytes(wanted) = &entry.value else { return Err(ck(CKR_ATTRIBUTE_READ_ONLY)) };
     let unchanged = now == Some(wanted.as_slice());
     match row.change {
+        _ if trusts && entry.kind == CKA_TRUSTED => Ok(()),
         Always => Ok(()),
         OnlyTo(value) if unchanged || wanted.as_slice() == [u8::from(value)] => Ok(()),
         OnlyTo(_) | Never => Err(ck(CKR_ATTRIBUTE_READ_ONLY)),

@@ -20,8 +20,10 @@ use crate::token::keys::{self, Imported};
 use crate::token::mechanism::{Does, Keys, MechanismRow};
 use crate::token::object::{Builder, Item, SessionKey, Source, describe_x509, kept, level_of};
 use crate::token::operate::DERIVE_ACTION;
+use crate::token::separation::{check_gain, with_demands, wraps_only};
 use crate::token::sm::{SM4_KEY, fits_curve};
-use crate::token::{Answer, Mechanism, Parameter, Room, Session, Template, ck};
+use crate::token::vendor::CKA_ALIKMS_WRAPS_ONLY;
+use crate::token::{Mechanism, Parameter, Session, Template, ck};
 
 impl Session {
     pub fn generate_key(&mut self, mechanism: &Mechanism, template: &Template) -> Result<u64> {
@@ -188,7 +190,10 @@ impl Session {
                 CKA_TOKEN | CKA_PRIVATE | CKA_MODIFIABLE | CKA_DESTROYABLE => {
                     template.bool(entry.kind)?;
                 }
-                _ => check_change(entry, item.class, now)?,
+                _ => {
+                    check_change(entry, item.class, now, false)?;
+                    check_gain(&item, entry)?;
+                }
             }
         }
         let mut all = Builder::default();
@@ -235,6 +240,7 @@ impl Session {
         if !shared.is_empty() {
             return Err(ck(CKR_MECHANISM_PARAM_INVALID));
         }
+        let template = &with_demands(&item, CKA_DERIVE_TEMPLATE, template)?;
         if template.has(CKA_CLASS) {
             expect_class(template, Class::SecretKey)?;
         }
@@ -264,22 +270,8 @@ impl Session {
         }
     }
 
-    pub fn wrap_key(&mut self, _mechanism: &Mechanism, _wrapping: u64, _key: u64, _room: Room) -> Result<Answer> {
-        Err(ck(CKR_FUNCTION_NOT_SUPPORTED))
-    }
-
-    pub fn unwrap_key(
-        &mut self,
-        _mechanism: &Mechanism,
-        _unwrapping: u64,
-        _wrapped: &[u8],
-        _template: &Template,
-    ) -> Result<u64> {
-        Err(ck(CKR_FUNCTION_NOT_SUPPORTED))
-    }
-
     /// Token or session? And may this session make it?
-    fn check_place(&self, template: &Template, class: Class) -> Result<bool> {
+    pub(super) fn check_place(&self, template: &Template, class: Class) -> Result<bool> {
         let token = template.bool(CKA_TOKEN)?.unwrap_or(false);
         let private = matches!(class, Class::PrivateKey | Class::SecretKey);
         self.check_write(token, template.bool(CKA_PRIVATE)?.unwrap_or(private))?;
@@ -287,7 +279,7 @@ impl Session {
     }
 
     /// A KMS key as the templates describe it. Answers the handles of the private or secret key and of the public key.
-    fn token_key(
+    pub(super) fn token_key(
         &mut self,
         spec: Spec,
         template: &Template,
@@ -309,6 +301,10 @@ impl Session {
             None => Seed { label: inner.label.clone(), id: inner.id.clone(), ..Seed::default() },
         };
         outer.attributes.extend(stored(public_flags));
+        if value.is_none() && wraps_only(flags) {
+            inner.attributes.insert(CKA_ALIKMS_WRAPS_ONLY, vec![1]);
+            outer.attributes.insert(CKA_ALIKMS_WRAPS_ONLY, vec![1]);
+        }
         let on = |kind| flags.get(&kind).copied().unwrap_or(false);
         let usages = Usages {
             decrypt: on(CKA_DECRYPT),
@@ -338,7 +334,7 @@ impl Session {
         Ok((handle(false).ok_or(ck(CKR_GENERAL_ERROR))?, handle(true)))
     }
 
-    fn session_key(
+    pub(super) fn session_key(
         &mut self,
         class: Class,
         key: SessionKey,
@@ -370,6 +366,10 @@ impl Session {
             let sensitive = template.bool(CKA_SENSITIVE)?.unwrap_or(private);
             let extractable = template.bool(CKA_EXTRACTABLE)?.unwrap_or(!local && !private);
             all.secrecy(sensitive, extractable, local);
+            // Nobody can trust the public half of a pair that is not stored, so that such a pair guards nothing.
+            if local && !private && sensitive && !extractable && wraps_only(flags) {
+                all.bool(CKA_ALIKMS_WRAPS_ONLY, true);
+            }
             guarded = sensitive || !extractable;
             if let Some(value) = &key.value {
                 keys::describe_value(&mut all, class, key.family, value)?;
@@ -388,10 +388,11 @@ pub type Flags = BTreeMap<CK_ATTRIBUTE_TYPE, bool>;
 
 /// How a session key came into being.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Birth {
+pub(super) enum Birth {
     Derived,
     Generated(CK_MECHANISM_TYPE),
     Imported,
+    Unwrapped,
 }
 
 /// The same session object with other attributes.

@@ -33,6 +33,8 @@ pub enum Does {
         hash: Hash,
         general: bool,
     },
+    /// OAEP of an AES key made for it, and that key's AES key wrap with padding of the key.
+    RsaAesKeyWrap,
     RsaOaep,
     /// None: the input is what is padded.
     RsaPkcs(Option<Hash>),
@@ -107,20 +109,29 @@ pub struct MechanismRow {
 
 const SIGN: CK_FLAGS = CKF_SIGN | CKF_VERIFY;
 const CRYPT: CK_FLAGS = CKF_ENCRYPT | CKF_DECRYPT;
+const WRAPS: CK_FLAGS = CKF_WRAP | CKF_UNWRAP;
 const EC: CK_FLAGS = CKF_EC_F_P | CKF_EC_NAMEDCURVE | CKF_EC_UNCOMPRESS;
+
+/// What signs and verifies does so message by message too.
+const fn by_message(flags: CK_FLAGS) -> CK_FLAGS {
+    let sign = if flags & CKF_SIGN == 0 { 0 } else { CKF_MESSAGE_SIGN };
+    let verify = if flags & CKF_VERIFY == 0 { 0 } else { CKF_MESSAGE_VERIFY };
+    flags | sign | verify
+}
 
 macro_rules! rows {
     ($($kind:ident $keys:ident $flags:expr => $does:expr;)*) => {
-        &[$(MechanismRow { kind: $kind, name: stringify!($kind), keys: Keys::$keys, flags: $flags, does: $does }),*]
+        &[$(MechanismRow { kind: $kind, name: stringify!($kind), keys: Keys::$keys, flags: by_message($flags), does: $does }),*]
     };
 }
 
 /// Every mechanism of every token.
 pub static MECHANISMS: &[MechanismRow] = rows! {
     CKM_RSA_PKCS_KEY_PAIR_GEN Rsa CKF_GENERATE_KEY_PAIR => Does::Generate(Keys::Rsa);
-    CKM_RSA_PKCS Rsa SIGN | CRYPT => Does::RsaPkcs(None);
+    CKM_RSA_PKCS Rsa SIGN | CRYPT | WRAPS => Does::RsaPkcs(None);
     CKM_RSA_X_509 Rsa SIGN | CRYPT => Does::RsaX509;
-    CKM_RSA_PKCS_OAEP Rsa CRYPT => Does::RsaOaep;
+    CKM_RSA_AES_KEY_WRAP Rsa WRAPS => Does::RsaAesKeyWrap;
+    CKM_RSA_PKCS_OAEP Rsa CRYPT | WRAPS => Does::RsaOaep;
     CKM_RSA_PKCS_PSS Rsa SIGN => Does::RsaPss(None);
     CKM_SHA1_RSA_PKCS Rsa CKF_VERIFY => Does::RsaPkcs(Some(Hash::Sha1));
     CKM_SHA224_RSA_PKCS Rsa SIGN => Does::RsaPkcs(Some(Hash::Sha224));
@@ -143,14 +154,16 @@ pub static MECHANISMS: &[MechanismRow] = rows! {
     CKM_ECDH1_COFACTOR_DERIVE Ec CKF_DERIVE | EC => Does::Ecdh { cofactor: true };
     CKM_AES_KEY_GEN Aes CKF_GENERATE => Does::Generate(Keys::Aes);
     CKM_AES_ECB Aes CRYPT => Does::AesEcb;
-    CKM_AES_CBC Aes CRYPT => Does::AesCbc;
-    CKM_AES_CBC_PAD Aes CRYPT => Does::AesCbcPad;
+    CKM_AES_CBC Aes CRYPT | WRAPS => Does::AesCbc;
+    CKM_AES_CBC_PAD Aes CRYPT | WRAPS => Does::AesCbcPad;
     CKM_AES_CTR Aes CRYPT => Does::AesCtr;
-    CKM_AES_GCM Aes CRYPT => Does::AesGcm;
+    CKM_AES_GCM Aes CRYPT | WRAPS | CKF_MESSAGE_ENCRYPT | CKF_MESSAGE_DECRYPT => Does::AesGcm;
     CKM_AES_CMAC Aes SIGN => Does::AesCmac { general: false };
     CKM_AES_CMAC_GENERAL Aes SIGN => Does::AesCmac { general: true };
-    CKM_AES_KEY_WRAP Aes CRYPT => Does::AesKeyWrap;
-    CKM_AES_KEY_WRAP_KWP Aes CRYPT => Does::AesKeyWrapPad;
+    CKM_AES_KEY_WRAP Aes CRYPT | WRAPS => Does::AesKeyWrap;
+    // Another number for the same: PKCS#11 2.40 left open which padding it means, RFC 5649 is what others make of it.
+    CKM_AES_KEY_WRAP_PAD Aes CRYPT | WRAPS => Does::AesKeyWrapPad;
+    CKM_AES_KEY_WRAP_KWP Aes CRYPT | WRAPS => Does::AesKeyWrapPad;
     CKM_GENERIC_SECRET_KEY_GEN Generic CKF_GENERATE => Does::Generate(Keys::Generic);
     CKM_SHA_1_HMAC Generic SIGN => Does::Hmac { hash: Hash::Sha1, general: false };
     CKM_SHA_1_HMAC_GENERAL Generic SIGN => Does::Hmac { hash: Hash::Sha1, general: true };

@@ -1,21 +1,28 @@
 //! The token: PKCS#11's view of the KMS. Numbers are PKCS#11's (`cryptoki-sys`), pointers stay in `abi`.
 
 pub mod attribute;
+pub mod dual;
+pub mod iv;
 pub mod keys;
 pub mod make;
 pub mod mechanism;
+pub mod message;
 pub mod object;
 pub mod operate;
 pub mod operation;
 pub mod parameter;
 pub mod provider;
+pub mod separation;
 pub mod session;
 pub mod sessions;
 pub mod slot;
 pub mod sm;
+pub mod state;
 pub mod template;
+pub mod unwrap;
 pub mod vendor;
 mod words;
+pub mod wrap;
 
 pub use parameter::{Mechanism, Parameter};
 pub use provider::Provider;

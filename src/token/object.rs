@@ -92,7 +92,7 @@ impl Item {
         match self.attributes.get(&kind) {
             None => Value::Unknown,
             Some(bytes) => match AttributeRow::find(kind).map(|row| row.shape) {
-                Some(Shape::Nested) => Value::Nested(Vec::new()),
+                Some(Shape::Nested) => Value::Nested(Template::shown(bytes)),
                 _ => Value::Bytes(bytes),
             },
         }
@@ -206,7 +206,7 @@ impl Builder {
         for entry in &template.0 {
             match &entry.value {
                 EntryValue::Bytes(bytes) => self.0.insert(entry.kind, bytes.clone()),
-                EntryValue::Nested(_) => self.0.insert(entry.kind, Bytes::default()),
+                EntryValue::Nested(inner) => self.0.insert(entry.kind, inner.encode()),
             };
         }
         self
@@ -445,9 +445,9 @@ pub fn kept(template: &Template) -> BTreeMap<u64, Vec<u8>> {
         .0
         .iter()
         .filter(|entry| keep(entry.kind))
-        .filter_map(|entry| match &entry.value {
-            EntryValue::Bytes(bytes) => Some((entry.kind, bytes.to_vec())),
-            EntryValue::Nested(_) => None,
+        .map(|entry| match &entry.value {
+            EntryValue::Bytes(bytes) => (entry.kind, bytes.to_vec()),
+            EntryValue::Nested(inner) => (entry.kind, inner.encode().to_vec()),
         })
         .collect()
 }

@@ -8,7 +8,7 @@ use crate::model::hash::Hash;
 use crate::model::key::Style;
 use crate::token::mechanism::{Does, MechanismRow, hash_of, mgf_of};
 use crate::token::object::{Item, Source};
-use crate::token::operation::{DigestStage, Digesting, Engine, Step, Task, Work, signature_size};
+use crate::token::operation::{DigestStage, Digesting, Engine, Step, Task, Work};
 use crate::token::provider::login_fault;
 use crate::token::sm;
 use crate::token::template::ulong_of;
@@ -17,28 +17,42 @@ use crate::token::{Answer, Mechanism, Parameter, Room, Session, ck};
 
 /// A direction of work: which attribute of the key permits it, and what the audit and RAM call it.
 #[derive(Clone, Copy)]
-struct Kind {
-    flag: CK_FLAGS,
-    permits: CK_ATTRIBUTE_TYPE,
+pub(super) struct Kind {
+    pub flag: CK_FLAGS,
+    pub permits: CK_ATTRIBUTE_TYPE,
     /// With a key of a pair, and with a secret key.
-    actions: (&'static str, &'static str),
+    pub actions: (&'static str, &'static str),
 }
 
-const ENCRYPT: Kind = Kind { flag: CKF_ENCRYPT, permits: CKA_ENCRYPT, actions: ("AsymmetricEncrypt", "Encrypt") };
-const DECRYPT: Kind = Kind { flag: CKF_DECRYPT, permits: CKA_DECRYPT, actions: ("AsymmetricDecrypt", "Decrypt") };
-const SIGN: Kind = Kind { flag: CKF_SIGN, permits: CKA_SIGN, actions: ("AsymmetricSign", "GenerateMac") };
-const VERIFY: Kind = Kind { flag: CKF_VERIFY, permits: CKA_VERIFY, actions: ("AsymmetricVerify", "VerifyMac") };
+pub(super) const ENCRYPT: Kind =
+    Kind { flag: CKF_ENCRYPT, permits: CKA_ENCRYPT, actions: ("AsymmetricEncrypt", "Encrypt") };
+pub(super) const DECRYPT: Kind =
+    Kind { flag: CKF_DECRYPT, permits: CKA_DECRYPT, actions: ("AsymmetricDecrypt", "Decrypt") };
+pub(super) const SIGN: Kind = Kind { flag: CKF_SIGN, permits: CKA_SIGN, actions: ("AsymmetricSign", "GenerateMac") };
+pub(super) const VERIFY: Kind =
+    Kind { flag: CKF_VERIFY, permits: CKA_VERIFY, actions: ("AsymmetricVerify", "VerifyMac") };
 pub(super) const DERIVE_ACTION: &str = "AsymmetricDecrypt";
 
-fn bad_parameter() -> Error {
+pub(super) fn bad_parameter() -> Error {
     ck(CKR_MECHANISM_PARAM_INVALID)
 }
 
 impl Session {
-    /// The work that a mechanism and a key make together; CKR codes in the order that strict clients expect.
     fn prepare(&mut self, mechanism: &Mechanism, key: u64, kind: Kind) -> Result<Work> {
+        self.prepare_as(mechanism, key, kind, kind.flag)
+    }
+
+    /// The work that a mechanism and a key make together; CKR codes in the order that strict clients expect. `serving`: the
+    /// flag that the mechanism must have.
+    pub(super) fn prepare_as(
+        &mut self,
+        mechanism: &Mechanism,
+        key: u64,
+        kind: Kind,
+        serving: CK_FLAGS,
+    ) -> Result<Work> {
         let item = self.item(key, CKR_KEY_HANDLE_INVALID)?;
-        let row = MechanismRow::serving(mechanism.kind, kind.flag)?;
+        let row = MechanismRow::serving(mechanism.kind, serving)?;
         if item.key_type().is_none() {
             return Err(ck(CKR_KEY_HANDLE_INVALID));
         }
@@ -58,7 +72,7 @@ impl Session {
         Ok(Work::new(engine, task, item.is(CKA_ALWAYS_AUTHENTICATE)))
     }
 
-    fn engine(&mut self, item: &Item, kind: Kind) -> Result<Engine> {
+    pub(super) fn engine(&mut self, item: &Item, kind: Kind) -> Result<Engine> {
         use crate::model::object::Class;
         let action = if item.class == Class::SecretKey { kind.actions.1 } else { kind.actions.0 };
         if item.class == Class::PublicKey {
@@ -232,7 +246,7 @@ impl Session {
 }
 
 /// A NULL mechanism cancels what is going on (PKCS#11 3.x); anything else must not find something going on.
-fn begin<'a, T>(mechanism: Option<&'a Mechanism>, current: &mut Option<T>) -> Result<Option<&'a Mechanism>> {
+pub(super) fn begin<'a, T>(mechanism: Option<&'a Mechanism>, current: &mut Option<T>) -> Result<Option<&'a Mechanism>> {
     if mechanism.is_some() && current.is_some() {
         return Err(ck(CKR_OPERATION_ACTIVE));
     }
@@ -242,7 +256,7 @@ fn begin<'a, T>(mechanism: Option<&'a Mechanism>, current: &mut Option<T>) -> Re
     Ok(mechanism)
 }
 
-fn taken<T>(work: Option<T>) -> Result<T> {
+pub(super) fn taken<T>(work: Option<T>) -> Result<T> {
     work.ok_or(ck(CKR_OPERATION_NOT_INITIALIZED))
 }
 
@@ -266,7 +280,7 @@ fn is_hmac_of_typed_key(does: Does, item: &Item) -> bool {
 
 /// What the KMS does not allow through this door whatever the attributes say (DESIGN §3): raw mechanisms on a key whose
 /// ciphertexts are bound to an EncryptionContext, and any work with a key that is out of sight.
-fn check_policy(item: &Item) -> Result<()> {
+pub(super) fn check_policy(item: &Item) -> Result<()> {
     match &item.source {
         Source::Kms { style: Style::Envelope, .. } | Source::Kms { usable: false, .. } => {
             Err(ck(CKR_KEY_FUNCTION_NOT_PERMITTED))
@@ -298,7 +312,7 @@ fn key_bytes(item: &Item) -> usize {
     item.public().map_or(0, |public| public.bits().div_ceil(8))
 }
 
-fn task(does: Does, parameter: &Parameter, item: &Item, flag: CK_FLAGS) -> Result<Task> {
+pub(super) fn task(does: Does, parameter: &Parameter, item: &Item, flag: CK_FLAGS) -> Result<Task> {
     let plain = |job| Task { job, hash: None, prefix: Vec::new(), info: false, size: None, block: 0 };
     let signing = |scheme: Signing, hash: Option<Hash>| Task {
         size: signature_size(&scheme, key_bytes(item)),
@@ -387,7 +401,9 @@ fn task(does: Does, parameter: &Parameter, item: &Item, flag: CK_FLAGS) -> Resul
             Cipher::AesGcm { iv, aad, tag } if iv.len() <= 16 => crypting(Cipher::Sm4Gcm { iv, aad, tag }, 0),
             _ => return Err(bad_parameter()),
         },
-        Does::Digest(_) | Does::Ecdh { .. } | Does::Generate(_) => return Err(ck(CKR_MECHANISM_INVALID)),
+        Does::Digest(_) | Does::Ecdh { .. } | Does::Generate(_) | Does::RsaAesKeyWrap => {
+            return Err(ck(CKR_MECHANISM_INVALID));
+        }
     })
 }
 
@@ -408,7 +424,7 @@ fn pss(parameter: &Parameter, hash: Option<Hash>, modulus: usize) -> Result<Sign
 }
 
 /// pkcs11-provider 1.0 names neither hash nor MGF for the default OAEP: those zeros stand for SHA-1.
-fn oaep(parameter: &Parameter) -> Result<Cipher> {
+pub(super) fn oaep(parameter: &Parameter) -> Result<Cipher> {
     let Parameter::Oaep { hash, mgf, source, label } = parameter else { return Err(bad_parameter()) };
     let (hash, mgf) = match (hash, mgf) {
         (0, 0) => (Hash::Sha1, Hash::Sha1),
@@ -430,4 +446,13 @@ fn gcm(parameter: &Parameter) -> Result<Cipher> {
         return Err(bad_parameter());
     }
     Ok(Cipher::AesGcm { iv: iv.clone(), aad: aad.clone(), tag })
+}
+
+/// The length of a signature with a key of so many bytes (modulus or field); none if it is not always the same.
+fn signature_size(scheme: &Signing, key_bytes: usize) -> Option<usize> {
+    match scheme {
+        Signing::Ecdsa | Signing::Sm2 => Some(2 * key_bytes),
+        Signing::RsaPkcs1 | Signing::RsaPss { .. } | Signing::RsaRaw => Some(key_bytes),
+        Signing::Sm2Der => None,
+    }
 }

@@ -103,6 +103,17 @@ impl Work {
         Self { engine, task, stage: Stage::Fresh, fed: 0, out: 0, collects: false, locked }
     }
 
+    /// The same work from its beginning, or another job with the same key.
+    pub fn anew(&self, job: Option<Job>) -> Self {
+        let task = Task { job: job.unwrap_or_else(|| self.task.job.clone()), ..self.task.clone() };
+        Self::new(self.engine.clone(), task, self.locked)
+    }
+
+    /// The room that Final asks for.
+    pub fn most(&self) -> usize {
+        self.bound(self.fed).saturating_sub(self.out)
+    }
+
     fn check_unlocked(&self) -> Result<()> {
         if self.locked { Err(ck(CKR_USER_NOT_LOGGED_IN)) } else { Ok(()) }
     }
@@ -120,8 +131,8 @@ impl Work {
             Job::Encrypt(Cipher::AesKeyWrap { .. }) => input + 8,
             Job::Encrypt(Cipher::AesKeyWrapPad) => input.div_ceil(8) * 8 + 8,
             Job::Decrypt(Cipher::AesKeyWrap { .. } | Cipher::AesKeyWrapPad) => input.saturating_sub(8),
-            Job::Encrypt(Cipher::RsaOaep { .. } | Cipher::RsaPkcs1 | Cipher::RsaRaw) => block,
-            Job::Decrypt(Cipher::RsaOaep { .. } | Cipher::RsaPkcs1 | Cipher::RsaRaw) => block,
+            Job::Encrypt(Cipher::RsaOaep { .. } | Cipher::RsaPkcs1 | Cipher::RsaRaw)
+            | Job::Decrypt(Cipher::RsaOaep { .. } | Cipher::RsaPkcs1 | Cipher::RsaRaw) => block,
             Job::Encrypt(Cipher::Sm2(Sm2Layout::Der)) => input + SM2_OVERHEAD + SM2_DER,
             Job::Encrypt(Cipher::Sm2(_)) => input + SM2_OVERHEAD,
             Job::Decrypt(Cipher::Sm2(Sm2Layout::Der)) => input.saturating_sub(SM2_OVERHEAD - SM2_DER),
@@ -331,7 +342,7 @@ impl Work {
             return Ok(self.deliver(output, room, false));
         }
         let feed = self.feed(session)?;
-        let bound = self.bound(self.fed).saturating_sub(self.out);
+        let bound = self.most();
         let short = match room {
             Room::Ask => Some(Answer::Size(bound)),
             Room::Bytes(room) if room < bound && self.exact() => Some(Answer::TooSmall(bound)),
@@ -398,7 +409,7 @@ impl Work {
         }
     }
 
-    fn check_length(&self, signature: &[u8]) -> Result<()> {
+    pub fn check_length(&self, signature: &[u8]) -> Result<()> {
         match self.task.size {
             Some(size) if size != signature.len() => Err(Error::SignatureLength),
             _ => Ok(()),
@@ -422,11 +433,13 @@ fn rejected(error: Error) -> Error {
 }
 
 /// A digest in progress.
+#[derive(Clone)]
 pub struct Digesting {
     pub hash: Hash,
     pub stage: DigestStage,
 }
 
+#[derive(Clone)]
 pub enum DigestStage {
     Fresh,
     Asked,
@@ -477,14 +490,5 @@ impl Digesting {
                 Ok((answer, Some(self)))
             }
         }
-    }
-}
-
-/// The length of a signature with a key of so many bytes (modulus or field); none if it is not always the same.
-pub fn signature_size(scheme: &Signing, key_bytes: usize) -> Option<usize> {
-    match scheme {
-        Signing::Ecdsa | Signing::Sm2 => Some(2 * key_bytes),
-        Signing::RsaPkcs1 | Signing::RsaPss { .. } | Signing::RsaRaw => Some(key_bytes),
-        Signing::Sm2Der => None,
     }
 }

@@ -18,8 +18,12 @@ pub enum Parameter {
     Ecdh { kdf: u64, shared: Vec<u8>, public: Vec<u8> },
     /// CK_GCM_PARAMS of 40 (v2.20, without ulIvBits) or 48 bytes. `tag_bits` as given.
     Gcm { iv: Vec<u8>, iv_bits: u64, aad: Vec<u8>, tag_bits: u64 },
+    /// CK_GCM_WRAP_PARAMS. `iv` as given: with a generator, only its first `fixed_bits` count.
+    GcmWrap { iv: Vec<u8>, fixed_bits: u64, generator: u64, aad: Vec<u8>, tag_bits: u64 },
     /// CK_RSA_PKCS_OAEP_PARAMS.
     Oaep { hash: u64, mgf: u64, source: u64, label: Vec<u8> },
+    /// CK_RSA_AES_KEY_WRAP_PARAMS: the length of the AES key between, and how that one is wrapped.
+    RsaAes { bits: u64, oaep: Box<Parameter> },
     /// CK_RSA_PKCS_PSS_PARAMS.
     Pss { hash: u64, mgf: u64, salt: u64 },
     /// Any other: the bytes behind pParameter (an IV, a CK_ULONG …).

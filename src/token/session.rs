@@ -13,26 +13,15 @@ use crate::kms::use_key::Ready;
 use crate::model::caller::Caller;
 use crate::token::attribute::{check_change, class_of};
 use crate::token::ck;
+use crate::token::message::Messages;
 use crate::token::object::{Item, Source};
 use crate::token::operation::{Digesting, Work};
+use crate::token::separation::check_gain;
 use crate::token::slot::{Asked, Login, Slot};
 use crate::token::template::{EntryValue, Template};
 
 /// Objects are read from the store in pages of this many.
 const PAGE: usize = 256;
-
-/// The attributes that say what a key may do.
-const USES: &[CK_ATTRIBUTE_TYPE] = &[
-    CKA_DECRYPT,
-    CKA_DERIVE,
-    CKA_ENCRYPT,
-    CKA_SIGN,
-    CKA_SIGN_RECOVER,
-    CKA_UNWRAP,
-    CKA_VERIFY,
-    CKA_VERIFY_RECOVER,
-    CKA_WRAP,
-];
 
 pub struct Session {
     handle: u64,
@@ -46,6 +35,9 @@ pub struct Session {
     pub(super) decrypt: Option<Work>,
     pub(super) sign: Option<Work>,
     pub(super) verify: Option<Work>,
+    /// With the signature, which came first.
+    pub(super) verify_signature: Option<(Work, Vec<u8>)>,
+    pub(super) messages: Messages,
     last_used: Option<Used>,
 }
 
@@ -85,6 +77,8 @@ impl Session {
             decrypt: None,
             sign: None,
             verify: None,
+            verify_signature: None,
+            messages: Messages::default(),
             last_used: None,
         }
     }
@@ -128,6 +122,8 @@ impl Session {
         self.decrypt = None;
         self.sign = None;
         self.verify = None;
+        self.verify_signature = None;
+        self.messages = Messages::default();
         self.last_used = None;
     }
 
@@ -145,6 +141,10 @@ impl Session {
         if flags & CKF_DIGEST != 0 {
             self.digest = None;
         }
+        if flags & CKF_VERIFY != 0 {
+            self.verify_signature = None;
+        }
+        self.messages.abort(flags);
         let slots = [
             (CKF_ENCRYPT, &mut self.encrypt),
             (CKF_DECRYPT, &mut self.decrypt),
@@ -232,17 +232,18 @@ impl Session {
 
     pub fn set_attributes(&mut self, object: u64, template: &Template) -> Result<()> {
         let item = self.item(object, CKR_OBJECT_HANDLE_INVALID)?;
-        self.check_write(item.is(CKA_TOKEN), item.is_private())?;
+        let trusts = self.slot.login() == Login::SecurityOfficer && template.trusts_only();
+        if !trusts {
+            self.check_write(item.is(CKA_TOKEN), item.is_private())?;
+        } else if !item.is(CKA_TOKEN) {
+            return Err(ck(CKR_ATTRIBUTE_READ_ONLY));
+        }
         if !item.is(CKA_MODIFIABLE) {
             return Err(ck(CKR_ACTION_PROHIBITED));
         }
         for entry in &template.0 {
-            check_change(entry, item.class, item.bytes(entry.kind))?;
-            // What a key of the KMS is for was decided when it was made: a use may be given up, not gained.
-            let gained = USES.contains(&entry.kind) && entry.is_true() && !item.is(entry.kind);
-            if gained && matches!(item.source, Source::Kms { .. }) {
-                return Err(ck(CKR_ATTRIBUTE_READ_ONLY));
-            }
+            check_change(entry, item.class, item.bytes(entry.kind), trusts)?;
+            check_gain(&item, entry)?;
         }
         if Slot::is_session_object(object) {
             let mut all = item.attributes().clone();

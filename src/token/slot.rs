@@ -20,6 +20,7 @@ use crate::seal::slot::SlotKind;
 use crate::token::ck;
 use crate::token::object::{Item, token_item};
 use crate::token::sessions::HOMES;
+use crate::token::state::Saved;
 
 /// Handles of session objects have this bit, handles of other names of a token object that one; the rest are store rows.
 const SESSION_OBJECT: u64 = 1 << 62;
@@ -55,6 +56,8 @@ pub struct Slot {
     changes: AtomicU64,
     names: Lock<Vec<(u64, Vec<u8>)>>,
     kept: PerProcess<Mutex<Kept>>,
+    /// What C_GetOperationState saved.
+    pub saved: Saved,
 }
 
 /// Open sessions.
@@ -123,6 +126,7 @@ impl Slot {
             changes: AtomicU64::new(0),
             names: Lock::new(Vec::new()),
             kept: PerProcess::new(Mutex::default),
+            saved: Saved::default(),
         }
     }
 
@@ -396,7 +400,7 @@ impl Slot {
     /// What C_GetTokenInfo tells. Works with the store out of reach: then the configuration speaks.
     pub fn token_info(&self) -> CK_TOKEN_INFO {
         let counts = self.counts();
-        let mut flags = CKF_RNG | CKF_LOGIN_REQUIRED;
+        let mut flags = CKF_RNG | CKF_LOGIN_REQUIRED | CKF_DUAL_CRYPTO_OPERATIONS;
         let mut label = self.kms.label().to_owned();
         match self.kms.row() {
             Ok(Some(row)) => {

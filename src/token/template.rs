@@ -71,6 +71,45 @@ impl Template {
     pub fn has(&self, kind: CK_ATTRIBUTE_TYPE) -> bool {
         self.0.iter().any(|entry| entry.kind == kind)
     }
+
+    /// Does it speak of CKA_TRUSTED and of nothing else? Only the security officer may set that.
+    pub fn trusts_only(&self) -> bool {
+        !self.0.is_empty() && self.0.iter().all(|entry| entry.kind == CKA_TRUSTED)
+    }
+
+    /// The template as the value of an attribute, as objects keep it: number, length and value of each entry.
+    pub fn encode(&self) -> Bytes {
+        let mut all = Bytes::default();
+        for entry in &self.0 {
+            if let EntryValue::Bytes(value) = &entry.value {
+                all.extend_from_slice(&entry.kind.to_le_bytes());
+                all.extend_from_slice(&(value.len() as u64).to_le_bytes());
+                all.extend_from_slice(value);
+            }
+        }
+        all
+    }
+
+    /// What [`Self::encode`] made.
+    pub fn decode(bytes: &[u8]) -> Self {
+        let value = |value: &[u8]| EntryValue::Bytes(Bytes::new(value.to_vec()));
+        Self(encoded(bytes).map(|(kind, bytes)| Entry { kind, value: value(bytes) }).collect())
+    }
+
+    /// What C_GetAttributeValue shows of what [`Template::decode`] reads.
+    pub fn shown(bytes: &[u8]) -> Vec<(u64, Value<'_>)> {
+        encoded(bytes).map(|(kind, value)| (kind, Value::Bytes(value))).collect()
+    }
+}
+
+fn encoded(mut bytes: &[u8]) -> impl Iterator<Item = (u64, &[u8])> {
+    std::iter::from_fn(move || {
+        let (kind, rest) = bytes.split_first_chunk()?;
+        let (length, rest) = rest.split_first_chunk()?;
+        let (value, rest) = rest.split_at_checked(usize::try_from(u64::from_le_bytes(*length)).ok()?)?;
+        bytes = rest;
+        Some((u64::from_le_bytes(*kind), value))
+    })
 }
 
 pub fn ulong_of(bytes: &[u8]) -> Option<u64> {

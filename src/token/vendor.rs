@@ -64,6 +64,8 @@ numbers! {
     CKA_ALIKMS_ALIASES = 0x07;
     /// Text: 2019-07-04T13:14:15Z.
     CKA_ALIKMS_CREATION_DATE = 0x08;
+    /// CK_BBOOL: made here to wrap and unwrap keys and for nothing else, so that it may wrap sensitive ones.
+    CKA_ALIKMS_WRAPS_ONLY = 0x09;
 }
 
 /// Parameter of `CKM_ALIKMS_ENVELOPE`, `CK_ALIKMS_ENVELOPE_PARAMS` in C: an EncryptionContext as JSON.

@@ -99,14 +99,7 @@ fn not_supported() {
     let no = CKR_FUNCTION_NOT_SUPPORTED;
     assert_eq!(call!(m, C_SignRecoverInit(h, n(), 0)), no);
     assert_eq!(call!(m, C_VerifyRecoverInit(h, n(), 0)), no);
-    assert_eq!(call!(m, C_DigestEncryptUpdate(h, n(), 0, n(), n())), no);
-    assert_eq!(call!(m, C_GetOperationState(h, n(), n())), no);
     assert_eq!(call!(m, C_EncapsulateKey(h, n(), 0, n(), 0, n(), n(), n())), no);
-    assert_eq!(call!(m, C_MessageEncryptInit(h, n(), 0)), no);
     assert_eq!(call!(m, C_GetFunctionStatus(h)), CKR_FUNCTION_NOT_PARALLEL);
     assert_eq!(call!(m, C_CancelFunction(h)), CKR_FUNCTION_NOT_PARALLEL);
-    let (aes, mechanism) = (c.aes(16, &[]), Mech::new(CKM_AES_KEY_WRAP));
-    let mut raw = mechanism.raw();
-    let mut len = 0;
-    assert_eq!(call!(m, C_WrapKey(h, &raw mut raw, aes, aes, n(), &raw mut len)), no);
 }

@@ -165,7 +165,7 @@ fn slots_and_tokens() {
         assert_eq!(text(&token.model), "alikms-pkcs11");
         assert_eq!(text(&token.serialNumber).len(), 16);
         let flags = CKF_RNG | CKF_LOGIN_REQUIRED | CKF_USER_PIN_INITIALIZED | CKF_TOKEN_INITIALIZED;
-        assert_eq!(token.flags, flags);
+        assert_eq!(token.flags, flags | CKF_DUAL_CRYPTO_OPERATIONS);
         assert_eq!(
             (token.ulMaxSessionCount, token.ulMaxRwSessionCount),
             (CK_EFFECTIVELY_INFINITE, CK_EFFECTIVELY_INFINITE)
@@ -245,7 +245,7 @@ fn offline() {
     m.initialize(&installation.conf());
     let info = m.token_info();
     assert_eq!(text(&info.label), "alikms");
-    assert_eq!(info.flags, CKF_RNG | CKF_LOGIN_REQUIRED);
+    assert_eq!(info.flags, CKF_RNG | CKF_LOGIN_REQUIRED | CKF_DUAL_CRYPTO_OPERATIONS);
     assert!(m.mechanisms().len() > 40);
     let c = Client::open(m);
     assert_eq!(c.login_as(CKU_USER, "1234"), CKR_USER_PIN_NOT_INITIALIZED);

@@ -8,15 +8,17 @@ use crate::support::{Client, Installation, Mech, P256, P521, b, u, v};
 
 const SIGN: CK_FLAGS = CKF_SIGN | CKF_VERIFY;
 const CRYPT: CK_FLAGS = CKF_ENCRYPT | CKF_DECRYPT;
+const WRAPS: CK_FLAGS = CKF_WRAP | CKF_UNWRAP;
 const EC: CK_FLAGS = CKF_EC_F_P | CKF_EC_OID | CKF_EC_UNCOMPRESS;
 
 /// Mechanism, smallest and largest key, flags: a change detector on purpose.
 #[rustfmt::skip]
 const GOLDEN: &[(CK_MECHANISM_TYPE, CK_ULONG, CK_ULONG, CK_FLAGS)] = &[
     (CKM_RSA_PKCS_KEY_PAIR_GEN, 1024, 4096, CKF_GENERATE_KEY_PAIR),
-    (CKM_RSA_PKCS, 1024, 4096, SIGN | CRYPT),
+    (CKM_RSA_PKCS, 1024, 4096, SIGN | CRYPT | WRAPS),
     (CKM_RSA_X_509, 1024, 4096, SIGN | CRYPT),
-    (CKM_RSA_PKCS_OAEP, 1024, 4096, CRYPT),
+    (CKM_RSA_AES_KEY_WRAP, 1024, 4096, WRAPS),
+    (CKM_RSA_PKCS_OAEP, 1024, 4096, CRYPT | WRAPS),
     (CKM_RSA_PKCS_PSS, 1024, 4096, SIGN),
     (CKM_SHA1_RSA_PKCS, 1024, 4096, CKF_VERIFY),
     (CKM_SHA224_RSA_PKCS, 1024, 4096, SIGN),
@@ -39,14 +41,15 @@ const GOLDEN: &[(CK_MECHANISM_TYPE, CK_ULONG, CK_ULONG, CK_FLAGS)] = &[
     (CKM_ECDH1_COFACTOR_DERIVE, 256, 521, CKF_DERIVE | EC),
     (CKM_AES_KEY_GEN, 16, 32, CKF_GENERATE),
     (CKM_AES_ECB, 16, 32, CRYPT),
-    (CKM_AES_CBC, 16, 32, CRYPT),
-    (CKM_AES_CBC_PAD, 16, 32, CRYPT),
+    (CKM_AES_CBC, 16, 32, CRYPT | WRAPS),
+    (CKM_AES_CBC_PAD, 16, 32, CRYPT | WRAPS),
     (CKM_AES_CTR, 16, 32, CRYPT),
-    (CKM_AES_GCM, 16, 32, CRYPT),
+    (CKM_AES_GCM, 16, 32, CRYPT | WRAPS | CKF_MESSAGE_ENCRYPT | CKF_MESSAGE_DECRYPT),
     (CKM_AES_CMAC, 16, 32, SIGN),
     (CKM_AES_CMAC_GENERAL, 16, 32, SIGN),
-    (CKM_AES_KEY_WRAP, 16, 32, CRYPT),
-    (CKM_AES_KEY_WRAP_KWP, 16, 32, CRYPT),
+    (CKM_AES_KEY_WRAP, 16, 32, CRYPT | WRAPS),
+    (CKM_AES_KEY_WRAP_PAD, 16, 32, CRYPT | WRAPS),
+    (CKM_AES_KEY_WRAP_KWP, 16, 32, CRYPT | WRAPS),
     (CKM_GENERIC_SECRET_KEY_GEN, 8, 4096, CKF_GENERATE),
     (CKM_SHA_1_HMAC, 1, 512, SIGN),
     (CKM_SHA_1_HMAC_GENERAL, 1, 512, SIGN),
@@ -90,9 +93,16 @@ const SM: &[(CK_MECHANISM_TYPE, CK_ULONG, CK_ULONG, CK_FLAGS)] = &[
     (0xC14C_4925, 16, 16, CRYPT),
 ];
 
+/// What signs and verifies does so by message too.
+fn by_message(flags: CK_FLAGS) -> CK_FLAGS {
+    let also = |flag, more| if flags & flag == 0 { 0 } else { more };
+    flags | also(CKF_SIGN, CKF_MESSAGE_SIGN) | also(CKF_VERIFY, CKF_MESSAGE_VERIFY)
+}
+
 #[test]
 fn the_list_is_exactly_this() {
-    let golden = [GOLDEN, SM].concat();
+    let golden: Vec<_> =
+        [GOLDEN, SM].concat().into_iter().map(|(kind, min, max, flags)| (kind, min, max, by_message(flags))).collect();
     let installation = Installation::software();
     let m = installation.start();
     let found: Vec<_> = m
@@ -127,9 +137,11 @@ struct Keys {
 fn keys(c: &Client) -> Keys {
     let on = |kinds: &[CK_ATTRIBUTE_TYPE]| kinds.iter().map(|kind| b(*kind, true)).collect::<Vec<_>>();
     Keys {
-        rsa: c.rsa_pair(2048, &on(&[CKA_VERIFY, CKA_ENCRYPT]), &on(&[CKA_SIGN, CKA_DECRYPT])).unwrap(),
+        rsa: c
+            .rsa_pair(2048, &on(&[CKA_VERIFY, CKA_ENCRYPT, CKA_WRAP]), &on(&[CKA_SIGN, CKA_DECRYPT, CKA_UNWRAP]))
+            .unwrap(),
         ec: c.generate_pair(CKM_EC_KEY_PAIR_GEN, &[v(CKA_EC_PARAMS, P256)], &on(&[CKA_SIGN, CKA_DERIVE])).unwrap(),
-        aes: c.aes(32, &[]),
+        aes: c.aes(32, &on(&[CKA_WRAP, CKA_UNWRAP])),
         generic: c.secret(CKK_GENERIC_SECRET, &[9; 40]),
     }
 }
@@ -139,6 +151,7 @@ fn usual(keys: &Keys, kind: CK_MECHANISM_TYPE) -> (Mech, (CK_OBJECT_HANDLE, CK_O
     let pss = |hash, mgf| Mech::pss(kind, hash, mgf, 20);
     let mechanism = match kind {
         CKM_RSA_PKCS_OAEP => Mech::oaep(CKM_SHA256, CKG_MGF1_SHA256, b""),
+        CKM_RSA_AES_KEY_WRAP => Mech::rsa_aes(256, &Mech::oaep(CKM_SHA256, CKG_MGF1_SHA256, b"label")),
         CKM_RSA_PKCS_PSS | CKM_SHA256_RSA_PKCS_PSS => pss(CKM_SHA256, CKG_MGF1_SHA256),
         CKM_SHA1_RSA_PKCS_PSS => pss(CKM_SHA_1, CKG_MGF1_SHA1),
         CKM_SHA224_RSA_PKCS_PSS => pss(CKM_SHA224, CKG_MGF1_SHA224),
@@ -161,7 +174,7 @@ fn usual(keys: &Keys, kind: CK_MECHANISM_TYPE) -> (Mech, (CK_OBJECT_HANDLE, CK_O
         CKM_ECDSA..=CKM_ECDSA_SHA512 => keys.ec,
         CKM_AES_KEY_GEN..=CKM_AES_CMAC_GENERAL | CKM_AES_KEY_WRAP..=CKM_AES_KEY_WRAP_KWP => (keys.aes, keys.aes),
         CKM_RSA_PKCS_KEY_PAIR_GEN..=CKM_SHA1_RSA_PKCS_PSS | CKM_SHA256_RSA_PKCS..=CKM_SHA512_RSA_PKCS_PSS => keys.rsa,
-        CKM_SHA224_RSA_PKCS | CKM_SHA224_RSA_PKCS_PSS => keys.rsa,
+        CKM_SHA224_RSA_PKCS | CKM_SHA224_RSA_PKCS_PSS | CKM_RSA_AES_KEY_WRAP => keys.rsa,
         _ => (keys.generic, keys.generic),
     };
     (mechanism, keys)
@@ -182,6 +195,7 @@ fn every_flag_is_true() {
             assert_eq!(init, expected, "{what} with {kind:#x}");
             has(flag)
         };
+        by_message_as_said(&c, *flags, &mechanism, (public, private));
         let signed = started(c.sign_init(mechanism.clone(), private), CKF_SIGN, "C_SignInit")
             .then(|| c.sign_data(&data).unwrap());
         if started(c.verify_init(mechanism.clone(), public), CKF_VERIFY, "C_VerifyInit") {
@@ -208,6 +222,13 @@ fn every_flag_is_true() {
             (!has(CKF_GENERATE_KEY_PAIR)).then_some(CKR_MECHANISM_INVALID),
             "C_GenerateKeyPair {kind:#x}"
         );
+        let session_key = c.secret(CKK_AES, &[6; 32]);
+        let wrapped = c.wrap(mechanism.clone(), public, session_key);
+        assert_eq!(wrapped.as_ref().err(), (!has(CKF_WRAP)).then_some(&CKR_MECHANISM_INVALID), "C_WrapKey {kind:#x}");
+        let template = [u(CKA_CLASS, CKO_SECRET_KEY), u(CKA_KEY_TYPE, CKK_AES)];
+        let key = c.unwrap(mechanism.clone(), private, &wrapped.unwrap_or_default(), &template);
+        assert_eq!(key.err(), (!has(CKF_UNWRAP)).then_some(CKR_MECHANISM_INVALID), "C_UnwrapKey {kind:#x}");
+        assert!(key.is_err() || c.get(key.unwrap(), CKA_VALUE).unwrap() == [6; 32], "{kind:#x}");
         let peer = c.get(keys.ec.0, CKA_EC_POINT).unwrap();
         let derived = c.derive(&Mech::ecdh(*kind, &peer), keys.ec.1, &[u(CKA_KEY_TYPE, CKK_AES), u(CKA_VALUE_LEN, 32)]);
         if has(CKF_DERIVE) {
@@ -216,6 +237,40 @@ fn every_flag_is_true() {
             assert!(derived.is_err(), "C_DeriveKey {kind:#x}");
         }
     }
+}
+
+/// C_MessageSign… and C_MessageVerify… go with C_Sign and C_Verify, and make the same signatures.
+fn by_message_as_said(c: &Client, flags: CK_FLAGS, mechanism: &Mech, keys: (CK_OBJECT_HANDLE, CK_OBJECT_HANDLE)) {
+    let (mut raw, data) = (mechanism.raw(), [5u8; 32]);
+    let expected = |flag| if flags & flag == 0 { CKR_MECHANISM_INVALID } else { CKR_OK };
+    let (null, from) = (std::ptr::null_mut(), data.as_ptr().cast_mut());
+    let signs = crate::call!(c.m, C_MessageSignInit(c.h, &raw mut raw, keys.1));
+    assert_eq!(signs, expected(CKF_SIGN), "C_MessageSignInit {:#x}", mechanism.kind);
+    let verifies = crate::call!(c.m, C_MessageVerifyInit(c.h, &raw mut raw, keys.0));
+    assert_eq!(verifies, expected(CKF_VERIFY), "C_MessageVerifyInit {:#x}", mechanism.kind);
+    if signs == CKR_OK {
+        let signature = crate::support::two_calls(true, |out, len| {
+            crate::call!(c.m, C_SignMessage(c.h, null, 0, from, 32, out, len))
+        });
+        let signature = signature.unwrap();
+        let verify = |signature: &[u8]| {
+            let (start, len) = (signature.as_ptr().cast_mut(), signature.len() as CK_ULONG);
+            crate::call!(c.m, C_VerifyMessage(c.h, null, 0, from, 32, start, len))
+        };
+        assert_eq!(verify(&[&signature[..], &[0]].concat()), CKR_SIGNATURE_LEN_RANGE);
+        assert_eq!(verify(&signature), CKR_OK);
+        assert_eq!(crate::call!(c.m, C_MessageSignFinal(c.h)), CKR_OK);
+    }
+    if verifies == CKR_OK {
+        assert_eq!(crate::call!(c.m, C_MessageVerifyFinal(c.h)), CKR_OK);
+    }
+    for (init, flag) in [
+        (crate::call!(c.m, C_MessageEncryptInit(c.h, &raw mut raw, keys.0)), CKF_MESSAGE_ENCRYPT),
+        (crate::call!(c.m, C_MessageDecryptInit(c.h, &raw mut raw, keys.1)), CKF_MESSAGE_DECRYPT),
+    ] {
+        assert_eq!(init, expected(flag), "{:#x}", mechanism.kind);
+    }
+    crate::call!(c.m, C_SessionCancel(c.h, CK_FLAGS::MAX));
 }
 
 #[test]

@@ -343,6 +343,32 @@ impl Client {
         two_calls(self.exact, |out, len| call!(self.m, C_DecryptUpdate(self.h, start, size, out, len)))
     }
 
+    /// With both calls of the convention; what the token put into the mechanism's parameter is there afterwards.
+    pub fn wrap(
+        &self,
+        mechanism: impl Into<Mech>,
+        wrapping: CK_OBJECT_HANDLE,
+        key: CK_OBJECT_HANDLE,
+    ) -> Outcome<Vec<u8>> {
+        let mechanism = mechanism.into();
+        let mut raw = mechanism.raw();
+        two_calls(true, |out, len| call!(self.m, C_WrapKey(self.h, &raw mut raw, wrapping, key, out, len)))
+    }
+
+    pub fn unwrap(
+        &self,
+        mechanism: impl Into<Mech>,
+        unwrapping: CK_OBJECT_HANDLE,
+        wrapped: &[u8],
+        template: &[Attr],
+    ) -> Outcome<CK_OBJECT_HANDLE> {
+        let (mechanism, mut list, mut key) = (mechanism.into(), raw(template), 0);
+        let (mut raw, count) = (mechanism.raw(), list.len() as CK_ULONG);
+        let (start, len, list) = (wrapped.as_ptr().cast_mut(), wrapped.len() as CK_ULONG, list.as_mut_ptr());
+        outcome(call!(self.m, C_UnwrapKey(self.h, &raw mut raw, unwrapping, start, len, list, count, &raw mut key)))?;
+        Ok(key)
+    }
+
     pub fn derive(&self, mechanism: &Mech, key: CK_OBJECT_HANDLE, template: &[Attr]) -> Outcome<CK_OBJECT_HANDLE> {
         let (mut raw_mechanism, mut list, mut derived) = (mechanism.raw(), raw(template), 0);
         let count = list.len() as CK_ULONG;

@@ -107,6 +107,40 @@ impl Mech {
         Self::of(CKM_RSA_PKCS_OAEP, parameter, held)
     }
 
+    /// CK_GCM_WRAP_PARAMS; the token writes an IV that it makes to [`Self::held`] 0.
+    pub fn gcm_wrap(iv: &[u8], fixed_bits: CK_ULONG, generator: CK_GENERATOR_FUNCTION, aad: &[u8]) -> Self {
+        let mut held: Vec<Box<[u8]>> = vec![iv.into(), aad.into()];
+        let parameter = CK_GCM_WRAP_PARAMS {
+            pIv: held[0].as_mut_ptr(),
+            ulIvLen: iv.len() as CK_ULONG,
+            ulIvFixedBits: fixed_bits,
+            ivGenerator: generator,
+            pAAD: held[1].as_mut_ptr(),
+            ulAADLen: aad.len() as CK_ULONG,
+            ulTagBits: 128,
+        };
+        Self::of(CKM_AES_GCM, parameter, held)
+    }
+
+    /// CK_RSA_AES_KEY_WRAP_PARAMS.
+    pub fn rsa_aes(bits: CK_ULONG, oaep: &Self) -> Self {
+        let mut held = oaep._held.clone();
+        // The OAEP parameters are copied; the label that they point to is kept too.
+        let mut inner: Vec<u8> = oaep.parameter.clone();
+        let label = held.first().map_or(std::ptr::null(), |label| label.as_ptr());
+        if held.first().is_some_and(|label| !label.is_empty()) {
+            inner[24..32].copy_from_slice(&(label as u64).to_ne_bytes());
+        }
+        held.push(inner.into());
+        let place = held[held.len() - 1].as_ptr() as u64;
+        Self::of(CKM_RSA_AES_KEY_WRAP, [bits, place], held)
+    }
+
+    /// What the parameter points to, as it is now.
+    pub fn held(&self, index: usize) -> Vec<u8> {
+        self._held[index].to_vec()
+    }
+
     pub fn pss(kind: CK_MECHANISM_TYPE, hash: CK_MECHANISM_TYPE, mgf: CK_RSA_PKCS_MGF_TYPE, salt: CK_ULONG) -> Self {
         Self::of(kind, CK_RSA_PKCS_PSS_PARAMS { hashAlg: hash, mgf, sLen: salt }, Vec::new())
     }
@@ -165,3 +199,12 @@ pub const KEY_STATE: CK_ATTRIBUTE_TYPE = 0xC14C_4905;
 pub const LEVEL: CK_ATTRIBUTE_TYPE = 0xC14C_4906;
 pub const ALIASES: CK_ATTRIBUTE_TYPE = 0xC14C_4907;
 pub const CREATION_DATE: CK_ATTRIBUTE_TYPE = 0xC14C_4908;
+/// CKA_ALIKMS_WRAPS_ONLY.
+pub const WRAPS_ONLY: CK_ATTRIBUTE_TYPE = 0xC14C_4909;
+
+/// An attribute whose value is a template. `list` must outlive its use.
+pub fn nested(kind: CK_ATTRIBUTE_TYPE, list: &[CK_ATTRIBUTE]) -> Attr {
+    // SAFETY: plain data, read as bytes.
+    let bytes = unsafe { std::slice::from_raw_parts(list.as_ptr().cast::<u8>(), size_of_val(list)) };
+    Attr(kind, bytes.to_vec())
+}
