@@ -1,6 +1,9 @@
 //! The token: PKCS#11's view of the KMS. Numbers are PKCS#11's (`cryptoki-sys`), pointers stay in `abi`.
 
+mod alias;
 pub mod attribute;
+mod derive;
+mod envelope;
 pub mod keys;
 pub mod make;
 pub mod mechanism;
