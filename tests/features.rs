@@ -140,5 +140,6 @@ const FLAGS: &[(CK_FLAGS, &str)] = &[
     (CKF_DERIVE, "derive"),
     (CKF_EC_F_P, "prime fields"),
     (CKF_EC_NAMEDCURVE, "named curves"),
+    (CKF_EC_CURVENAME, "curves by name"),
     (CKF_EC_UNCOMPRESS, "uncompressed points"),
 ];

@@ -238,3 +238,44 @@ fn by_encrypting_data() {
 fn by_encrypting_data_in_a_device() {
     encrypting("HSM");
 }
+
+/// Structures with places that are none, lengths that are absurd, and too little or too much of them.
+#[test]
+fn parameters_that_lead_nowhere() {
+    let home = Installation::software();
+    let c = home.client();
+    let generic = base(&c, CKK_GENERIC_SECRET, &[1; 32]);
+    let aes = c.aes(16, &[b(CKA_DERIVE, true)]);
+    let (_, edwards) =
+        c.generate_pair(CKM_EC_EDWARDS_KEY_PAIR_GEN, &[v(CKA_EC_PARAMS, crate::support::ED25519)], &[]).unwrap();
+    // Which word is a place, and which its length.
+    let cases = [
+        (Mech::hkdf(CKM_HKDF_DERIVE, true, true, CKM_SHA256, Some(b"salt"), b"info"), generic, vec![(3, 4), (6, 7)]),
+        (Mech::ecb_data(CKM_AES_ECB_ENCRYPT_DATA, &[2; 16]), aes, vec![(0, 1)]),
+        (Mech::cbc_data(CKM_AES_CBC_ENCRYPT_DATA, [0; 16], &[2; 16]), aes, vec![(2, 3)]),
+        (Mech::eddsa(false, b"context"), edwards, vec![(2, 1)]),
+    ];
+    for (good, key, places) in cases {
+        let try_it = |mechanism: &Mech| match mechanism.kind {
+            CKM_EDDSA => c.sign(mechanism.clone(), key, b"x").map(|_| ()),
+            _ => c.derive(mechanism, key, &[u(CKA_VALUE_LEN, 16)]).map(|_| ()),
+        };
+        try_it(&good).unwrap();
+        let with = |word: usize, value: u64| {
+            let mut changed = good.clone();
+            changed.parameter[8 * word..8 * word + 8].copy_from_slice(&value.to_ne_bytes());
+            changed
+        };
+        for (place, length) in places {
+            assert_eq!(try_it(&with(place, 0)), Err(CKR_MECHANISM_PARAM_INVALID), "{:#x}", good.kind);
+            for absurd in [1 << 30, u64::from(u32::MAX), u64::MAX, u64::MAX - 15] {
+                assert_eq!(try_it(&with(length, absurd)), Err(CKR_MECHANISM_PARAM_INVALID), "{:#x}", good.kind);
+            }
+        }
+        for len in [1, 8, good.parameter.len() - 1, good.parameter.len() + 1] {
+            let mut changed = good.clone();
+            changed.parameter.resize(len, 0);
+            assert_eq!(try_it(&changed), Err(CKR_MECHANISM_PARAM_INVALID), "{:#x} {len}", good.kind);
+        }
+    }
+}
