@@ -265,10 +265,7 @@ impl Builder {
                     self.ulong(CKA_MODULUS_BITS, public.bits() as CK_ULONG);
                 }
             }
-            // 32 bytes, without the OCTET STRING around a point (PKCS#11 3.2 §6.3.5, §6.3.7).
-            PublicKey::Ec { curve, point } if curve.is_25519() => {
-                self.bytes(CKA_EC_PARAMS, keys::curve_der(*curve)?).bytes(CKA_EC_POINT, point.clone());
-            }
+            // Of Ed25519 and X25519 too, although PKCS#11 3.2 §6.3.5 has bare bytes there: docs/decisions.md.
             PublicKey::Ec { curve, point } => {
                 let fault = |error: der::Error| Error::Internal(error.to_string());
                 let point = der::asn1::OctetStringRef::new(point).and_then(|point| point.to_der()).map_err(fault)?;
