@@ -29,6 +29,8 @@ extern "C" {
 #define CKM_ALIKMS_SM3                0xC14C4910UL
 /* HMAC with SM3. */
 #define CKM_ALIKMS_SM3_HMAC           0xC14C4911UL
+/* The same, cut to the length that a CK_ULONG parameter says. */
+#define CKM_ALIKMS_SM3_HMAC_GENERAL   0xC14C4912UL
 /* Makes an SM4 key of 16 bytes. */
 #define CKM_ALIKMS_SM4_KEY_GEN        0xC14C4920UL
 /* Block by block. */
@@ -41,6 +43,10 @@ extern "C" {
 #define CKM_ALIKMS_SM4_CTR            0xC14C4924UL
 /* Parameter: CK_GCM_PARAMS with an IV of 1 to 16 bytes. */
 #define CKM_ALIKMS_SM4_GCM            0xC14C4925UL
+/* Derives what ECB encrypts to. Parameter: CK_KEY_DERIVATION_STRING_DATA, whole blocks. */
+#define CKM_ALIKMS_SM4_ECB_ENCRYPT_DATA 0xC14C4926UL
+/* Derives what CBC encrypts to. Parameter: CK_AES_CBC_ENCRYPT_DATA_PARAMS, whole blocks. */
+#define CKM_ALIKMS_SM4_CBC_ENCRYPT_DATA 0xC14C4927UL
 /* Encrypts to and decrypts from the KMS ciphertext blob. Parameter: none or CK_ALIKMS_ENVELOPE_PARAMS. */
 #define CKM_ALIKMS_ENVELOPE           0xC14C4930UL
 

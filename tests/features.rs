@@ -148,5 +148,6 @@ const FLAGS: &[(CK_FLAGS, &str)] = &[
     (CKF_MESSAGE_VERIFY, "verify by message"),
     (CKF_EC_F_P, "prime fields"),
     (CKF_EC_NAMEDCURVE, "named curves"),
+    (CKF_EC_CURVENAME, "curves by name"),
     (CKF_EC_UNCOMPRESS, "uncompressed points"),
 ];

@@ -20,10 +20,16 @@ mod codes;
 mod creation;
 #[path = "pkcs11/cryptoki_crate.rs"]
 mod cryptoki_crate;
+#[path = "pkcs11/derivation.rs"]
+mod derivation;
 #[path = "pkcs11/digests.rs"]
 mod digests;
 #[path = "pkcs11/dual.rs"]
 mod dual;
+#[path = "pkcs11/edwards.rs"]
+mod edwards;
+#[path = "pkcs11/envelope.rs"]
+mod envelope;
 #[path = "pkcs11/fork.rs"]
 mod fork;
 #[path = "pkcs11/general.rs"]

@@ -4,6 +4,8 @@
 
 mod support;
 
+#[path = "sm/alias.rs"]
+mod alias;
 #[path = "sm/api.rs"]
 mod api;
 #[path = "sm/certificates.rs"]
@@ -29,12 +31,15 @@ pub const SM2_C1C3C2: CK_MECHANISM_TYPE = 0xC14C_4907;
 pub const SM2_C1C2C3: CK_MECHANISM_TYPE = 0xC14C_4908;
 pub const SM3: CK_MECHANISM_TYPE = 0xC14C_4910;
 pub const SM3_HMAC: CK_MECHANISM_TYPE = 0xC14C_4911;
+pub const SM3_HMAC_GENERAL: CK_MECHANISM_TYPE = 0xC14C_4912;
 pub const SM4_GEN: CK_MECHANISM_TYPE = 0xC14C_4920;
 pub const SM4_ECB: CK_MECHANISM_TYPE = 0xC14C_4921;
 pub const SM4_CBC: CK_MECHANISM_TYPE = 0xC14C_4922;
 pub const SM4_CBC_PAD: CK_MECHANISM_TYPE = 0xC14C_4923;
 pub const SM4_CTR: CK_MECHANISM_TYPE = 0xC14C_4924;
 pub const SM4_GCM: CK_MECHANISM_TYPE = 0xC14C_4925;
+pub const SM4_ECB_DATA: CK_MECHANISM_TYPE = 0xC14C_4926;
+pub const SM4_CBC_DATA: CK_MECHANISM_TYPE = 0xC14C_4927;
 pub const CKK_SM4: CK_KEY_TYPE = 0xC14C_4901;
 
 /// DER of 1.2.156.10197.1.301.

@@ -20,6 +20,9 @@ const CKM_ALIKMS_SM2_SM3: CK_MECHANISM_TYPE = 0xC14C_4904;
 const CKM_ALIKMS_SM2_SM3_DER: CK_MECHANISM_TYPE = 0xC14C_4905;
 const CKM_ALIKMS_SM4_CTR: CK_MECHANISM_TYPE = 0xC14C_4924;
 const CKM_ALIKMS_SM4_GCM: CK_MECHANISM_TYPE = 0xC14C_4925;
+const CKM_ALIKMS_SM4_ECB_ENCRYPT_DATA: CK_MECHANISM_TYPE = 0xC14C_4926;
+const CKM_ALIKMS_SM4_CBC_ENCRYPT_DATA: CK_MECHANISM_TYPE = 0xC14C_4927;
+const CKM_ALIKMS_ENVELOPE: CK_MECHANISM_TYPE = 0xC14C_4930;
 
 /// `None` for NULL, which cancels an operation (PKCS#11 3.x).
 pub(super) fn read(mechanism: In<CK_MECHANISM>) -> Result<Option<Mechanism>> {
@@ -52,6 +55,14 @@ fn parameter(mechanism: &CK_MECHANISM) -> Result<Parameter> {
             Ok(Parameter::Ctr { bits: ulCounterBits, block: cb })
         }
         CKM_AES_GCM | CKM_ALIKMS_SM4_GCM => gcm(mechanism),
+        CKM_AES_ECB_ENCRYPT_DATA | CKM_ALIKMS_SM4_ECB_ENCRYPT_DATA => {
+            let p: CK_KEY_DERIVATION_STRING_DATA = structure(mechanism)?;
+            Ok(Parameter::Data { iv: None, data: bytes(p.pData, p.ulLen, MAX_BYTES)? })
+        }
+        CKM_AES_CBC_ENCRYPT_DATA | CKM_ALIKMS_SM4_CBC_ENCRYPT_DATA => {
+            let p: CK_AES_CBC_ENCRYPT_DATA_PARAMS = structure(mechanism)?;
+            Ok(Parameter::Data { iv: Some(p.iv), data: bytes(p.pData, p.length, MAX_BYTES)? })
+        }
         CKM_ECDH1_DERIVE | CKM_ECDH1_COFACTOR_DERIVE => {
             let p: CK_ECDH1_DERIVE_PARAMS = structure(mechanism)?;
             Ok(Parameter::Ecdh {
@@ -60,6 +71,12 @@ fn parameter(mechanism: &CK_MECHANISM) -> Result<Parameter> {
                 public: bytes(p.pPublicData, p.ulPublicDataLen, MAX_BYTES)?,
             })
         }
+        CKM_EDDSA if mechanism.ulParameterLen != 0 => {
+            let p: CK_EDDSA_PARAMS = structure(mechanism)?;
+            let context = bytes(p.pContextData, p.ulContextDataLen, MAX_BYTES)?;
+            Ok(Parameter::Eddsa { prehash: p.phFlag, context })
+        }
+        CKM_HKDF_DATA | CKM_HKDF_DERIVE => hkdf(mechanism),
         CKM_RSA_PKCS_OAEP => oaep(structure(mechanism)?),
         CKM_RSA_AES_KEY_WRAP => {
             let p: CK_RSA_AES_KEY_WRAP_PARAMS = structure(mechanism)?;
@@ -79,8 +96,8 @@ fn parameter(mechanism: &CK_MECHANISM) -> Result<Parameter> {
             let CK_RSA_PKCS_PSS_PARAMS { hashAlg, mgf, sLen } = structure(mechanism)?;
             Ok(Parameter::Pss { hash: hashAlg, mgf, salt: sLen })
         }
-        // The signer's ID, default if there is no parameter; what follows Raw is then the ID itself.
-        CKM_ALIKMS_SM2_SM3 | CKM_ALIKMS_SM2_SM3_DER if mechanism.ulParameterLen != 0 => {
+        // The signer's ID and the EncryptionContext, defaults if there is no parameter; what follows Raw is then the thing itself.
+        CKM_ALIKMS_SM2_SM3 | CKM_ALIKMS_SM2_SM3_DER | CKM_ALIKMS_ENVELOPE if mechanism.ulParameterLen != 0 => {
             let Buffer { start, len } = structure(mechanism)?;
             Ok(Parameter::Raw(Bytes::new(bytes(start, len, MAX_BYTES)?)))
         }
@@ -193,6 +210,21 @@ fn gcm(mechanism: &CK_MECHANISM) -> Result<Parameter> {
     };
     let (iv, aad) = (bytes(iv.start, iv.len, MAX_BYTES)?, bytes(aad.start, aad.len, MAX_AAD)?);
     Ok(Parameter::Gcm { iv_bits: iv_bits.unwrap_or(iv.len() as u64 * 8), iv, aad, tag_bits })
+}
+
+fn hkdf(mechanism: &CK_MECHANISM) -> Result<Parameter> {
+    let p: CK_HKDF_PARAMS = structure(mechanism)?;
+    // The other fields of the salt say nothing where its kind is another.
+    let salt = if p.ulSaltType == CKF_HKDF_SALT_DATA { bytes(p.pSalt, p.ulSaltLen, MAX_BYTES)? } else { Vec::new() };
+    Ok(Parameter::Hkdf {
+        extract: p.bExtract,
+        expand: p.bExpand,
+        hash: p.prfHashMechanism,
+        salt_kind: p.ulSaltType,
+        salt: Bytes::new(salt),
+        salt_key: p.hSaltKey,
+        info: bytes(p.pInfo, p.ulInfoLen, MAX_BYTES)?,
+    })
 }
 
 /// The parameter as the structure that the mechanism takes: exactly its size.

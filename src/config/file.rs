@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::sm_alias::{OURS, SM_NAMES, VENDOR_DEFINED, VENDORS};
 use super::{Config, DeviceConfig, Isolate, PinSource, TokenConfig, Unlock, nearest};
 use crate::error::{Error, Result};
 use crate::model::key::Level;
@@ -62,6 +63,19 @@ struct Token {
     device: Text,
     protection_level: Text,
     destroy: Text,
+    sm_alias: Option<Spanned<SmAlias>>,
+}
+
+/// A vendor's name, or numbers by our names and perhaps `like = "a vendor's name"`.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "sm_alias is a vendor's name, or numbers by our names: sm_alias = \"luna\"")]
+enum SmAlias {
+    Vendor(String),
+    Numbers {
+        like: Option<String>,
+        #[serde(flatten)]
+        numbers: BTreeMap<String, u64>,
+    },
 }
 
 /// How each key is written, for the sentences.
@@ -87,6 +101,7 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("region", "region = \"cn-hangzhou\""),
     ("protection_level", "protection_level = \"HSM\" or protection_level = \"SOFTWARE\""),
     ("destroy", "destroy = \"immediate\""),
+    ("sm_alias", "sm_alias = \"luna\""),
 ];
 
 fn example(key: &str) -> &str {
@@ -255,7 +270,41 @@ impl Source<'_> {
             device: table.device.map(Spanned::into_inner),
             protection_level,
             destroy_immediate: destroy.unwrap_or(false),
+            sm_alias: table.sm_alias.map_or(Ok(Vec::new()), |alias| self.sm_alias(alias))?,
         })
+    }
+
+    fn sm_alias(&self, alias: Spanned<SmAlias>) -> Result<Vec<(String, u64)>> {
+        let span = alias.span();
+        let fault = |reason: String| self.fault(span.clone(), reason);
+        let (like, numbers) = match alias.into_inner() {
+            SmAlias::Vendor(name) => (Some(name), BTreeMap::new()),
+            SmAlias::Numbers { like, numbers } => (like, numbers),
+        };
+        let mut all: Vec<(String, u64)> = Vec::new();
+        if let Some(name) = like {
+            let Some((_, known)) = VENDORS.iter().find(|(vendor, _)| *vendor == name) else {
+                let vendors: Vec<_> = VENDORS.iter().map(|(vendor, _)| *vendor).collect();
+                return Err(fault(format!("sm_alias knows {}, not \"{}\"", vendors.join(", "), name.escape_debug())));
+            };
+            all.extend(known.iter().map(|(ours, low)| ((*ours).to_owned(), VENDOR_DEFINED + low)));
+        }
+        for (ours, theirs) in numbers {
+            if !SM_NAMES.contains(&ours.as_str()) {
+                let near =
+                    nearest(&ours, SM_NAMES.iter().copied()).map_or(String::new(), |near| format!(", perhaps {near}"));
+                return Err(fault(format!("sm_alias has no {}{near}", ours.escape_debug())));
+            }
+            if !(VENDOR_DEFINED..1 << 32).contains(&theirs) || OURS.contains(&theirs) {
+                let reason =
+                    format!("the number of {ours} must be a vendor's: 0x80000000 to 0xffffffff, and not one of ours");
+                return Err(fault(reason));
+            }
+            let kind = |name: &str| name.starts_with("CKK_");
+            all.retain(|(name, number)| *number != theirs || kind(name) != kind(&ours));
+            all.push((ours, theirs));
+        }
+        Ok(all)
     }
 
     /// PKCS#11 pads labels with blanks to 32 bytes, so blanks at the end would be lost.

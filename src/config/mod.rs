@@ -3,9 +3,11 @@
 mod file;
 mod nearest;
 mod pin;
+mod sm_alias;
 
 pub use nearest::nearest;
 pub use pin::PinSource;
+pub use sm_alias::SM_NAMES;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -80,6 +82,8 @@ pub struct TokenConfig {
     pub protection_level: Level,
     /// `destroy = "immediate"`.
     pub destroy_immediate: bool,
+    /// `sm_alias`: our names, each with a number of another vendor by which it goes too.
+    pub sm_alias: Vec<(String, u64)>,
 }
 
 impl Config {

@@ -108,7 +108,7 @@ mod tests {
     #[test]
     fn known_digests_whole_and_in_parts() {
         // FIPS 180-4, FIPS 202 and GB/T 32905, message "abc": first four bytes.
-        let known: [(Hash, [u8; 4]); 10] = [
+        let known: [(Hash, [u8; 4]); 12] = [
             (Hash::Sha1, [0xa9, 0x99, 0x3e, 0x36]),
             (Hash::Sha224, [0x23, 0x09, 0x7d, 0x22]),
             (Hash::Sha256, [0xba, 0x78, 0x16, 0xbf]),
@@ -118,6 +118,8 @@ mod tests {
             (Hash::Sha3_384, [0xec, 0x01, 0x49, 0x82]),
             (Hash::Sha3_512, [0xb7, 0x51, 0x85, 0x0b]),
             (Hash::Sha512, [0xdd, 0xaf, 0x35, 0xa1]),
+            (Hash::Sha512_224, [0x46, 0x34, 0x27, 0x0f]),
+            (Hash::Sha512_256, [0x53, 0x04, 0x8e, 0x26]),
             (Hash::Sm3, [0x66, 0xc7, 0xf0, 0xf4]),
         ];
         for (kind, start) in known {

@@ -149,6 +149,8 @@ pub(super) fn md(hash: Hash) -> Result<*const lc::EVP_MD> {
             Hash::Sha3_384 => lc::EVP_sha3_384(),
             Hash::Sha3_512 => lc::EVP_sha3_512(),
             Hash::Sha512 => lc::EVP_sha512(),
+            Hash::Sha512_224 => lc::EVP_sha512_224(),
+            Hash::Sha512_256 => lc::EVP_sha512_256(),
             Hash::Sm3 => return Err(Error::Unsupported("SM3 with this scheme".into())),
         }
     })

@@ -4,11 +4,13 @@
 
 mod bignum;
 pub mod cipher;
+mod curve25519;
 pub mod digest;
 pub mod ec;
 mod evp;
 mod ffi;
 mod gate;
+pub mod hkdf;
 pub mod implicit_rejection;
 mod key_wrap;
 pub mod mac;
@@ -21,6 +23,7 @@ mod secp256k1;
 pub mod sm2;
 pub mod sm4;
 pub mod unwrapping;
+pub mod x963;
 
 use crate::model::Bytes;
 

@@ -151,7 +151,9 @@ fn empty(curve: Curve) -> Result<Owned<lc::EC_KEY>> {
         Curve::P256 => lc::NID_X9_62_prime256v1,
         Curve::P384 => lc::NID_secp384r1,
         Curve::P521 => lc::NID_secp521r1,
-        Curve::Secp256k1 | Curve::Sm2 => return Err(Error::Internal("this curve is not aws-lc's".into())),
+        Curve::Ed25519 | Curve::Secp256k1 | Curve::Sm2 | Curve::X25519 => {
+            return Err(Error::Internal("this curve is not aws-lc's".into()));
+        }
     };
     // SAFETY: makes a new object.
     unsafe { Owned::new(lc::EC_KEY_new_by_curve_name(number), "EC_KEY_new_by_curve_name") }

@@ -364,7 +364,7 @@ fn state_change(certificate: &Certificate) -> Error {
     Error::StateChange { resource: certificate.id.to_string(), reason: format!("it is {}", certificate.status) }
 }
 
-/// Signs a digest the way X.509 writes signatures.
+/// Signs a digest, with Ed25519 a message, the way X.509 writes signatures.
 fn sign_digest(work: &dyn protection::Key, public: &PublicKey, hash: Hash, digest: &[u8]) -> Result<Vec<u8>> {
     match public {
         PublicKey::Rsa { .. } => {
@@ -372,6 +372,7 @@ fn sign_digest(work: &dyn protection::Key, public: &PublicKey, hash: Hash, diges
             Ok(work.once(&Job::Sign(Signing::RsaPkcs1), &info)?.to_vec())
         }
         PublicKey::Ec { curve: Curve::Sm2, .. } => Ok(work.once(&Job::Sign(Signing::Sm2Der), digest)?.to_vec()),
+        PublicKey::Ec { curve: Curve::Ed25519, .. } => Ok(work.once(&Job::Sign(Signing::ED25519), digest)?.to_vec()),
         PublicKey::Ec { .. } => ec::to_der(&work.once(&Job::Sign(Signing::Ecdsa), digest)?),
     }
 }

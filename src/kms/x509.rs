@@ -39,8 +39,12 @@ static SIGNATURES: &[(&str, Hash, &str)] = &[
     ("1.2.840.10045.4.3.2", Hash::Sha256, "ECDSA-SHA256"),
     ("1.2.840.10045.4.3.3", Hash::Sha384, "ECDSA-SHA384"),
     ("1.2.840.10045.4.3.4", Hash::Sha512, "ECDSA-SHA512"),
+    (ED25519, Hash::Sha512, "Ed25519"),
     (SM2_WITH_SM3, Hash::Sm3, "SM2-SM3"),
 ];
+
+/// RFC 8410.
+const ED25519: &str = "1.3.101.112";
 
 /// GM/T 0006; the signer's ID is the default one (RFC 8998 §3.2.1).
 const SM2_WITH_SM3: &str = "1.2.156.10197.1.501";
@@ -149,6 +153,9 @@ impl Leaf {
                 Prepared::new(&public)?.verify(&Signing::Sm2Der, &digest_value, signature)
             }
             PublicKey::Ec { curve: Curve::Sm2, .. } => Err(Error::SignatureInvalid),
+            PublicKey::Ec { curve: Curve::Ed25519, .. } if *name == "Ed25519" => {
+                Prepared::new(&public)?.verify(&Signing::ED25519, &digest_value, signature)
+            }
             PublicKey::Ec { curve, .. } if name.starts_with("ECDSA") => ec::from_der(*curve, signature)
                 .and_then(|raw| Prepared::new(&public)?.verify(&Signing::Ecdsa, &digest_value, &raw)),
             PublicKey::Rsa { .. } if name.starts_with("RSA") => {
@@ -240,6 +247,8 @@ fn text_of(name: &Name) -> Option<String> {
 pub fn signature_of(public: &PublicKey) -> (Hash, AlgorithmIdentifierOwned) {
     let (hash, oid, parameters) = match public {
         PublicKey::Rsa { .. } => (Hash::Sha256, "1.2.840.113549.1.1.11", Some(Any::null())),
+        // Signs the message itself, so no hash counts.
+        PublicKey::Ec { curve: Curve::Ed25519, .. } => (Hash::Sha512, ED25519, None),
         PublicKey::Ec { curve: Curve::P384, .. } => (Hash::Sha384, "1.2.840.10045.4.3.3", None),
         PublicKey::Ec { curve: Curve::P521, .. } => (Hash::Sha512, "1.2.840.10045.4.3.4", None),
         PublicKey::Ec { curve: Curve::Sm2, .. } => (Hash::Sm3, SM2_WITH_SM3, None),
@@ -248,13 +257,14 @@ pub fn signature_of(public: &PublicKey) -> (Hash, AlgorithmIdentifierOwned) {
     (hash, AlgorithmIdentifierOwned { oid: ObjectIdentifier::new_unwrap(oid), parameters })
 }
 
-/// What X.509 has a key sign: the digest; of SM2 that of Z_A, with the default ID, and the message.
+/// What X.509 has a key sign: the digest; with Ed25519 the message; of SM2 that of Z_A, with the default ID, and the message.
 fn signed_digest(public: &PublicKey, digest: Hash, message: &[u8]) -> Result<Vec<u8>> {
     match public {
         PublicKey::Ec { curve: Curve::Sm2, point } => {
             let identity = sm2::identity(point, sm2::DEFAULT_ID)?;
             Ok(hash(Hash::Sm3, &[&identity, message].concat()))
         }
+        PublicKey::Ec { curve: Curve::Ed25519, .. } => Ok(message.to_vec()),
         _ => Ok(hash(digest, message)),
     }
 }

@@ -1,5 +1,7 @@
 //! The algorithms of the API's asymmetric operations, and the schemes that keys work by.
 
+use crate::model::Bytes;
+use crate::model::context::Context;
 use crate::model::hash::Hash;
 
 /// `Algorithm` of AsymmetricSign, AsymmetricVerify, AsymmetricEncrypt, AsymmetricDecrypt.
@@ -92,6 +94,9 @@ impl Algorithm {
 pub enum Signing {
     /// Input: a digest, of which the leftmost bits count. Output: r‖s, each of the length of the group order.
     Ecdsa,
+    /// Input: the message, whole. Output: 64 bytes (RFC 8032). With `prehash` Ed25519ph, with a context and no `prehash`
+    /// Ed25519ctx, else Ed25519.
+    Eddsa { prehash: bool, context: Vec<u8> },
     /// Input: what is padded, usually a DigestInfo; at most modulus − 11 bytes.
     RsaPkcs1,
     /// Input: a digest made with `hash`. `salt` in bytes.
@@ -102,6 +107,11 @@ pub enum Signing {
     Sm2,
     /// The same with the output in DER, at most 72 bytes (GM/T 0009).
     Sm2Der,
+}
+
+impl Signing {
+    /// Ed25519 of RFC 8032 without variations, as certificates have it (RFC 8410).
+    pub const ED25519: Self = Self::Eddsa { prehash: false, context: Vec::new() };
 }
 
 /// What an SM2 ciphertext is longer than its plaintext, in bytes: a point 04 ‖ x ‖ y and an SM3 digest.
@@ -145,6 +155,10 @@ pub enum Cipher {
     },
     /// RFC 5649.
     AesKeyWrapPad,
+    /// From and to the KMS ciphertext blob, with its EncryptionContext.
+    Envelope {
+        context: Context,
+    },
     RsaOaep {
         hash: Hash,
         mgf: Hash,
@@ -182,14 +196,36 @@ pub enum Mac {
     Hmac(Hash),
 }
 
+/// How a key makes another secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Derivation {
+    /// The x-coordinate shared with this peer: an uncompressed point on the key's curve, or 32 bytes for X25519.
+    Agree {
+        peer: Vec<u8>,
+    },
+    /// What a secret key encrypts this data to.
+    Encrypt {
+        cipher: Cipher,
+        data: Vec<u8>,
+    },
+    Hkdf(Hkdf),
+}
+
+/// HKDF (RFC 5869) with a secret as input, or as the pseudo-random key if nothing is extracted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hkdf {
+    pub hash: Hash,
+    /// The salt to extract with; empty for none.
+    pub extract: Option<Bytes>,
+    /// The info to expand with, and the length to expand to in bytes.
+    pub expand: Option<(Vec<u8>, usize)>,
+}
+
 /// One piece of work for a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Job {
     Decrypt(Cipher),
-    /// The x-coordinate shared with this peer: an uncompressed point on the key's curve.
-    Derive {
-        peer: Vec<u8>,
-    },
+    Derive(Derivation),
     Encrypt(Cipher),
     Mac(Mac),
     Sign(Signing),

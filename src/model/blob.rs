@@ -9,6 +9,8 @@ use crate::model::names::parse_id;
 pub const IV_LEN: usize = 12;
 pub const TAG_LEN: usize = 16;
 const ID_LEN: usize = 36;
+/// What a blob is longer than its plaintext.
+pub const OVERHEAD: usize = ID_LEN + IV_LEN + TAG_LEN;
 
 /// The parts of a ciphertext blob.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,7 +30,7 @@ impl Blob {
     }
 
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
-        if bytes.len() < ID_LEN + IV_LEN + TAG_LEN {
+        if bytes.len() < OVERHEAD {
             return Err(Error::Ciphertext);
         }
         let (id, rest) = bytes.split_at(ID_LEN);

@@ -11,6 +11,8 @@ pub enum Hash {
     Sha3_384,
     Sha3_512,
     Sha512,
+    Sha512_224,
+    Sha512_256,
     /// Only for SM2 signatures and HMAC.
     Sm3,
 }
@@ -27,6 +29,8 @@ impl Hash {
         Self::Sha3_384,
         Self::Sha3_512,
         Self::Sha512,
+        Self::Sha512_224,
+        Self::Sha512_256,
         Self::Sm3,
     ];
 
@@ -34,8 +38,8 @@ impl Hash {
     pub const fn len(self) -> usize {
         match self {
             Self::Sha1 => 20,
-            Self::Sha224 | Self::Sha3_224 => 28,
-            Self::Sha256 | Self::Sha3_256 | Self::Sm3 => 32,
+            Self::Sha224 | Self::Sha3_224 | Self::Sha512_224 => 28,
+            Self::Sha256 | Self::Sha3_256 | Self::Sha512_256 | Self::Sm3 => 32,
             Self::Sha384 | Self::Sha3_384 => 48,
             Self::Sha512 | Self::Sha3_512 => 64,
         }
@@ -49,6 +53,8 @@ impl Hash {
             Self::Sha256 => b"\x30\x31\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x01\x05\x00\x04\x20",
             Self::Sha384 => b"\x30\x41\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x02\x05\x00\x04\x30",
             Self::Sha512 => b"\x30\x51\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x03\x05\x00\x04\x40",
+            Self::Sha512_224 => b"\x30\x2d\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x05\x05\x00\x04\x1c",
+            Self::Sha512_256 => b"\x30\x31\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x06\x05\x00\x04\x20",
             Self::Sha3_224 => b"\x30\x2d\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x07\x05\x00\x04\x1c",
             Self::Sha3_256 => b"\x30\x31\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x08\x05\x00\x04\x20",
             Self::Sha3_384 => b"\x30\x41\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x09\x05\x00\x04\x30",

@@ -17,7 +17,7 @@ const EC_PUBLIC_KEY: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10
 pub enum PublicKey {
     Ec {
         curve: Curve,
-        /// Uncompressed: 04 ‖ x ‖ y.
+        /// Uncompressed: 04 ‖ x ‖ y; of Ed25519 and X25519 the 32 bytes of RFC 8032 and RFC 7748.
         #[serde(with = "crate::model::names::hex_bytes")]
         point: Vec<u8>,
     },
@@ -57,12 +57,13 @@ impl PublicKey {
                     modulus: UintRef::new(modulus).map_err(bad)?,
                     exponent: UintRef::new(exponent).map_err(bad)?,
                 };
-                (RSA_ENCRYPTION, Any::null(), key.to_der().map_err(bad)?)
+                (RSA_ENCRYPTION, Some(Any::null()), key.to_der().map_err(bad)?)
             }
-            Self::Ec { curve, point } => (EC_PUBLIC_KEY, Any::from(curve.oid()), point.clone()),
+            Self::Ec { curve, point } if curve.is_25519() => (curve.oid(), None, point.clone()),
+            Self::Ec { curve, point } => (EC_PUBLIC_KEY, Some(Any::from(curve.oid())), point.clone()),
         };
         Ok(SubjectPublicKeyInfoOwned {
-            algorithm: AlgorithmIdentifierOwned { oid, parameters: Some(parameters) },
+            algorithm: AlgorithmIdentifierOwned { oid, parameters },
             subject_public_key: BitString::from_bytes(&bits).map_err(bad)?,
         })
     }
@@ -86,13 +87,20 @@ impl PublicKey {
                     .as_ref()
                     .and_then(|parameters| parameters.decode_as::<ObjectIdentifier>().ok())
                     .ok_or_else(|| bad("no named curve"))?;
-                let curve = Curve::by_oid(oid).ok_or_else(|| bad(format!("unknown curve {oid}")))?;
+                let curve = Curve::by_oid(oid).filter(|curve| !curve.is_25519());
+                let curve = curve.ok_or_else(|| bad(format!("unknown curve {oid}")))?;
                 if bits.len() != 1 + 2 * curve.field_len() || bits[0] != 4 {
                     return Err(bad("not an uncompressed point of this curve"));
                 }
                 Ok(Self::Ec { curve, point: bits.to_vec() })
             }
-            other => Err(bad(format!("unknown algorithm {other}"))),
+            other => match Curve::by_oid(other).filter(|curve| curve.is_25519()) {
+                Some(curve) if bits.len() == curve.point_len() && info.algorithm.parameters.is_none() => {
+                    Ok(Self::Ec { curve, point: bits.to_vec() })
+                }
+                Some(_) => Err(bad("not a public key of RFC 8410")),
+                None => Err(bad(format!("unknown algorithm {other}"))),
+            },
         }
     }
 

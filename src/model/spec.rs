@@ -127,6 +127,8 @@ pub static SPECS: &[KeySpec] = &[
     secret("Aliyun_SM4", Family::Sm4, 128, true, false),
     ec("EC_P384", Curve::P384, &[Algorithm::EcdsaSha384], true, false),
     ec("EC_P521", Curve::P521, &[Algorithm::EcdsaSha512], true, false),
+    // The API signs digests, which Ed25519 does not take.
+    ec("EC_ED25519", Curve::Ed25519, &[], true, false),
     secret("Aliyun_AES_192", Family::Aes, 192, false, true),
     secret("Aliyun_AES_128", Family::Aes, 128, false, true),
     secret("HMAC_SHA_256", Family::Generic, 256, false, true),

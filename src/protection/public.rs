@@ -28,6 +28,9 @@ impl Prepared {
     pub fn verify(&self, scheme: &Signing, input: &[u8], signature: &[u8]) -> Result<()> {
         match (self, scheme) {
             (Self::Ec(key), Signing::Ecdsa) => key.verify(input, signature),
+            (Self::Ec(key), Signing::Eddsa { prehash, context }) => {
+                key.verify_message(*prehash, context, input, signature)
+            }
             (Self::Ec(key), Signing::Sm2) => sm2(key)?.verify(input, signature),
             (Self::Ec(key), Signing::Sm2Der) => sm2(key)?.verify(input, &ec::from_der(Curve::Sm2, signature)?),
             (Self::Rsa(key), Signing::RsaPkcs1) => match input.len() + 11 <= key.size() {

@@ -1,20 +1,21 @@
 //! Keys in templates: which flags they get, and how their numbers are read and shown.
 
 use cryptoki_sys::*;
-use der::Decode;
-use der::asn1::{ObjectIdentifier, OctetStringRef};
+use der::asn1::{ObjectIdentifier, OctetStringRef, PrintableStringRef};
+use der::{Decode, Encode};
 
 use crate::crypto::ec::EcKey;
 use crate::crypto::rsa::RsaKey;
 use crate::error::{Error, Result};
 use crate::model::Bytes;
 use crate::model::curve::Curve;
+use crate::model::hash::Hash;
 use crate::model::object::Class;
 use crate::model::public::PublicKey;
 use crate::model::spec::Family;
 use crate::token::make::Flags;
 use crate::token::mechanism::{Does, Keys, MechanismRow};
-use crate::token::object::Builder;
+use crate::token::object::{Builder, key_type_of};
 use crate::token::sm::SM4_KEY;
 use crate::token::vendor::CKK_ALIKMS_SM4;
 use crate::token::{Template, ck};
@@ -79,21 +80,27 @@ pub fn secret_flags(template: &Template, family: Family, imported: bool) -> Resu
 pub fn private_flags(template: &Template, family: Family, imported: bool) -> Result<Flags> {
     let other = asks(template, &[CKA_DECRYPT, CKA_UNWRAP, CKA_DERIVE])?;
     let crypts = can_crypt(family);
+    let agrees_only = family == Family::Ec(Curve::X25519);
     flags(
         template,
         &[
-            (CKA_SIGN, imported || !other),
+            (CKA_SIGN, (imported || !other) && !agrees_only),
             (CKA_DECRYPT, imported && crypts),
             (CKA_UNWRAP, false),
-            (CKA_DERIVE, imported && !crypts),
+            (CKA_DERIVE, agrees_only || (imported && can_agree(family))),
             (CKA_SIGN_RECOVER, false),
         ],
     )
 }
 
-/// Does a pair of this family encrypt? One that does not derives.
+/// Does a pair of this family encrypt?
 fn can_crypt(family: Family) -> bool {
     matches!(family, Family::Rsa | Family::Ec(Curve::Sm2))
+}
+
+/// Does a pair of this family agree on secrets?
+fn can_agree(family: Family) -> bool {
+    matches!(family, Family::Ec(curve) if !matches!(curve, Curve::Ed25519 | Curve::Sm2))
 }
 
 pub fn public_flags(template: &Template, family: Family, imported: bool) -> Result<Flags> {
@@ -101,7 +108,7 @@ pub fn public_flags(template: &Template, family: Family, imported: bool) -> Resu
     flags(
         template,
         &[
-            (CKA_VERIFY, imported || !other),
+            (CKA_VERIFY, (imported || !other) && family != Family::Ec(Curve::X25519)),
             (CKA_ENCRYPT, imported && can_crypt(family)),
             (CKA_WRAP, false),
             (CKA_DERIVE, false),
@@ -154,17 +161,42 @@ pub fn pair_shape(row: &MechanismRow, public: &Template) -> Result<(Family, usiz
                 Some(Err(error)) => Err(error),
             }
         }
-        _ => {
+        does => {
             let curve = curve_of(public.bytes(CKA_EC_PARAMS).ok_or(ck(CKR_TEMPLATE_INCOMPLETE))?)?;
+            let fits = match does {
+                Does::Generate(Keys::Edwards) => curve == Curve::Ed25519,
+                Does::Generate(Keys::Montgomery) => curve == Curve::X25519,
+                _ => !curve.is_25519(),
+            };
+            if !fits {
+                return Err(ck(CKR_CURVE_NOT_SUPPORTED));
+            }
             Ok((Family::Ec(curve), curve.bits(), None))
         }
     }
 }
 
-/// A curve by the DER of its OID.
-fn curve_of(parameters: &[u8]) -> Result<Curve> {
+/// Names of the curves of RFC 7748, which may stand for their OIDs as a PrintableString (PKCS#11 3.2 §6.3.3).
+const CURVE_NAMES: &[(&str, Curve)] = &[("edwards25519", Curve::Ed25519), ("curve25519", Curve::X25519)];
+
+/// OIDs that were in use before RFC 8410.
+const OLDER_OIDS: &[(&str, Curve)] =
+    &[("1.3.6.1.4.1.11591.15.1", Curve::Ed25519), ("1.3.6.1.4.1.3029.1.5.1", Curve::X25519)];
+
+/// A curve by the DER of its OID or its name.
+pub fn curve_of(parameters: &[u8]) -> Result<Curve> {
+    if let Ok(name) = PrintableStringRef::from_der(parameters) {
+        let curve = CURVE_NAMES.iter().find(|(known, _)| *known == name.as_str()).map(|(_, curve)| *curve);
+        return curve.ok_or(ck(CKR_CURVE_NOT_SUPPORTED));
+    }
     let oid = ObjectIdentifier::from_der(parameters).map_err(|_| ck(CKR_DOMAIN_PARAMS_INVALID))?;
-    Curve::by_oid(oid).ok_or(ck(CKR_CURVE_NOT_SUPPORTED))
+    let older = || OLDER_OIDS.iter().find(|(known, _)| oid.to_string() == *known).map(|(_, curve)| *curve);
+    Curve::by_oid(oid).or_else(older).ok_or(ck(CKR_CURVE_NOT_SUPPORTED))
+}
+
+/// CKA_EC_PARAMS of a curve.
+pub fn curve_der(curve: Curve) -> Result<Vec<u8>> {
+    curve.oid().to_der().map_err(|error| Error::Internal(error.to_string()))
 }
 
 /// A number without leading zeros: `00 01 00 01` is 65537 as well.
@@ -173,9 +205,9 @@ fn trimmed(number: &[u8]) -> &[u8] {
     &number[zeros..]
 }
 
-/// An uncompressed point, bare or in a DER OCTET STRING.
-pub fn peer_point(bytes: &[u8]) -> Option<Vec<u8>> {
-    let bare = |point: &[u8]| point.first() == Some(&4) && point.len() % 2 == 1;
+/// An uncompressed point, or a key of Ed25519 and X25519, bare or in a DER OCTET STRING.
+pub fn peer_point(curve: Curve, bytes: &[u8]) -> Option<Vec<u8>> {
+    let bare = |point: &[u8]| point.len() == curve.point_len() && (curve.is_25519() || point.first() == Some(&4));
     match <&OctetStringRef>::from_der(bytes) {
         Ok(inner) if bare(inner.as_bytes()) => Some(inner.as_bytes().to_vec()),
         _ if bare(bytes) => Some(bytes.to_vec()),
@@ -207,9 +239,9 @@ pub fn read_public(template: &Template) -> Result<(Family, PublicKey)> {
             let exponent = trimmed(needed(template, CKA_PUBLIC_EXPONENT)?).to_vec();
             (Family::Rsa, PublicKey::Rsa { modulus, exponent })
         }
-        CKK_EC => {
-            let curve = curve_of(needed(template, CKA_EC_PARAMS)?)?;
-            let point = peer_point(needed(template, CKA_EC_POINT)?).ok_or(ck(CKR_ATTRIBUTE_VALUE_INVALID))?;
+        kind @ (CKK_EC | CKK_EC_EDWARDS | CKK_EC_MONTGOMERY) => {
+            let curve = curve_of_type(template, kind)?;
+            let point = peer_point(curve, needed(template, CKA_EC_POINT)?).ok_or(ck(CKR_ATTRIBUTE_VALUE_INVALID))?;
             (Family::Ec(curve), PublicKey::Ec { curve, point })
         }
         _ => return Err(ck(CKR_ATTRIBUTE_VALUE_INVALID)),
@@ -233,20 +265,46 @@ pub fn read_secret(template: &Template, class: Class) -> Result<Imported> {
             let bits = PublicKey::Rsa { modulus, exponent }.bits();
             Ok(Imported { family: Family::Rsa, bits, value: key.to_der()? })
         }
-        (Class::PrivateKey, CKK_EC) => {
-            let curve = curve_of(needed(template, CKA_EC_PARAMS)?)?;
+        (Class::PrivateKey, kind @ (CKK_EC | CKK_EC_EDWARDS | CKK_EC_MONTGOMERY)) => {
+            let curve = curve_of_type(template, kind)?;
             let value = Bytes::new(needed(template, CKA_VALUE)?.to_vec());
             let key = EcKey::from_scalar(curve, &value).map_err(value_fault)?;
             Ok(Imported { family: Family::Ec(curve), bits: curve.bits(), value: key.scalar() })
         }
         (Class::SecretKey, CKK_AES) => secret(template, Family::Aes),
         (Class::SecretKey, CKK_ALIKMS_SM4) => secret(template, Family::Sm4),
-        (Class::SecretKey, CKK_GENERIC_SECRET) => secret(template, Family::Generic),
-        (Class::SecretKey, CKK_SHA_1_HMAC | CKK_SHA224_HMAC | CKK_SHA256_HMAC | CKK_SHA384_HMAC | CKK_SHA512_HMAC) => {
-            secret(template, Family::Generic)
-        }
+        (Class::SecretKey, kind) if is_generic(kind) => secret(template, Family::Generic),
         _ => Err(ck(CKR_ATTRIBUTE_VALUE_INVALID)),
     }
+}
+
+/// Generic secrets, and those whose type says what they are for.
+fn is_generic(kind: CK_KEY_TYPE) -> bool {
+    matches!(kind, CKK_GENERIC_SECRET | CKK_HKDF) || Hash::ALL.iter().any(|hash| hmac_type(*hash) == Some(kind))
+}
+
+/// The type of a key for HMAC with this hash only.
+pub fn hmac_type(hash: Hash) -> Option<CK_KEY_TYPE> {
+    Some(match hash {
+        Hash::Sha1 => CKK_SHA_1_HMAC,
+        Hash::Sha224 => CKK_SHA224_HMAC,
+        Hash::Sha256 => CKK_SHA256_HMAC,
+        Hash::Sha384 => CKK_SHA384_HMAC,
+        Hash::Sha3_224 => CKK_SHA3_224_HMAC,
+        Hash::Sha3_256 => CKK_SHA3_256_HMAC,
+        Hash::Sha3_384 => CKK_SHA3_384_HMAC,
+        Hash::Sha3_512 => CKK_SHA3_512_HMAC,
+        Hash::Sha512 => CKK_SHA512_HMAC,
+        Hash::Sha512_224 => CKK_SHA512_224_HMAC,
+        Hash::Sha512_256 => CKK_SHA512_256_HMAC,
+        Hash::Sm3 => return None,
+    })
+}
+
+/// The curve of a template's CKA_EC_PARAMS, if keys of this type lie on it.
+fn curve_of_type(template: &Template, kind: CK_KEY_TYPE) -> Result<Curve> {
+    let curve = curve_of(needed(template, CKA_EC_PARAMS)?)?;
+    if key_type_of(Family::Ec(curve)) == kind { Ok(curve) } else { Err(ck(CKR_CURVE_NOT_SUPPORTED)) }
 }
 
 fn secret(template: &Template, family: Family) -> Result<Imported> {
@@ -258,23 +316,18 @@ fn secret(template: &Template, family: Family) -> Result<Imported> {
     Ok(Imported { family, bits, value })
 }
 
-/// What becomes of a shared secret: the template's type and length, cut at the leading end (PKCS#11 3.2 §6.3.20).
-pub fn derived(template: &Template, secret: Bytes) -> Result<(Family, Bytes)> {
-    let family = match template.ulong(CKA_KEY_TYPE)? {
-        Some(CKK_AES) => Family::Aes,
-        Some(CKK_GENERIC_SECRET) | None => Family::Generic,
+/// The key that a derivation is to make: its family, and its length in bytes where the template or the type tells it.
+pub fn wanted(template: &Template) -> Result<(Family, Option<usize>)> {
+    let (family, own_length) = match template.ulong(CKA_KEY_TYPE)? {
+        Some(CKK_AES) => (Family::Aes, None),
+        Some(CKK_ALIKMS_SM4) => (Family::Sm4, Some(SM4_KEY)),
+        None => (Family::Generic, None),
+        Some(kind) if is_generic(kind) => (Family::Generic, None),
         Some(_) => return Err(ck(CKR_TEMPLATE_INCONSISTENT)),
     };
-    let length = match template.ulong(CKA_VALUE_LEN)? {
-        Some(length) => usize::try_from(length).map_err(|_| ck(CKR_KEY_SIZE_RANGE))?,
-        None if family == Family::Aes => secret.len().min(32),
-        None => secret.len(),
-    };
-    if length == 0 || length > secret.len() {
-        return Err(ck(CKR_KEY_SIZE_RANGE));
-    }
-    secret_bits(family, length as u64)?;
-    Ok((family, Bytes::new(secret[secret.len() - length..].to_vec())))
+    let Some(length) = template.ulong(CKA_VALUE_LEN)?.or(own_length) else { return Ok((family, None)) };
+    secret_bits(family, length)?;
+    Ok((family, Some(length as usize)))
 }
 
 /// The numbers of a private or secret key; whether they may be read is decided by the object.

@@ -1,4 +1,4 @@
-//! Making objects: C_GenerateKey, C_GenerateKeyPair, C_CreateObject, C_CopyObject, C_DeriveKey.
+//! Making objects: C_GenerateKey, C_GenerateKeyPair, C_CreateObject, C_CopyObject. C_DeriveKey: `derive`.
 //!
 //! A token object becomes a KMS verb; a session object lives in this process only.
 
@@ -10,7 +10,6 @@ use uuid::Uuid;
 use crate::error::{Error, Result};
 use crate::kms::objects::{NewObjectKey, Seed};
 use crate::model::Bytes;
-use crate::model::algorithm::Job;
 use crate::model::key::{KeyUsage, Level};
 use crate::model::object::{Class, Object};
 use crate::model::spec::{Family, Spec};
@@ -19,15 +18,15 @@ use crate::token::attribute::{Making, check_change, check_new, class_of};
 use crate::token::keys::{self, Imported};
 use crate::token::mechanism::{Does, Keys, MechanismRow};
 use crate::token::object::{Builder, Item, SessionKey, Source, describe_x509, kept, level_of};
-use crate::token::operate::DERIVE_ACTION;
-use crate::token::separation::{check_gain, with_demands, wraps_only};
-use crate::token::sm::{SM4_KEY, fits_curve};
+use crate::token::separation::{check_gain, wraps_only};
+use crate::token::sm::SM4_KEY;
 use crate::token::vendor::CKA_ALIKMS_WRAPS_ONLY;
 use crate::token::{Mechanism, Parameter, Session, Template, ck};
 
 impl Session {
     pub fn generate_key(&mut self, mechanism: &Mechanism, template: &Template) -> Result<u64> {
-        let row = MechanismRow::serving(mechanism.kind, CKF_GENERATE)?;
+        let template = &*self.in_our_words(template);
+        let row = self.row(mechanism.kind, CKF_GENERATE)?;
         let Does::Generate(keys) = row.does else { return Err(ck(CKR_MECHANISM_INVALID)) };
         no_parameter(mechanism)?;
         expect_class(template, Class::SecretKey)?;
@@ -41,14 +40,21 @@ impl Session {
         let length = template.ulong(CKA_VALUE_LEN)?.or(own_length).ok_or(ck(CKR_TEMPLATE_INCOMPLETE))?;
         let bits = keys::secret_bits(family, length)?;
         let token = self.check_place(template, Class::SecretKey)?;
-        let flags = keys::secret_flags(template, family, false)?;
+        let mut flags = keys::secret_flags(template, family, false)?;
+        if keys == Keys::Hkdf {
+            flags.insert(CKA_DERIVE, template.bool(CKA_DERIVE)?.unwrap_or(true));
+        }
+        if token && keys == Keys::Hkdf {
+            // It would be stored as a generic secret.
+            return Err(ck(CKR_TEMPLATE_INCONSISTENT));
+        }
         if token {
-            let spec = Spec::by_shape(family, bits).ok_or(ck(CKR_KEY_SIZE_RANGE))?;
+            let spec = spec_of(family, bits)?;
             return self.token_key(spec, template, None, &flags, &Flags::new(), None).map(|(key, _)| key);
         }
         let (value, _) = software::generate_value(family, bits, None)?;
         let key = SessionKey::new(family, Some(value), None);
-        self.session_key(Class::SecretKey, key, template, &flags, Birth::Generated(mechanism.kind))
+        self.session_key(Class::SecretKey, key, template, &flags, Birth::Generated(row.kind))
     }
 
     pub fn generate_key_pair(
@@ -57,7 +63,8 @@ impl Session {
         public: &Template,
         private: &Template,
     ) -> Result<(u64, u64)> {
-        let row = MechanismRow::serving(mechanism.kind, CKF_GENERATE_KEY_PAIR)?;
+        let (public, private) = (&*self.in_our_words(public), &*self.in_our_words(private));
+        let row = self.row(mechanism.kind, CKF_GENERATE_KEY_PAIR)?;
         no_parameter(mechanism)?;
         for (template, class) in [(public, Class::PublicKey), (private, Class::PrivateKey)] {
             expect_class(template, class)?;
@@ -72,12 +79,12 @@ impl Session {
             if exponent.as_deref().is_some_and(|exponent| exponent != [1, 0, 1]) {
                 return Err(ck(CKR_ATTRIBUTE_VALUE_INVALID));
             }
-            let spec = Spec::by_shape(family, bits).ok_or(ck(CKR_KEY_SIZE_RANGE))?;
+            let spec = spec_of(family, bits)?;
             let (key, public_key) = self.token_key(spec, private, Some(public), &private_flags, &public_flags, None)?;
             return Ok((public_key.ok_or(ck(CKR_GENERAL_ERROR))?, key));
         }
         let (value, made) = software::generate_value(family, bits, exponent.as_deref())?;
-        let birth = Birth::Generated(mechanism.kind);
+        let birth = Birth::Generated(row.kind);
         let outer = SessionKey::new(family, None, made.clone());
         let inner = SessionKey::new(family, Some(value), made);
         let public_handle = self.session_key(Class::PublicKey, outer, public, &public_flags, birth)?;
@@ -86,6 +93,7 @@ impl Session {
     }
 
     pub fn create_object(&mut self, template: &Template) -> Result<u64> {
+        let template = &*self.in_our_words(template);
         let class = template.ulong(CKA_CLASS)?.ok_or(ck(CKR_TEMPLATE_INCOMPLETE))?;
         let class = class_of(class).ok_or(ck(CKR_ATTRIBUTE_VALUE_INVALID))?;
         check_new(template, class, Making::Create)?;
@@ -158,7 +166,7 @@ impl Session {
             _ => keys::private_flags(template, family, true)?,
         };
         if token {
-            let spec = Spec::by_shape(family, bits).ok_or(ck(CKR_KEY_SIZE_RANGE))?;
+            let spec = spec_of(family, bits)?;
             let public_flags = keys::mirror(&flags);
             let handles = self.token_key(spec, template, None, &flags, &public_flags, Some(value));
             return handles.map(|(key, _)| key).map_err(|error| match error {
@@ -218,56 +226,6 @@ impl Session {
             self.slot().remove(copy);
         }
         made
-    }
-
-    /// ECDH with a NULL key derivation function.
-    pub fn derive_key(&mut self, mechanism: &Mechanism, base: u64, template: &Template) -> Result<u64> {
-        let item = self.item(base, CKR_KEY_HANDLE_INVALID)?;
-        let row = MechanismRow::serving(mechanism.kind, CKF_DERIVE)?;
-        if item.key_type().is_none() {
-            return Err(ck(CKR_KEY_HANDLE_INVALID));
-        }
-        let fits = item.key_type() == row.keys.key_type() && fits_curve(row.keys, &item);
-        if item.class != Class::PrivateKey || !fits {
-            return Err(ck(CKR_KEY_TYPE_INCONSISTENT));
-        }
-        if !item.is(CKA_DERIVE) {
-            return Err(ck(CKR_KEY_FUNCTION_NOT_PERMITTED));
-        }
-        let Parameter::Ecdh { kdf: CKD_NULL, shared, public } = &mechanism.parameter else {
-            return Err(ck(CKR_MECHANISM_PARAM_INVALID));
-        };
-        if !shared.is_empty() {
-            return Err(ck(CKR_MECHANISM_PARAM_INVALID));
-        }
-        let template = &with_demands(&item, CKA_DERIVE_TEMPLATE, template)?;
-        if template.has(CKA_CLASS) {
-            expect_class(template, Class::SecretKey)?;
-        }
-        check_new(template, Class::SecretKey, Making::Generate)?;
-        if self.check_place(template, Class::SecretKey)? {
-            return Err(ck(CKR_TEMPLATE_INCONSISTENT));
-        }
-        let peer = keys::peer_point(public).ok_or(ck(CKR_MECHANISM_PARAM_INVALID))?;
-        let secret = self.run_derive(&item, Job::Derive { peer })?;
-        let (family, value) = keys::derived(template, secret)?;
-        let flags = keys::secret_flags(template, family, true)?;
-        let key = SessionKey::new(family, Some(value), None);
-        self.session_key(Class::SecretKey, key, template, &flags, Birth::Derived)
-    }
-
-    fn run_derive(&mut self, item: &Item, job: Job) -> Result<Bytes> {
-        let fault = |error| match error {
-            Error::InvalidParameter { .. } => ck(CKR_MECHANISM_PARAM_INVALID),
-            other => other,
-        };
-        match &item.source {
-            Source::Kms { version, .. } => {
-                self.ready(item, DERIVE_ACTION, *version)?.work.once(&job, &[]).map_err(fault)
-            }
-            Source::Session(key) => key.work()?.once(&job, &[]).map_err(fault),
-            Source::Plain => Err(ck(CKR_KEY_HANDLE_INVALID)),
-        }
     }
 
     /// Token or session? And may this session make it?
@@ -356,6 +314,10 @@ impl Session {
         all.bool(CKA_LOCAL, local);
         if let Birth::Generated(mechanism) = birth {
             all.ulong(CKA_KEY_GEN_MECHANISM, mechanism);
+            // A secret may be of a type that its family does not tell.
+            if let Some(kind) = MechanismRow::find(mechanism)?.keys.key_type() {
+                all.ulong(CKA_KEY_TYPE, kind);
+            }
         }
         if let Some(public) = &key.public {
             all.public(class, public)?;
@@ -378,7 +340,7 @@ impl Session {
         Ok(self.add(class, all.take(), guarded, Source::Session(key)))
     }
 
-    fn add(&mut self, class: Class, all: BTreeMap<u64, Bytes>, guarded: bool, source: Source) -> u64 {
+    pub(super) fn add(&mut self, class: Class, all: BTreeMap<u64, Bytes>, guarded: bool, source: Source) -> u64 {
         self.slot().add(self.handle(), |handle| Item::new(handle, class, all, guarded, source))
     }
 }
@@ -427,8 +389,14 @@ fn no_parameter(mechanism: &Mechanism) -> Result<()> {
     }
 }
 
+/// The spec of a key that is to be stored; the API lacks some that session objects have.
+fn spec_of(family: Family, bits: usize) -> Result<Spec> {
+    let missing = if matches!(family, Family::Ec(_)) { CKR_CURVE_NOT_SUPPORTED } else { CKR_KEY_SIZE_RANGE };
+    Spec::by_shape(family, bits).ok_or(ck(missing))
+}
+
 /// A class in the template must be the one that the function makes.
-fn expect_class(template: &Template, class: Class) -> Result<()> {
+pub(super) fn expect_class(template: &Template, class: Class) -> Result<()> {
     match template.ulong(CKA_CLASS)? {
         Some(number) if class_of(number) != Some(class) => Err(ck(CKR_TEMPLATE_INCONSISTENT)),
         _ => Ok(()),

@@ -1,7 +1,10 @@
 //! The token: PKCS#11's view of the KMS. Numbers are PKCS#11's (`cryptoki-sys`), pointers stay in `abi`.
 
+mod alias;
 pub mod attribute;
+mod derive;
 pub mod dual;
+mod envelope;
 pub mod iv;
 pub mod keys;
 pub mod make;

@@ -12,6 +12,7 @@ use crate::fork::{Lock, epoch};
 use crate::kms::objects::ObjectView;
 use crate::kms::x509::Leaf;
 use crate::model::Bytes;
+use crate::model::curve::Curve;
 use crate::model::key::{Key, KeyUsage, Level, Style, Version};
 use crate::model::names::Realm;
 use crate::model::object::Class;
@@ -21,6 +22,7 @@ use crate::protection::public::Prepared;
 use crate::protection::{self, software};
 use crate::token::attribute::{AttributeRow, Create, Shape, class_number};
 use crate::token::ck;
+use crate::token::keys;
 use crate::token::sm;
 use crate::token::template::{EntryValue, Template, Value, ulong_of};
 use crate::token::vendor::*;
@@ -263,10 +265,11 @@ impl Builder {
                     self.ulong(CKA_MODULUS_BITS, public.bits() as CK_ULONG);
                 }
             }
+            // Of Ed25519 and X25519 too, although PKCS#11 3.2 §6.3.5 has bare bytes there: docs/decisions.md.
             PublicKey::Ec { curve, point } => {
                 let fault = |error: der::Error| Error::Internal(error.to_string());
                 let point = der::asn1::OctetStringRef::new(point).and_then(|point| point.to_der()).map_err(fault)?;
-                self.bytes(CKA_EC_PARAMS, curve.oid().to_der().map_err(fault)?).bytes(CKA_EC_POINT, point);
+                self.bytes(CKA_EC_PARAMS, keys::curve_der(*curve)?).bytes(CKA_EC_POINT, point);
             }
         }
         Ok(self.bytes(CKA_PUBLIC_KEY_INFO, public.to_spki()?))
@@ -276,6 +279,8 @@ impl Builder {
 pub fn key_type_of(family: Family) -> CK_KEY_TYPE {
     match family {
         Family::Aes => CKK_AES,
+        Family::Ec(Curve::Ed25519) => CKK_EC_EDWARDS,
+        Family::Ec(Curve::X25519) => CKK_EC_MONTGOMERY,
         Family::Ec(_) => CKK_EC,
         Family::Generic => CKK_GENERIC_SECRET,
         Family::Rsa => CKK_RSA,
@@ -373,6 +378,8 @@ fn describe_key(
 fn generating(family: Family) -> CK_MECHANISM_TYPE {
     match family {
         Family::Aes => CKM_AES_KEY_GEN,
+        Family::Ec(Curve::Ed25519) => CKM_EC_EDWARDS_KEY_PAIR_GEN,
+        Family::Ec(Curve::X25519) => CKM_EC_MONTGOMERY_KEY_PAIR_GEN,
         Family::Ec(_) => CKM_EC_KEY_PAIR_GEN,
         Family::Generic => CKM_GENERIC_SECRET_KEY_GEN,
         Family::Rsa => CKM_RSA_PKCS_KEY_PAIR_GEN,

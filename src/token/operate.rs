@@ -4,15 +4,17 @@ use cryptoki_sys::*;
 
 use crate::error::{Error, Result};
 use crate::model::algorithm::{Cipher, Job, Mac, Signing};
+use crate::model::context::Context;
 use crate::model::hash::Hash;
 use crate::model::key::Style;
+use crate::token::keys::hmac_type;
 use crate::token::mechanism::{Does, MechanismRow, hash_of, mgf_of};
 use crate::token::object::{Item, Source};
 use crate::token::operation::{DigestStage, Digesting, Engine, Step, Task, Work};
 use crate::token::provider::login_fault;
 use crate::token::sm;
 use crate::token::template::ulong_of;
-use crate::token::vendor::CKA_ALIKMS_ARN;
+use crate::token::vendor::{CKA_ALIKMS_ARN, CKK_ALIKMS_SM4};
 use crate::token::{Answer, Mechanism, Parameter, Room, Session, ck};
 
 /// A direction of work: which attribute of the key permits it, and what the audit and RAM call it.
@@ -31,7 +33,6 @@ pub(super) const DECRYPT: Kind =
 pub(super) const SIGN: Kind = Kind { flag: CKF_SIGN, permits: CKA_SIGN, actions: ("AsymmetricSign", "GenerateMac") };
 pub(super) const VERIFY: Kind =
     Kind { flag: CKF_VERIFY, permits: CKA_VERIFY, actions: ("AsymmetricVerify", "VerifyMac") };
-pub(super) const DERIVE_ACTION: &str = "AsymmetricDecrypt";
 
 pub(super) fn bad_parameter() -> Error {
     ck(CKR_MECHANISM_PARAM_INVALID)
@@ -52,23 +53,27 @@ impl Session {
         serving: CK_FLAGS,
     ) -> Result<Work> {
         let item = self.item(key, CKR_KEY_HANDLE_INVALID)?;
-        let row = MechanismRow::serving(mechanism.kind, serving)?;
+        let row = self.row(mechanism.kind, serving)?;
         if item.key_type().is_none() {
             return Err(ck(CKR_KEY_HANDLE_INVALID));
         }
-        let fits = row.keys.key_type() == item.key_type() || is_hmac_of_typed_key(row.does, &item);
-        if !fits || !sm::fits_curve(row.keys, &item) {
+        if !fits(row, &item) {
             return Err(ck(CKR_KEY_TYPE_INCONSISTENT));
         }
         if !item.is(kind.permits) {
             return Err(ck(CKR_KEY_FUNCTION_NOT_PERMITTED));
         }
-        if !item.allows(mechanism.kind) {
+        if !item.allows(row.kind) {
             return Err(ck(CKR_MECHANISM_INVALID));
         }
-        check_policy(&item)?;
+        check_policy(&item, row.does)?;
         let task = task(row.does, &mechanism.parameter, &item, kind.flag)?;
-        let engine = self.engine(&item, kind)?;
+        let engine = match &task.job {
+            Job::Encrypt(Cipher::Envelope { .. }) | Job::Decrypt(Cipher::Envelope { .. }) => {
+                Engine::Session(self.envelope(&item, kind.actions.1)?)
+            }
+            _ => self.engine(&item, kind)?,
+        };
         Ok(Work::new(engine, task, item.is(CKA_ALWAYS_AUTHENTICATE)))
     }
 
@@ -206,7 +211,7 @@ impl Session {
 
     pub fn digest_init(&mut self, mechanism: Option<&Mechanism>) -> Result<()> {
         let Some(mechanism) = begin(mechanism, &mut self.digest)? else { return Ok(()) };
-        let row = MechanismRow::serving(mechanism.kind, CKF_DIGEST)?;
+        let row = self.row(mechanism.kind, CKF_DIGEST)?;
         let Does::Digest(hash) = row.does else { return Err(ck(CKR_MECHANISM_INVALID)) };
         none(&mechanism.parameter)?;
         self.digest = Some(Digesting { hash, stage: DigestStage::Fresh });
@@ -265,26 +270,30 @@ fn keep(place: &mut Option<Work>, (answer, rest): Step) -> Answer {
     answer
 }
 
-/// Is it a key that says by its type (CKK_SHA256_HMAC and the like) for which HMAC it is?
-fn is_hmac_of_typed_key(does: Does, item: &Item) -> bool {
-    let typed = match does {
-        Does::Hmac { hash: Hash::Sha1, .. } => CKK_SHA_1_HMAC,
-        Does::Hmac { hash: Hash::Sha224, .. } => CKK_SHA224_HMAC,
-        Does::Hmac { hash: Hash::Sha256, .. } => CKK_SHA256_HMAC,
-        Does::Hmac { hash: Hash::Sha384, .. } => CKK_SHA384_HMAC,
-        Does::Hmac { hash: Hash::Sha512, .. } => CKK_SHA512_HMAC,
-        _ => return false,
+/// Is the key of a type and on a curve that the mechanism works with?
+pub(super) fn fits(row: &MechanismRow, item: &Item) -> bool {
+    let Some(kind) = item.key_type() else { return false };
+    let of_type = match row.does {
+        Does::Ecdh { cofactor: false } if kind == CKK_EC_MONTGOMERY => true,
+        Does::Envelope => matches!(kind, CKK_AES | CKK_ALIKMS_SM4),
+        Does::Hkdf { .. } => matches!(kind, CKK_GENERIC_SECRET | CKK_HKDF),
+        // A key that says by its type for which HMAC it is.
+        Does::Hmac { hash, .. } if hmac_type(hash) == Some(kind) => true,
+        _ => row.keys.key_type() == Some(kind),
     };
-    item.key_type() == Some(typed)
+    of_type && sm::fits_curve(row.keys, item)
 }
 
 /// What the KMS does not allow through this door whatever the attributes say (DESIGN §3): raw mechanisms on a key whose
 /// ciphertexts are bound to an EncryptionContext, and any work with a key that is out of sight.
-pub(super) fn check_policy(item: &Item) -> Result<()> {
+pub(super) fn check_policy(item: &Item, does: Does) -> Result<()> {
+    let seals = does == Does::Envelope;
     match &item.source {
+        Source::Kms { style: Style::Envelope, usable: true, .. } if seals => Ok(()),
         Source::Kms { style: Style::Envelope, .. } | Source::Kms { usable: false, .. } => {
             Err(ck(CKR_KEY_FUNCTION_NOT_PERMITTED))
         }
+        _ if seals => Err(ck(CKR_KEY_FUNCTION_NOT_PERMITTED)),
         _ => Ok(()),
     }
 }
@@ -296,6 +305,26 @@ fn none(parameter: &Parameter) -> Result<()> {
 fn iv(parameter: &Parameter) -> Result<[u8; 16]> {
     match parameter {
         Parameter::Raw(bytes) => <[u8; 16]>::try_from(bytes.as_slice()).map_err(|_| bad_parameter()),
+        _ => Err(bad_parameter()),
+    }
+}
+
+/// The counter block, and how many of its bits count.
+fn ctr(parameter: &Parameter) -> Result<([u8; 16], usize)> {
+    match parameter {
+        Parameter::Ctr { bits: bits @ 1..=128, block } => Ok((*block, *bits as usize)),
+        _ => Err(bad_parameter()),
+    }
+}
+
+/// An EncryptionContext; empty without a parameter.
+fn context(parameter: &Parameter) -> Result<Context> {
+    match parameter {
+        Parameter::None => Ok(Context::default()),
+        Parameter::Raw(json) => {
+            let text = std::str::from_utf8(json).map_err(|_| bad_parameter())?;
+            Context::from_json(text).map_err(|_| bad_parameter())
+        }
         _ => Err(bad_parameter()),
     }
 }
@@ -342,18 +371,24 @@ pub(super) fn task(does: Does, parameter: &Parameter, item: &Item, flag: CK_FLAG
             none(parameter)?;
             signing(Signing::Ecdsa, hash)
         }
+        Does::Eddsa => match parameter {
+            Parameter::None => signing(Signing::ED25519, None),
+            Parameter::Eddsa { prehash: prehash @ (CK_FALSE | CK_TRUE), context } if context.len() <= 255 => {
+                signing(Signing::Eddsa { prehash: *prehash == CK_TRUE, context: context.clone() }, None)
+            }
+            _ => return Err(bad_parameter()),
+        },
+        Does::Envelope => crypting(Cipher::Envelope { context: context(parameter)? }, 0),
         Does::AesEcb => {
             none(parameter)?;
             crypting(Cipher::AesEcb, 16)
         }
         Does::AesCbc => crypting(Cipher::AesCbc { iv: iv(parameter)? }, 16),
         Does::AesCbcPad => crypting(Cipher::AesCbcPad { iv: iv(parameter)? }, 16),
-        Does::AesCtr => match parameter {
-            Parameter::Ctr { bits: bits @ 1..=128, block } => {
-                crypting(Cipher::AesCtr { block: *block, bits: *bits as usize }, 0)
-            }
-            _ => return Err(bad_parameter()),
-        },
+        Does::AesCtr => {
+            let (block, bits) = ctr(parameter)?;
+            crypting(Cipher::AesCtr { block, bits }, 0)
+        }
         Does::AesGcm => crypting(gcm(parameter)?, 0),
         Does::AesKeyWrap => match parameter {
             Parameter::None => crypting(Cipher::AesKeyWrap { iv: None }, 0),
@@ -387,12 +422,10 @@ pub(super) fn task(does: Does, parameter: &Parameter, item: &Item, flag: CK_FLAG
         }
         Does::Sm4Cbc => crypting(Cipher::Sm4Cbc { iv: iv(parameter)? }, 16),
         Does::Sm4CbcPad => crypting(Cipher::Sm4CbcPad { iv: iv(parameter)? }, 16),
-        Does::Sm4Ctr => match parameter {
-            Parameter::Ctr { bits: bits @ 1..=128, block } => {
-                crypting(Cipher::Sm4Ctr { block: *block, bits: *bits as usize }, 0)
-            }
-            _ => return Err(bad_parameter()),
-        },
+        Does::Sm4Ctr => {
+            let (block, bits) = ctr(parameter)?;
+            crypting(Cipher::Sm4Ctr { block, bits }, 0)
+        }
         Does::Sm4Ecb => {
             none(parameter)?;
             crypting(Cipher::Sm4Ecb, 16)
@@ -401,7 +434,12 @@ pub(super) fn task(does: Does, parameter: &Parameter, item: &Item, flag: CK_FLAG
             Cipher::AesGcm { iv, aad, tag } if iv.len() <= 16 => crypting(Cipher::Sm4Gcm { iv, aad, tag }, 0),
             _ => return Err(bad_parameter()),
         },
-        Does::Digest(_) | Does::Ecdh { .. } | Does::Generate(_) | Does::RsaAesKeyWrap => {
+        Does::Digest(_)
+        | Does::Ecdh { .. }
+        | Does::EncryptData { .. }
+        | Does::Generate(_)
+        | Does::Hkdf { .. }
+        | Does::RsaAesKeyWrap => {
             return Err(ck(CKR_MECHANISM_INVALID));
         }
     })
@@ -451,7 +489,7 @@ fn gcm(parameter: &Parameter) -> Result<Cipher> {
 /// The length of a signature with a key of so many bytes (modulus or field); none if it is not always the same.
 fn signature_size(scheme: &Signing, key_bytes: usize) -> Option<usize> {
     match scheme {
-        Signing::Ecdsa | Signing::Sm2 => Some(2 * key_bytes),
+        Signing::Ecdsa | Signing::Eddsa { .. } | Signing::Sm2 => Some(2 * key_bytes),
         Signing::RsaPkcs1 | Signing::RsaPss { .. } | Signing::RsaRaw => Some(key_bytes),
         Signing::Sm2Der => None,
     }

@@ -7,11 +7,13 @@ use std::sync::Arc;
 
 use cryptoki_sys::*;
 
+use crate::crypto::append;
 use crate::crypto::digest::Hasher;
 use crate::error::{Error, Result};
 use crate::kms::use_key::Ready;
 use crate::model::Bytes;
 use crate::model::algorithm::{Cipher, Job, SM2_OVERHEAD, Signing, Sm2Layout};
+use crate::model::blob::OVERHEAD;
 use crate::model::hash::Hash;
 use crate::protection::public::Prepared;
 use crate::protection::{Key, Stream};
@@ -21,6 +23,9 @@ use crate::token::{Answer, Room, Session, ck};
 const SM2_DER: usize = 6 + 2 * 3 + 2 + 6;
 /// The longest SM2 signature in DER.
 const SM2_DER_SIGNATURE: usize = 72;
+
+/// The longest message that EdDSA, which goes over it twice, takes in parts.
+const MAX_MESSAGE: usize = 64 << 20;
 
 /// What does the work.
 #[derive(Clone)]
@@ -128,6 +133,8 @@ impl Work {
             Job::Encrypt(Cipher::AesCbcPad { .. } | Cipher::Sm4CbcPad { .. }) => (input / block + 1) * block,
             Job::Encrypt(Cipher::AesGcm { tag, .. } | Cipher::Sm4Gcm { tag, .. }) => input + tag,
             Job::Decrypt(Cipher::AesGcm { tag, .. } | Cipher::Sm4Gcm { tag, .. }) => input.saturating_sub(*tag),
+            Job::Encrypt(Cipher::Envelope { .. }) => input + OVERHEAD,
+            Job::Decrypt(Cipher::Envelope { .. }) => input.saturating_sub(OVERHEAD),
             Job::Encrypt(Cipher::AesKeyWrap { .. }) => input + 8,
             Job::Encrypt(Cipher::AesKeyWrapPad) => input.div_ceil(8) * 8 + 8,
             Job::Decrypt(Cipher::AesKeyWrap { .. } | Cipher::AesKeyWrapPad) => input.saturating_sub(8),
@@ -149,7 +156,9 @@ impl Work {
             | Job::Encrypt(Cipher::Sm4Gcm { .. })
             | Job::Decrypt(Cipher::Sm4Gcm { .. })
             | Job::Encrypt(Cipher::AesKeyWrap { .. } | Cipher::AesKeyWrapPad)
-            | Job::Decrypt(Cipher::AesKeyWrap { .. } | Cipher::AesKeyWrapPad) => 0,
+            | Job::Decrypt(Cipher::AesKeyWrap { .. } | Cipher::AesKeyWrapPad)
+            | Job::Encrypt(Cipher::Envelope { .. })
+            | Job::Decrypt(Cipher::Envelope { .. }) => 0,
             Job::Decrypt(Cipher::AesCbcPad { .. } | Cipher::Sm4CbcPad { .. }) => {
                 fed.saturating_sub(1) / self.task.block * self.task.block
             }
@@ -297,11 +306,12 @@ impl Work {
         match &mut feed {
             Feed::Hash(hasher) => hasher.update(part),
             Feed::Collect(all) => {
-                let limit = self.task.block.max(1024);
+                let is_message = matches!(self.task.job, Job::Sign(Signing::Eddsa { .. }));
+                let limit = if is_message { MAX_MESSAGE } else { self.task.block.max(1024) };
                 if all.len() + part.len() > limit {
                     return Err(Error::DataLength);
                 }
-                all.extend_from_slice(part);
+                append(all, part);
             }
             Feed::Stream(stream) => stream.update(part).map(|_| ())?,
         }
@@ -423,7 +433,7 @@ fn compare(made: &[u8], given: &[u8]) -> Result<()> {
 }
 
 /// A key that was usable at Init and is not any more (DESIGN §3).
-fn rejected(error: Error) -> Error {
+pub(super) fn rejected(error: Error) -> Error {
     match error {
         Error::AccessDenied { .. } | Error::KeyState { .. } | Error::KeyNotFound(_) | Error::KeyVersionNotFound(_) => {
             ck(CKR_FUNCTION_REJECTED)

@@ -14,12 +14,18 @@ pub enum Parameter {
     None,
     /// CK_AES_CTR_PARAMS.
     Ctr { bits: u64, block: [u8; 16] },
+    /// What is encrypted to derive a key: CK_KEY_DERIVATION_STRING_DATA, or with an IV CK_AES_CBC_ENCRYPT_DATA_PARAMS.
+    Data { iv: Option<[u8; 16]>, data: Vec<u8> },
     /// CK_ECDH1_DERIVE_PARAMS.
     Ecdh { kdf: u64, shared: Vec<u8>, public: Vec<u8> },
+    /// CK_EDDSA_PARAMS.
+    Eddsa { prehash: u8, context: Vec<u8> },
     /// CK_GCM_PARAMS of 40 (v2.20, without ulIvBits) or 48 bytes. `tag_bits` as given.
     Gcm { iv: Vec<u8>, iv_bits: u64, aad: Vec<u8>, tag_bits: u64 },
     /// CK_GCM_WRAP_PARAMS. `iv` as given: with a generator, only its first `fixed_bits` count.
     GcmWrap { iv: Vec<u8>, fixed_bits: u64, generator: u64, aad: Vec<u8>, tag_bits: u64 },
+    /// CK_HKDF_PARAMS; `salt_kind` says which of `salt` and `salt_key` counts.
+    Hkdf { extract: u8, expand: u8, hash: u64, salt_kind: u64, salt: Bytes, salt_key: u64, info: Vec<u8> },
     /// CK_RSA_PKCS_OAEP_PARAMS.
     Oaep { hash: u64, mgf: u64, source: u64, label: Vec<u8> },
     /// CK_RSA_AES_KEY_WRAP_PARAMS: the length of the AES key between, and how that one is wrapped.

@@ -7,6 +7,7 @@ use crate::error::{Error, Result, StoreFault};
 use crate::kms::Service;
 use crate::model::Bytes;
 use crate::model::caller::Caller;
+use crate::token::alias;
 use crate::token::mechanism::{MECHANISMS, MechanismRow};
 use crate::token::sessions::{Sessions, home};
 use crate::token::slot::{Login, Slot, own_version, padded};
@@ -89,13 +90,12 @@ impl Provider {
     }
 
     pub fn mechanisms(&self, slot: u64) -> Result<Vec<u64>> {
-        self.slot(slot)?;
-        Ok(MECHANISMS.iter().map(|row| row.kind).collect())
+        let aliases = alias::kinds(self.slot(slot)?.kms.config());
+        Ok(MECHANISMS.iter().map(|row| row.kind).chain(aliases).collect())
     }
 
     pub fn mechanism_info(&self, slot: u64, kind: u64) -> Result<CK_MECHANISM_INFO> {
-        self.slot(slot)?;
-        MechanismRow::find(kind).map(MechanismRow::info)
+        alias::row(self.slot(slot)?.kms.config(), kind).map(MechanismRow::info)
     }
 
     /// `pin` None: NULL pointer. A token with keys is only initialised again where `destroy = "immediate"` allows it.

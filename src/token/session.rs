@@ -292,7 +292,7 @@ impl Session {
         if self.find.is_some() {
             return Err(ck(CKR_OPERATION_ACTIVE));
         }
-        self.find = Some(self.begin_search(template)?);
+        self.find = Some(self.begin_search(&self.in_our_words(template))?);
         Ok(())
     }
 

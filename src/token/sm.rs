@@ -38,7 +38,7 @@ pub fn allowed(class: Class, family: Family) -> Vec<u8> {
     let uses = match class {
         Class::PublicKey => CKF_VERIFY | CKF_ENCRYPT,
         Class::PrivateKey => CKF_SIGN | CKF_DECRYPT,
-        _ => CKF_ENCRYPT | CKF_DECRYPT,
+        _ => CKF_ENCRYPT | CKF_DECRYPT | CKF_DERIVE,
     };
     let rows = MECHANISMS.iter().filter(|row| row.keys == keys && row.flags & uses != 0);
     rows.flat_map(|row| row.kind.to_ne_bytes()).collect()

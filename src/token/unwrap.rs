@@ -18,7 +18,6 @@ use crate::protection::software;
 use crate::token::attribute::{Making, check_new, class_of};
 use crate::token::keys;
 use crate::token::make::Birth;
-use crate::token::mechanism::MechanismRow;
 use crate::token::object::{Item, SessionKey, level_of};
 use crate::token::operate::{Kind, bad_parameter};
 use crate::token::operation::Engine;
@@ -40,10 +39,11 @@ impl Session {
         template: &Template,
         aad: Option<&[u8]>,
     ) -> Result<u64> {
+        let template = &*self.in_our_words(template);
         let item = self.item(unwrapping, CKR_UNWRAPPING_KEY_HANDLE_INVALID)?;
-        let row = MechanismRow::serving(mechanism.kind, CKF_UNWRAP)?;
+        let row = self.row(mechanism.kind, CKF_UNWRAP)?;
         check_kind(&item, row, [Class::PrivateKey, Class::SecretKey], CKR_UNWRAPPING_KEY_TYPE_INCONSISTENT)?;
-        check_use(&item, UNWRAP.permits, mechanism.kind)?;
+        check_use(&item, UNWRAP.permits, row)?;
         if item.is(CKA_ALWAYS_AUTHENTICATE) {
             // There is no call between Init and the work in which to say the PIN again.
             return Err(ck(CKR_USER_NOT_LOGGED_IN));

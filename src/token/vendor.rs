@@ -32,6 +32,8 @@ numbers! {
     CKM_ALIKMS_SM3 = 0x10;
     /// HMAC with SM3.
     CKM_ALIKMS_SM3_HMAC = 0x11;
+    /// The same, cut to the length that a CK_ULONG parameter says.
+    CKM_ALIKMS_SM3_HMAC_GENERAL = 0x12;
     /// Makes an SM4 key of 16 bytes.
     CKM_ALIKMS_SM4_KEY_GEN = 0x20;
     /// Block by block.
@@ -44,6 +46,10 @@ numbers! {
     CKM_ALIKMS_SM4_CTR = 0x24;
     /// Parameter: CK_GCM_PARAMS with an IV of 1 to 16 bytes.
     CKM_ALIKMS_SM4_GCM = 0x25;
+    /// Derives what ECB encrypts to. Parameter: CK_KEY_DERIVATION_STRING_DATA, whole blocks.
+    CKM_ALIKMS_SM4_ECB_ENCRYPT_DATA = 0x26;
+    /// Derives what CBC encrypts to. Parameter: CK_AES_CBC_ENCRYPT_DATA_PARAMS, whole blocks.
+    CKM_ALIKMS_SM4_CBC_ENCRYPT_DATA = 0x27;
     /// Encrypts to and decrypts from the KMS ciphertext blob. Parameter: none or CK_ALIKMS_ENVELOPE_PARAMS.
     CKM_ALIKMS_ENVELOPE = 0x30;
     /// SM4, 16 bytes. SM2 keys are CKK_EC.

@@ -22,6 +22,7 @@ const FLAGS: &[(CK_FLAGS, &str)] = &[
     (CKF_MESSAGE_VERIFY, "verify by message"),
     (CKF_EC_F_P, "prime fields"),
     (CKF_EC_NAMEDCURVE, "named curves"),
+    (CKF_EC_CURVENAME, "curves by name"),
     (CKF_EC_UNCOMPRESS, "uncompressed points"),
 ];
 
@@ -31,8 +32,9 @@ impl MechanismRow {
         let info = self.info();
         let unit = match (self.keys, self.does) {
             (Keys::None, _) => return String::new(),
-            (Keys::Rsa | Keys::Ec | Keys::Sm2, _) | (Keys::Generic, Does::Generate(_)) => "bits",
-            (Keys::Aes | Keys::Generic | Keys::Sm4, _) => "bytes",
+            (Keys::Rsa | Keys::Ec | Keys::Edwards | Keys::Montgomery | Keys::Sm2, _)
+            | (Keys::Generic, Does::Generate(_)) => "bits",
+            (Keys::Aes | Keys::Envelope | Keys::Generic | Keys::Hkdf | Keys::Sm4, _) => "bytes",
         };
         format!("{} to {} {unit}", info.ulMinKeySize, info.ulMaxKeySize)
     }

@@ -41,9 +41,9 @@ impl Session {
         room: Room,
     ) -> Result<Wrapped> {
         let wrapper = self.item(wrapping, CKR_WRAPPING_KEY_HANDLE_INVALID)?;
-        let row = MechanismRow::serving(mechanism.kind, CKF_WRAP)?;
+        let row = self.row(mechanism.kind, CKF_WRAP)?;
         check_kind(&wrapper, row, [Class::PublicKey, Class::SecretKey], CKR_WRAPPING_KEY_TYPE_INCONSISTENT)?;
-        check_use(&wrapper, WRAP.permits, mechanism.kind)?;
+        check_use(&wrapper, WRAP.permits, row)?;
         let item = self.item(key, CKR_KEY_HANDLE_INVALID)?;
         if item.key_type().is_none() {
             return Err(ck(CKR_KEY_HANDLE_INVALID));
@@ -100,14 +100,14 @@ pub(super) fn check_kind(item: &Item, row: &MechanismRow, classes: [Class; 2], u
 }
 
 /// May it be used like this at all?
-pub(super) fn check_use(item: &Item, permits: CK_ATTRIBUTE_TYPE, mechanism: CK_MECHANISM_TYPE) -> Result<()> {
+pub(super) fn check_use(item: &Item, permits: CK_ATTRIBUTE_TYPE, row: &MechanismRow) -> Result<()> {
     if !item.is(permits) {
         return Err(ck(CKR_KEY_FUNCTION_NOT_PERMITTED));
     }
-    if !item.allows(mechanism) {
+    if !item.allows(row.kind) {
         return Err(ck(CKR_MECHANISM_INVALID));
     }
-    check_policy(item)
+    check_policy(item, row.does)
 }
 
 /// CK_GCM_PARAMS, whatever the parameter was: with the IV that the caller gave or that is made now, which is answered then,

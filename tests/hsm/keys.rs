@@ -2,7 +2,7 @@
 
 use alikms_pkcs11::Error;
 use alikms_pkcs11::crypto::cipher::AesKey;
-use alikms_pkcs11::model::algorithm::{Cipher, Job, Mac, Signing};
+use alikms_pkcs11::model::algorithm::{Cipher, Derivation, Job, Mac, Signing};
 use alikms_pkcs11::model::curve::Curve;
 use alikms_pkcs11::model::hash::Hash;
 use alikms_pkcs11::model::key::{Level, Material};
@@ -25,7 +25,7 @@ fn a_device_is_probed_and_supports_every_spec() {
         let supported = hsm.supports(Spec(spec));
         match spec.family {
             // Until a profile names its mechanisms for them.
-            Family::Ec(Curve::Sm2) | Family::Sm4 => {
+            Family::Ec(Curve::Ed25519 | Curve::Sm2) | Family::Sm4 => {
                 assert!(matches!(supported, Err(Error::DeviceLacks { .. })), "{}", spec.name);
             }
             _ => supported.unwrap(),
@@ -65,10 +65,10 @@ fn elliptic_curves_agree_on_secrets() {
             Some(PublicKey::Ec { point, .. }) => point.clone(),
             _ => panic!("no point"),
         };
-        let shared = one.key.once(&Job::Derive { peer: point(&other) }, &[]).unwrap();
-        assert_eq!(shared, other.key.once(&Job::Derive { peer: point(&one) }, &[]).unwrap());
+        let shared = one.key.once(&Job::Derive(Derivation::Agree { peer: point(&other) }), &[]).unwrap();
+        assert_eq!(shared, other.key.once(&Job::Derive(Derivation::Agree { peer: point(&one) }), &[]).unwrap());
         assert_eq!(shared.len(), one.spec.bits.div_ceil(8));
-        assert!(one.key.once(&Job::Derive { peer: vec![4, 1, 2] }, &[]).is_err());
+        assert!(one.key.once(&Job::Derive(Derivation::Agree { peer: vec![4, 1, 2] }), &[]).is_err());
     }
 }
 

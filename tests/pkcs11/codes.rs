@@ -23,7 +23,7 @@ fn handles_and_mechanisms() {
         let derived = c.derive(&Mech::ecdh(CKM_ECDH1_DERIVE, &[4; 65]), handle, &[]);
         assert_eq!(derived, Err(CKR_KEY_HANDLE_INVALID), "{handle:#x}");
     }
-    for mechanism in [CKM_SHA256, CKM_AES_KEY_GEN, CKM_MD5_RSA_PKCS, CKM_EDDSA, CK_ULONG::MAX] {
+    for mechanism in [CKM_SHA256, CKM_AES_KEY_GEN, CKM_MD5_RSA_PKCS, CKM_XEDDSA, CK_ULONG::MAX] {
         assert_eq!(c.sign_init(mechanism, private), Err(CKR_MECHANISM_INVALID), "{mechanism:#x}");
         assert_eq!(c.encrypt_init(mechanism, aes), Err(CKR_MECHANISM_INVALID), "{mechanism:#x}");
     }

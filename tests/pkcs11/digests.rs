@@ -11,6 +11,8 @@ const NAMES: &[(CK_MECHANISM_TYPE, &str)] = &[
     (CKM_SHA256, "sha256"),
     (CKM_SHA384, "sha384"),
     (CKM_SHA512, "sha512"),
+    (CKM_SHA512_224, "sha512-224"),
+    (CKM_SHA512_256, "sha512-256"),
     (CKM_SHA3_224, "sha3-224"),
     (CKM_SHA3_256, "sha3-256"),
     (CKM_SHA3_384, "sha3-384"),

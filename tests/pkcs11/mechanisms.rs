@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 
 use cryptoki_sys::*;
 
-use crate::support::{Client, Installation, Mech, P256, P521, b, u, v};
+use crate::support::{Attr, Client, ED25519, Installation, Mech, P256, P521, X25519, b, u, v};
 
 const SIGN: CK_FLAGS = CKF_SIGN | CKF_VERIFY;
 const CRYPT: CK_FLAGS = CKF_ENCRYPT | CKF_DECRYPT;
 const WRAPS: CK_FLAGS = CKF_WRAP | CKF_UNWRAP;
 const EC: CK_FLAGS = CKF_EC_F_P | CKF_EC_OID | CKF_EC_UNCOMPRESS;
+const CURVE25519: CK_FLAGS = CKF_EC_F_P | CKF_EC_OID | CKF_EC_CURVENAME;
 
 /// Mechanism, smallest and largest key, flags: a change detector on purpose.
 #[rustfmt::skip]
@@ -25,11 +26,19 @@ const GOLDEN: &[(CK_MECHANISM_TYPE, CK_ULONG, CK_ULONG, CK_FLAGS)] = &[
     (CKM_SHA256_RSA_PKCS, 1024, 4096, SIGN),
     (CKM_SHA384_RSA_PKCS, 1024, 4096, SIGN),
     (CKM_SHA512_RSA_PKCS, 1024, 4096, SIGN),
+    (CKM_SHA3_224_RSA_PKCS, 1024, 4096, SIGN),
+    (CKM_SHA3_256_RSA_PKCS, 1024, 4096, SIGN),
+    (CKM_SHA3_384_RSA_PKCS, 1024, 4096, SIGN),
+    (CKM_SHA3_512_RSA_PKCS, 1024, 4096, SIGN),
     (CKM_SHA1_RSA_PKCS_PSS, 1024, 4096, CKF_VERIFY),
     (CKM_SHA224_RSA_PKCS_PSS, 1024, 4096, SIGN),
     (CKM_SHA256_RSA_PKCS_PSS, 1024, 4096, SIGN),
     (CKM_SHA384_RSA_PKCS_PSS, 1024, 4096, SIGN),
     (CKM_SHA512_RSA_PKCS_PSS, 1024, 4096, SIGN),
+    (CKM_SHA3_224_RSA_PKCS_PSS, 1024, 4096, SIGN),
+    (CKM_SHA3_256_RSA_PKCS_PSS, 1024, 4096, SIGN),
+    (CKM_SHA3_384_RSA_PKCS_PSS, 1024, 4096, SIGN),
+    (CKM_SHA3_512_RSA_PKCS_PSS, 1024, 4096, SIGN),
     (CKM_EC_KEY_PAIR_GEN, 256, 521, CKF_GENERATE_KEY_PAIR | EC),
     (CKM_ECDSA, 256, 521, SIGN | EC),
     (CKM_ECDSA_SHA1, 256, 521, CKF_VERIFY | EC),
@@ -37,8 +46,15 @@ const GOLDEN: &[(CK_MECHANISM_TYPE, CK_ULONG, CK_ULONG, CK_FLAGS)] = &[
     (CKM_ECDSA_SHA256, 256, 521, SIGN | EC),
     (CKM_ECDSA_SHA384, 256, 521, SIGN | EC),
     (CKM_ECDSA_SHA512, 256, 521, SIGN | EC),
-    (CKM_ECDH1_DERIVE, 256, 521, CKF_DERIVE | EC),
+    (CKM_ECDSA_SHA3_224, 256, 521, SIGN | EC),
+    (CKM_ECDSA_SHA3_256, 256, 521, SIGN | EC),
+    (CKM_ECDSA_SHA3_384, 256, 521, SIGN | EC),
+    (CKM_ECDSA_SHA3_512, 256, 521, SIGN | EC),
+    (CKM_ECDH1_DERIVE, 255, 521, CKF_DERIVE | EC),
     (CKM_ECDH1_COFACTOR_DERIVE, 256, 521, CKF_DERIVE | EC),
+    (CKM_EC_EDWARDS_KEY_PAIR_GEN, 255, 255, CKF_GENERATE_KEY_PAIR | CURVE25519),
+    (CKM_EDDSA, 255, 255, SIGN | CURVE25519),
+    (CKM_EC_MONTGOMERY_KEY_PAIR_GEN, 255, 255, CKF_GENERATE_KEY_PAIR | CURVE25519),
     (CKM_AES_KEY_GEN, 16, 32, CKF_GENERATE),
     (CKM_AES_ECB, 16, 32, CRYPT),
     (CKM_AES_CBC, 16, 32, CRYPT | WRAPS),
@@ -47,6 +63,8 @@ const GOLDEN: &[(CK_MECHANISM_TYPE, CK_ULONG, CK_ULONG, CK_FLAGS)] = &[
     (CKM_AES_GCM, 16, 32, CRYPT | WRAPS | CKF_MESSAGE_ENCRYPT | CKF_MESSAGE_DECRYPT),
     (CKM_AES_CMAC, 16, 32, SIGN),
     (CKM_AES_CMAC_GENERAL, 16, 32, SIGN),
+    (CKM_AES_ECB_ENCRYPT_DATA, 16, 32, CKF_DERIVE),
+    (CKM_AES_CBC_ENCRYPT_DATA, 16, 32, CKF_DERIVE),
     (CKM_AES_KEY_WRAP, 16, 32, CRYPT | WRAPS),
     (CKM_AES_KEY_WRAP_PAD, 16, 32, CRYPT | WRAPS),
     (CKM_AES_KEY_WRAP_KWP, 16, 32, CRYPT | WRAPS),
@@ -61,18 +79,35 @@ const GOLDEN: &[(CK_MECHANISM_TYPE, CK_ULONG, CK_ULONG, CK_FLAGS)] = &[
     (CKM_SHA384_HMAC_GENERAL, 1, 512, SIGN),
     (CKM_SHA512_HMAC, 1, 512, SIGN),
     (CKM_SHA512_HMAC_GENERAL, 1, 512, SIGN),
+    (CKM_SHA512_224_HMAC, 1, 512, SIGN),
+    (CKM_SHA512_224_HMAC_GENERAL, 1, 512, SIGN),
+    (CKM_SHA512_256_HMAC, 1, 512, SIGN),
+    (CKM_SHA512_256_HMAC_GENERAL, 1, 512, SIGN),
+    (CKM_SHA3_224_HMAC, 1, 512, SIGN),
+    (CKM_SHA3_224_HMAC_GENERAL, 1, 512, SIGN),
+    (CKM_SHA3_256_HMAC, 1, 512, SIGN),
+    (CKM_SHA3_256_HMAC_GENERAL, 1, 512, SIGN),
+    (CKM_SHA3_384_HMAC, 1, 512, SIGN),
+    (CKM_SHA3_384_HMAC_GENERAL, 1, 512, SIGN),
+    (CKM_SHA3_512_HMAC, 1, 512, SIGN),
+    (CKM_SHA3_512_HMAC_GENERAL, 1, 512, SIGN),
+    (CKM_HKDF_KEY_GEN, 1, 512, CKF_GENERATE),
+    (CKM_HKDF_DERIVE, 1, 512, CKF_DERIVE),
+    (CKM_HKDF_DATA, 1, 512, CKF_DERIVE),
     (CKM_SHA_1, 0, 0, CKF_DIGEST),
     (CKM_SHA224, 0, 0, CKF_DIGEST),
     (CKM_SHA256, 0, 0, CKF_DIGEST),
     (CKM_SHA384, 0, 0, CKF_DIGEST),
     (CKM_SHA512, 0, 0, CKF_DIGEST),
+    (CKM_SHA512_224, 0, 0, CKF_DIGEST),
+    (CKM_SHA512_256, 0, 0, CKF_DIGEST),
     (CKM_SHA3_224, 0, 0, CKF_DIGEST),
     (CKM_SHA3_256, 0, 0, CKF_DIGEST),
     (CKM_SHA3_384, 0, 0, CKF_DIGEST),
     (CKM_SHA3_512, 0, 0, CKF_DIGEST),
 ];
 
-/// SM2, SM3, SM4 (`include/alikms_pkcs11.h`); what they do is proved in `tests/sm.rs`.
+/// SM2, SM3, SM4 (`include/alikms_pkcs11.h`); what they do is proved in `tests/sm.rs`, of the last one in `envelope.rs`.
 #[rustfmt::skip]
 const SM: &[(CK_MECHANISM_TYPE, CK_ULONG, CK_ULONG, CK_FLAGS)] = &[
     (0xC14C_4901, 256, 256, CKF_GENERATE_KEY_PAIR | EC),
@@ -85,12 +120,16 @@ const SM: &[(CK_MECHANISM_TYPE, CK_ULONG, CK_ULONG, CK_FLAGS)] = &[
     (0xC14C_4908, 256, 256, CRYPT | EC),
     (0xC14C_4910, 0, 0, CKF_DIGEST),
     (0xC14C_4911, 1, 512, SIGN),
+    (0xC14C_4912, 1, 512, SIGN),
     (0xC14C_4920, 16, 16, CKF_GENERATE),
     (0xC14C_4921, 16, 16, CRYPT),
     (0xC14C_4922, 16, 16, CRYPT),
     (0xC14C_4923, 16, 16, CRYPT),
     (0xC14C_4924, 16, 16, CRYPT),
     (0xC14C_4925, 16, 16, CRYPT),
+    (0xC14C_4926, 16, 16, CKF_DERIVE),
+    (0xC14C_4927, 16, 16, CKF_DERIVE),
+    (0xC14C_4930, 16, 32, CRYPT),
 ];
 
 /// What signs and verifies does so by message too.
@@ -129,6 +168,8 @@ fn the_list_is_exactly_this() {
 struct Keys {
     rsa: (CK_OBJECT_HANDLE, CK_OBJECT_HANDLE),
     ec: (CK_OBJECT_HANDLE, CK_OBJECT_HANDLE),
+    edwards: (CK_OBJECT_HANDLE, CK_OBJECT_HANDLE),
+    montgomery: (CK_OBJECT_HANDLE, CK_OBJECT_HANDLE),
     aes: CK_OBJECT_HANDLE,
     generic: CK_OBJECT_HANDLE,
 }
@@ -141,8 +182,14 @@ fn keys(c: &Client) -> Keys {
             .rsa_pair(2048, &on(&[CKA_VERIFY, CKA_ENCRYPT, CKA_WRAP]), &on(&[CKA_SIGN, CKA_DECRYPT, CKA_UNWRAP]))
             .unwrap(),
         ec: c.generate_pair(CKM_EC_KEY_PAIR_GEN, &[v(CKA_EC_PARAMS, P256)], &on(&[CKA_SIGN, CKA_DERIVE])).unwrap(),
-        aes: c.aes(32, &on(&[CKA_WRAP, CKA_UNWRAP])),
-        generic: c.secret(CKK_GENERIC_SECRET, &[9; 40]),
+        edwards: c.generate_pair(CKM_EC_EDWARDS_KEY_PAIR_GEN, &[v(CKA_EC_PARAMS, ED25519)], &[]).unwrap(),
+        montgomery: c.generate_pair(CKM_EC_MONTGOMERY_KEY_PAIR_GEN, &[v(CKA_EC_PARAMS, X25519)], &[]).unwrap(),
+        aes: c.aes(32, &on(&[CKA_WRAP, CKA_UNWRAP, CKA_DERIVE])),
+        generic: {
+            let key = c.secret(CKK_GENERIC_SECRET, &[9; 40]);
+            c.set(key, &on(&[CKA_DERIVE])).unwrap();
+            key
+        },
     }
 }
 
@@ -157,7 +204,14 @@ fn usual(keys: &Keys, kind: CK_MECHANISM_TYPE) -> (Mech, (CK_OBJECT_HANDLE, CK_O
         CKM_SHA224_RSA_PKCS_PSS => pss(CKM_SHA224, CKG_MGF1_SHA224),
         CKM_SHA384_RSA_PKCS_PSS => pss(CKM_SHA384, CKG_MGF1_SHA384),
         CKM_SHA512_RSA_PKCS_PSS => pss(CKM_SHA512, CKG_MGF1_SHA512),
+        CKM_SHA3_224_RSA_PKCS_PSS => pss(CKM_SHA3_224, CKG_MGF1_SHA3_224),
+        CKM_SHA3_256_RSA_PKCS_PSS => pss(CKM_SHA3_256, CKG_MGF1_SHA3_256),
+        CKM_SHA3_384_RSA_PKCS_PSS => pss(CKM_SHA3_384, CKG_MGF1_SHA3_384),
+        CKM_SHA3_512_RSA_PKCS_PSS => pss(CKM_SHA3_512, CKG_MGF1_SHA3_512),
         CKM_ECDH1_DERIVE | CKM_ECDH1_COFACTOR_DERIVE => Mech::ecdh(kind, &[4; 65]),
+        CKM_AES_ECB_ENCRYPT_DATA => Mech::ecb_data(kind, &[6; 32]),
+        CKM_AES_CBC_ENCRYPT_DATA => Mech::cbc_data(kind, [3; 16], &[6; 32]),
+        CKM_HKDF_DERIVE | CKM_HKDF_DATA => Mech::hkdf(kind, true, true, CKM_SHA256, Some(b"salt"), b"info"),
         CKM_AES_CBC | CKM_AES_CBC_PAD => Mech::with(kind, [3; 16]),
         CKM_AES_CTR => Mech::ctr([3; 16], 128),
         CKM_AES_GCM => Mech::gcm(&[3; 12], b"aad", 128),
@@ -166,15 +220,24 @@ fn usual(keys: &Keys, kind: CK_MECHANISM_TYPE) -> (Mech, (CK_OBJECT_HANDLE, CK_O
         | CKM_SHA224_HMAC_GENERAL
         | CKM_SHA256_HMAC_GENERAL
         | CKM_SHA384_HMAC_GENERAL
+        | CKM_SHA512_224_HMAC_GENERAL
+        | CKM_SHA512_256_HMAC_GENERAL
+        | CKM_SHA3_224_HMAC_GENERAL
+        | CKM_SHA3_256_HMAC_GENERAL
+        | CKM_SHA3_384_HMAC_GENERAL
+        | CKM_SHA3_512_HMAC_GENERAL
         | CKM_SHA512_HMAC_GENERAL => Mech::with(kind, 10u64.to_ne_bytes()),
         _ => Mech::new(kind),
     };
     let name = kind;
     let keys = match name {
-        CKM_ECDSA..=CKM_ECDSA_SHA512 => keys.ec,
+        CKM_ECDSA..=CKM_ECDSA_SHA512 | CKM_ECDSA_SHA3_224..=CKM_ECDSA_SHA3_512 => keys.ec,
+        CKM_EDDSA => keys.edwards,
+        CKM_AES_ECB_ENCRYPT_DATA | CKM_AES_CBC_ENCRYPT_DATA => (keys.aes, keys.aes),
         CKM_AES_KEY_GEN..=CKM_AES_CMAC_GENERAL | CKM_AES_KEY_WRAP..=CKM_AES_KEY_WRAP_KWP => (keys.aes, keys.aes),
         CKM_RSA_PKCS_KEY_PAIR_GEN..=CKM_SHA1_RSA_PKCS_PSS | CKM_SHA256_RSA_PKCS..=CKM_SHA512_RSA_PKCS_PSS => keys.rsa,
         CKM_SHA224_RSA_PKCS | CKM_SHA224_RSA_PKCS_PSS | CKM_RSA_AES_KEY_WRAP => keys.rsa,
+        CKM_SHA3_256_RSA_PKCS..=CKM_SHA3_224_RSA_PKCS_PSS => keys.rsa,
         _ => (keys.generic, keys.generic),
     };
     (mechanism, keys)
@@ -215,7 +278,12 @@ fn every_flag_is_true() {
         }
         let made = c.generate(mechanism.clone(), &[u(CKA_VALUE_LEN, 32)]);
         assert_eq!(made.err(), (!has(CKF_GENERATE)).then_some(CKR_MECHANISM_INVALID), "C_GenerateKey {kind:#x}");
-        let template = if *kind == CKM_EC_KEY_PAIR_GEN { v(CKA_EC_PARAMS, P256) } else { u(CKA_MODULUS_BITS, 1024) };
+        let template = match *kind {
+            CKM_EC_KEY_PAIR_GEN => v(CKA_EC_PARAMS, P256),
+            CKM_EC_EDWARDS_KEY_PAIR_GEN => v(CKA_EC_PARAMS, ED25519),
+            CKM_EC_MONTGOMERY_KEY_PAIR_GEN => v(CKA_EC_PARAMS, X25519),
+            _ => u(CKA_MODULUS_BITS, 1024),
+        };
         let made = c.generate_pair(mechanism.clone(), &[template], &[]);
         assert_eq!(
             made.err(),
@@ -230,13 +298,21 @@ fn every_flag_is_true() {
         assert_eq!(key.err(), (!has(CKF_UNWRAP)).then_some(CKR_MECHANISM_INVALID), "C_UnwrapKey {kind:#x}");
         assert!(key.is_err() || c.get(key.unwrap(), CKA_VALUE).unwrap() == [6; 32], "{kind:#x}");
         let peer = c.get(keys.ec.0, CKA_EC_POINT).unwrap();
-        let derived = c.derive(&Mech::ecdh(*kind, &peer), keys.ec.1, &[u(CKA_KEY_TYPE, CKK_AES), u(CKA_VALUE_LEN, 32)]);
+        let (mechanism, base) = match *kind {
+            CKM_ECDH1_DERIVE | CKM_ECDH1_COFACTOR_DERIVE => (Mech::ecdh(*kind, &peer), keys.ec.1),
+            _ => (mechanism, private),
+        };
+        let key_type: &[Attr] = if *kind == CKM_HKDF_DATA { &[] } else { &[u(CKA_KEY_TYPE, CKK_AES)] };
+        let derived = c.derive(&mechanism, base, &[key_type, &[u(CKA_VALUE_LEN, 32)]].concat());
         if has(CKF_DERIVE) {
             derived.unwrap();
         } else {
-            assert!(derived.is_err(), "C_DeriveKey {kind:#x}");
+            assert_eq!(derived, Err(CKR_MECHANISM_INVALID), "C_DeriveKey {kind:#x}");
         }
     }
+    // The one flag that two types of key serve.
+    let peer = c.get(keys.montgomery.0, CKA_EC_POINT).unwrap();
+    c.derive(&Mech::ecdh(CKM_ECDH1_DERIVE, &peer), keys.montgomery.1, &[]).unwrap();
 }
 
 /// C_MessageSign… and C_MessageVerify… go with C_Sign and C_Verify, and make the same signatures.

@@ -12,7 +12,7 @@ fn with_id(kind: CK_MECHANISM_TYPE, id: &[u8]) -> Mech {
 }
 
 /// C_Encrypt or C_Sign where the announced size is only the most that it can be.
-fn at_most(c: &Client, init: Result<(), CK_RV>, data: &[u8], encrypt: bool) -> Result<Vec<u8>, CK_RV> {
+pub fn at_most(c: &Client, init: Result<(), CK_RV>, data: &[u8], encrypt: bool) -> Result<Vec<u8>, CK_RV> {
     init?;
     let (start, len) = (data.as_ptr().cast_mut(), data.len() as CK_ULONG);
     match encrypt {
@@ -285,6 +285,15 @@ fn digest_and_hmac() {
         assert_eq!(tag, theirs, "{len}");
         c.verify(SM3_HMAC, key, MESSAGE, &tag).unwrap();
         assert_eq!(c.verify(SM3_HMAC, key, b"other", &tag), Err(CKR_SIGNATURE_INVALID));
+        for short in [1, 10, 32] {
+            let mechanism = Mech::with(SM3_HMAC_GENERAL, (short as CK_ULONG).to_ne_bytes());
+            assert_eq!(c.sign(mechanism.clone(), key, MESSAGE).unwrap(), tag[..short]);
+            c.verify(mechanism, key, MESSAGE, &tag[..short]).unwrap();
+        }
+        for wrong in [0u64, 33] {
+            let mechanism = Mech::with(SM3_HMAC_GENERAL, wrong.to_ne_bytes());
+            assert_eq!(c.sign_init(mechanism, key), Err(CKR_MECHANISM_PARAM_INVALID));
+        }
     }
 }
 
@@ -388,10 +397,22 @@ fn sm4_keys() {
         assert_eq!(number(&c.get(key, CKA_KEY_TYPE).unwrap()), CKK_SM4);
         assert_eq!(number(&c.get(key, CKA_VALUE_LEN).unwrap()), 16);
         assert!(c.is(key, CKA_ENCRYPT) && c.is(key, CKA_DECRYPT) && !c.is(key, CKA_SIGN));
-        assert_eq!(allowed(&c, key), [SM4_ECB, SM4_CBC, SM4_CBC_PAD, SM4_CTR, SM4_GCM]);
+        assert_eq!(allowed(&c, key), [SM4_ECB, SM4_CBC, SM4_CBC_PAD, SM4_CTR, SM4_GCM, SM4_ECB_DATA, SM4_CBC_DATA]);
         let gcm = like(Mech::gcm(&[1; 12], b"", 128), SM4_GCM);
         let sealed = c.encrypt(gcm.clone(), key, MESSAGE).unwrap();
         assert_eq!(c.decrypt(gcm, key, &sealed).unwrap(), MESSAGE);
+    }
+    // What it encrypts data to is another key.
+    for token in [false, true] {
+        let key = c.generate(SM4_GEN, &[b(CKA_TOKEN, token), b(CKA_DERIVE, true), b(CKA_ENCRYPT, true)]).unwrap();
+        let open = [b(CKA_SENSITIVE, false), b(CKA_EXTRACTABLE, true)];
+        let ecb = c.derive(&Mech::ecb_data(SM4_ECB_DATA, &[5; 32]), key, &open).unwrap();
+        assert_eq!(c.get(ecb, CKA_VALUE).unwrap(), c.encrypt(SM4_ECB, key, &[5; 32]).unwrap());
+        let cbc = c.derive(&Mech::cbc_data(SM4_CBC_DATA, [3; 16], &[5; 32]), key, &open).unwrap();
+        assert_eq!(c.get(cbc, CKA_VALUE).unwrap(), c.encrypt(Mech::with(SM4_CBC, [3; 16]), key, &[5; 32]).unwrap());
+        for aes in [Mech::ecb_data(CKM_AES_ECB_ENCRYPT_DATA, &[5; 32]), Mech::ecb_data(SM4_ECB_DATA, &[5; 31])] {
+            assert!(c.derive(&aes, key, &open).is_err());
+        }
     }
     for length in [0, 15, 17, 32, CK_ULONG::MAX] {
         assert_eq!(c.generate(SM4_GEN, &[u(CKA_VALUE_LEN, length)]), Err(CKR_KEY_SIZE_RANGE), "{length}");

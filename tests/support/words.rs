@@ -42,6 +42,9 @@ pub fn raw(attrs: &[Attr]) -> Vec<CK_ATTRIBUTE> {
 pub const P256: &[u8] = &[0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
 pub const P384: &[u8] = &[0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x22];
 pub const P521: &[u8] = &[0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x23];
+/// RFC 8410's.
+pub const ED25519: &[u8] = &[0x06, 0x03, 0x2b, 0x65, 0x70];
+pub const X25519: &[u8] = &[0x06, 0x03, 0x2b, 0x65, 0x6e];
 pub const K256: &[u8] = &[0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x0a];
 
 /// A mechanism with its parameter, and what the parameter points to.
@@ -146,15 +149,78 @@ impl Mech {
     }
 
     pub fn ecdh(kind: CK_MECHANISM_TYPE, peer: &[u8]) -> Self {
-        let held: Vec<Box<[u8]>> = vec![peer.into()];
+        Self::ecdh_kdf(kind, CKD_NULL, &[], peer)
+    }
+
+    pub fn ecdh_kdf(kind: CK_MECHANISM_TYPE, kdf: CK_EC_KDF_TYPE, shared: &[u8], peer: &[u8]) -> Self {
+        let held: Vec<Box<[u8]>> = vec![peer.into(), shared.into()];
         let parameter = CK_ECDH1_DERIVE_PARAMS {
-            kdf: CKD_NULL,
-            ulSharedDataLen: 0,
-            pSharedData: std::ptr::null_mut(),
+            kdf,
+            ulSharedDataLen: shared.len() as CK_ULONG,
+            pSharedData: if shared.is_empty() { std::ptr::null_mut() } else { held[1].as_ptr().cast_mut() },
             ulPublicDataLen: peer.len() as CK_ULONG,
             pPublicData: held[0].as_ptr().cast_mut(),
         };
         Self::of(kind, parameter, held)
+    }
+
+    pub fn eddsa(prehash: bool, context: &[u8]) -> Self {
+        let held: Vec<Box<[u8]>> = vec![context.into()];
+        // With padding behind the flag, so word by word.
+        let words = [u64::from(prehash), context.len() as u64, held[0].as_ptr() as u64];
+        Self::of(CKM_EDDSA, words, held)
+    }
+
+    /// CK_KEY_DERIVATION_STRING_DATA.
+    pub fn ecb_data(kind: CK_MECHANISM_TYPE, data: &[u8]) -> Self {
+        let held: Vec<Box<[u8]>> = vec![data.into()];
+        let parameter =
+            CK_KEY_DERIVATION_STRING_DATA { pData: held[0].as_ptr().cast_mut(), ulLen: data.len() as CK_ULONG };
+        Self::of(kind, parameter, held)
+    }
+
+    pub fn cbc_data(kind: CK_MECHANISM_TYPE, iv: [u8; 16], data: &[u8]) -> Self {
+        let held: Vec<Box<[u8]>> = vec![data.into()];
+        let (start, length) = (held[0].as_ptr().cast_mut(), data.len() as CK_ULONG);
+        Self::of(kind, CK_AES_CBC_ENCRYPT_DATA_PARAMS { iv, pData: start, length }, held)
+    }
+
+    /// CK_HKDF_PARAMS with bytes as salt, or none.
+    pub fn hkdf(
+        kind: CK_MECHANISM_TYPE,
+        extract: bool,
+        expand: bool,
+        hash: CK_MECHANISM_TYPE,
+        salt: Option<&[u8]>,
+        info: &[u8],
+    ) -> Self {
+        let kind_of_salt = if salt.is_some() { CKF_HKDF_SALT_DATA } else { CKF_HKDF_SALT_NULL };
+        Self::hkdf_with(kind, [extract, expand], hash, kind_of_salt, salt.unwrap_or_default(), 0, info)
+    }
+
+    /// CK_HKDF_PARAMS; two flags and padding share its first word.
+    pub fn hkdf_with(
+        kind: CK_MECHANISM_TYPE,
+        [extract, expand]: [bool; 2],
+        hash: CK_MECHANISM_TYPE,
+        kind_of_salt: CK_ULONG,
+        salt: &[u8],
+        salt_key: CK_OBJECT_HANDLE,
+        info: &[u8],
+    ) -> Self {
+        let held: Vec<Box<[u8]>> = vec![salt.into(), info.into()];
+        let flags = u64::from_ne_bytes([u8::from(extract), u8::from(expand), 0, 0, 0, 0, 0, 0]);
+        let (salt_start, info_start) = (held[0].as_ptr() as u64, held[1].as_ptr() as u64);
+        let (salt_len, info_len) = (salt.len() as u64, info.len() as u64);
+        let words = [flags, hash, kind_of_salt, salt_start, salt_len, salt_key, info_start, info_len];
+        Self::of(kind, words, held)
+    }
+
+    /// A place and its length: CK_ALIKMS_ENVELOPE_PARAMS, CK_ALIKMS_SM2_PARAMS.
+    pub fn buffer(kind: CK_MECHANISM_TYPE, bytes: &[u8]) -> Self {
+        let held: Vec<Box<[u8]>> = vec![bytes.into()];
+        let words = [held[0].as_ptr() as u64, bytes.len() as u64];
+        Self::of(kind, words, held)
     }
 
     pub fn raw(&self) -> CK_MECHANISM {

@@ -91,7 +91,7 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     (
         "account =",
         "owner =",
-        "15: unknown key owner: known here are label, account, region, device, protection_level, destroy",
+        "15: unknown key owner: known here are label, account, region, device, protection_level, destroy, sm_alias",
     ),
     (
         "[store]\n",
@@ -220,6 +220,26 @@ const MISTAKES: &[(&str, &str, &str)] = &[
         "18: protection_level cannot be \"hsm\": write protection_level = \"HSM\" or protection_level = \"SOFTWARE\"",
     ),
     ("protection_level = \"HSM\"", "destroy = \"now\"", "18: destroy cannot be \"now\": write destroy = \"immediate\""),
+    (
+        "protection_level = \"HSM\"",
+        "sm_alias = \"thales\"",
+        "18: sm_alias knows ibm, itrus, luna, sansec, not \"thales\"",
+    ),
+    (
+        "protection_level = \"HSM\"",
+        "sm_alias = { CKM_ALIKMS_SM4_CBCC = 0x80000001 }",
+        "18: sm_alias has no CKM_ALIKMS_SM4_CBCC, perhaps CKM_ALIKMS_SM4_CBC",
+    ),
+    (
+        "protection_level = \"HSM\"",
+        "sm_alias = { like = \"ibm\", CKM_ALIKMS_SM3 = 0x250 }",
+        "18: the number of CKM_ALIKMS_SM3 must be a vendor's: 0x80000000 to 0xffffffff, and not one of ours",
+    ),
+    (
+        "protection_level = \"HSM\"",
+        "sm_alias = 7",
+        "18: sm_alias is a vendor's name, or numbers by our names: sm_alias = \"luna\"",
+    ),
     ("region = ", "region ", "16: key with no value, expected `=`"),
 ];
 

@@ -54,6 +54,7 @@ pub struct Mechanism<'a> {
 pub enum Parameter<'a> {
     Bytes(&'a [u8]),
     Ctr { bits: usize, block: [u8; 16] },
+    Data { iv: Option<[u8; 16]>, data: &'a [u8] },
     Ecdh { peer: &'a [u8] },
     Gcm { iv: &'a [u8], aad: &'a [u8], tag_bits: usize },
     None,
@@ -439,6 +440,16 @@ fn with_mechanism<T>(mechanism: &Mechanism<'_>, work: impl FnOnce(*mut CK_MECHAN
         }
         Parameter::Ctr { bits, block } => {
             let mut raw = CK_AES_CTR_PARAMS { ulCounterBits: bits as CK_ULONG, cb: block };
+            run((&raw mut raw).cast(), size_of_val(&raw))
+        }
+        Parameter::Data { iv, data } => {
+            let mut data = data.to_vec();
+            let (start, length) = (or_null(&mut data), data.len() as CK_ULONG);
+            if let Some(iv) = iv {
+                let mut raw = CK_AES_CBC_ENCRYPT_DATA_PARAMS { iv, pData: start, length };
+                return run((&raw mut raw).cast(), size_of_val(&raw));
+            }
+            let mut raw = CK_KEY_DERIVATION_STRING_DATA { pData: start, ulLen: length };
             run((&raw mut raw).cast(), size_of_val(&raw))
         }
         Parameter::Ecdh { peer } => {

@@ -75,6 +75,7 @@ impl<'a> Plan<'a> {
             (Family::Aes, Job::Decrypt(cipher)) => Self::aes(device, connection, cipher, input, false),
             (Family::Aes, Job::Mac(Mac::AesCmac)) => Ok(Self::mac(CKM_AES_CMAC, BLOCK, input)),
             (Family::Generic, Job::Mac(Mac::Hmac(Hash::Sm3))) => Err(device.lacks("HMAC with SM3")),
+            (Family::Generic, Job::Derive(_)) => Err(device.lacks(mechanism_name(CKM_HKDF_DERIVE))),
             (Family::Generic, Job::Mac(Mac::Hmac(hash))) => Ok(Self::mac(hash_numbers(*hash).2, hash.len(), input)),
             (family, job) => Err(Error::Unsupported(format!("{} with a {family:?} key", kind(job)))),
         }?;
@@ -101,7 +102,7 @@ impl<'a> Plan<'a> {
     fn rsa_sign(subject: Subject<'_>, signing: &Signing, input: &'a [u8]) -> Result<Self> {
         let size = subject.spec.bits / 8;
         match signing {
-            Signing::Ecdsa | Signing::Sm2 | Signing::Sm2Der => {
+            Signing::Ecdsa | Signing::Eddsa { .. } | Signing::Sm2 | Signing::Sm2Der => {
                 Err(Error::Unsupported("a signature of elliptic curves with an RSA key".to_owned()))
             }
             // RFC 8017 §8.2.1: three bytes and at least eight of padding.
@@ -278,7 +279,7 @@ fn bare(id: CK_MECHANISM_TYPE) -> Mechanism<'static> {
 fn kind(job: &Job) -> &'static str {
     match job {
         Job::Decrypt(_) => "this way to decrypt",
-        Job::Derive { .. } => "key agreement",
+        Job::Derive(_) => "key agreement",
         Job::Encrypt(_) => "this way to encrypt",
         Job::Mac(_) => "this MAC",
         Job::Sign(_) => "this signature",

@@ -21,7 +21,7 @@ use crate::crypto::{digest, random};
 use crate::error::{Error, Result};
 use crate::fork;
 use crate::model::Bytes;
-use crate::model::algorithm::{Job, Signing};
+use crate::model::algorithm::{Cipher, Derivation, Job, Signing};
 use crate::model::hash::Hash;
 use crate::model::public::PublicKey;
 use crate::model::spec::{Family, Spec};
@@ -148,8 +148,12 @@ impl DeviceKey {
 
     fn work(&self, session: &Session, job: &Job, input: &[u8]) -> Result<Bytes, Fault> {
         let handle = self.locate(session)?;
-        if let Job::Derive { peer } = job {
-            return self.derive(session, handle, peer);
+        match job {
+            Job::Derive(Derivation::Agree { peer }) => return self.agree(session, handle, peer),
+            Job::Derive(Derivation::Encrypt { cipher, data }) => {
+                return self.derive_by_encrypting(session, handle, cipher, data);
+            }
+            _ => {}
         }
         let subject = Subject { spec: self.spec, public: self.public.as_ref() };
         let plan = Plan::new(&self.device, &session.connection, subject, job, input).map_err(Fault::Stop)?;
@@ -162,7 +166,7 @@ impl DeviceKey {
     }
 
     /// ECDH without a derivation function: a session object that can be read, read and destroyed.
-    fn derive(&self, session: &Session, base: CK_OBJECT_HANDLE, peer: &[u8]) -> Result<Bytes, Fault> {
+    fn agree(&self, session: &Session, base: CK_OBJECT_HANDLE, peer: &[u8]) -> Result<Bytes, Fault> {
         let Family::Ec(curve) = self.spec.family else {
             return Err(Fault::Stop(Error::Unsupported("key agreement with a key that is not EC".to_owned())));
         };
@@ -170,13 +174,39 @@ impl DeviceKey {
         if peer.len() != 1 + 2 * len || peer.first() != Some(&4) {
             return Err(Fault::Stop(Error::invalid("PublicData", "not an uncompressed point of this curve")));
         }
-        if !session.connection.does(CKM_ECDH1_DERIVE, CKF_DERIVE) {
-            return Err(Fault::Stop(self.device.lacks(mechanism_name(CKM_ECDH1_DERIVE))));
-        }
         let mechanism = Mechanism { id: CKM_ECDH1_DERIVE, parameter: Parameter::Ecdh { peer } };
+        self.derive(session, base, &mechanism, len)
+    }
+
+    /// What an AES key encrypts data to, as a key.
+    fn derive_by_encrypting(
+        &self,
+        session: &Session,
+        base: CK_OBJECT_HANDLE,
+        cipher: &Cipher,
+        data: &[u8],
+    ) -> Result<Bytes, Fault> {
+        let (id, parameter) = match cipher {
+            Cipher::AesEcb => (CKM_AES_ECB_ENCRYPT_DATA, Parameter::Data { iv: None, data }),
+            Cipher::AesCbc { iv } => (CKM_AES_CBC_ENCRYPT_DATA, Parameter::Data { iv: Some(*iv), data }),
+            _ => return Err(Fault::Stop(Error::Unsupported("deriving with this cipher".to_owned()))),
+        };
+        self.derive(session, base, &Mechanism { id, parameter }, data.len())
+    }
+
+    fn derive(
+        &self,
+        session: &Session,
+        base: CK_OBJECT_HANDLE,
+        mechanism: &Mechanism<'_>,
+        len: usize,
+    ) -> Result<Bytes, Fault> {
+        if !session.connection.does(mechanism.id, CKF_DERIVE) {
+            return Err(Fault::Stop(self.device.lacks(mechanism_name(mechanism.id))));
+        }
         let shared = session
-            .derive(&mechanism, base, &templates::shared_secret(len))
-            .map_err(|failed| self.cannot(failed, CKM_ECDH1_DERIVE))?;
+            .derive(mechanism, base, &templates::shared_secret(len))
+            .map_err(|failed| self.cannot(failed, mechanism.id))?;
         let value = session.attributes(shared, &[(CKA_VALUE, len)]);
         let destroyed = session.destroy(shared);
         let value = value?.pop().flatten().filter(|value| value.len() == len);

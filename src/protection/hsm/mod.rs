@@ -136,6 +136,9 @@ impl Hsm {
             // Some devices make a key on this curve and then sign with ECDSA on it: that is not SM2.
             return Err(device.lacks(format!("the mechanisms of {}: no profile names any", spec.name)));
         }
+        if matches!(spec.family, Family::Ec(curve) if curve.is_25519()) {
+            return Err(device.lacks(format!("the mechanisms of {}: no profile names any", spec.name)));
+        }
         let (generation, _) = templates::generation(spec.family);
         let made_by = if spec.family.is_asymmetric() { CKF_GENERATE_KEY_PAIR } else { CKF_GENERATE };
         if !connection.does(generation, made_by) {

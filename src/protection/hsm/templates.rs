@@ -136,7 +136,7 @@ pub fn mac_hash(spec: Spec) -> Hash {
     }
 }
 
-/// What ECDH makes: a secret that can be read, for this session only.
+/// What a derivation makes: a secret that can be read, for this session only.
 pub fn shared_secret(len: usize) -> Vec<Attribute> {
     vec![
         Attribute { id: CKA_CLASS, value: Value::Ulong(CKO_SECRET_KEY) },
@@ -232,7 +232,7 @@ mod tests {
 
     #[test]
     fn points_are_read_in_both_forms() {
-        for curve in Curve::ALL.iter().copied() {
+        for curve in Curve::ALL.iter().copied().filter(|curve| !curve.is_25519()) {
             let mut bare = vec![4];
             bare.resize(1 + 2 * curve.field_len(), 7);
             let der = der::asn1::OctetStringRef::new(&bare).unwrap().to_der().unwrap();

@@ -6,7 +6,7 @@ use crate::crypto::cipher::{AesKey, AesStream};
 use crate::crypto::mac::Cmac;
 use crate::error::Result;
 use crate::model::Bytes;
-use crate::model::algorithm::{Cipher, Job, Mac};
+use crate::model::algorithm::{Cipher, Derivation, Job, Mac};
 use crate::protection::software::{mac, unfit};
 use crate::protection::{Key, Stream, stream};
 
@@ -17,6 +17,7 @@ impl Key for Aes {
         match job {
             Job::Encrypt(cipher) if is_aes(cipher) => self.0.encrypt(cipher, input),
             Job::Decrypt(cipher) if is_aes(cipher) => self.0.decrypt(cipher, input),
+            Job::Derive(Derivation::Encrypt { cipher, data }) if is_aes(cipher) => self.0.encrypt(cipher, data),
             Job::Mac(Mac::AesCmac) => {
                 let mut cmac = Cmac::new(self.0.bytes())?;
                 cmac.update(input);

@@ -1,11 +1,12 @@
-//! Generic secrets at work (HMAC), and MACs that come in parts.
+//! Generic secrets at work (HMAC, HKDF), and MACs that come in parts.
 
 use std::sync::Arc;
 
+use crate::crypto::hkdf;
 use crate::crypto::mac::{Cmac, Hmac};
 use crate::error::Result;
 use crate::model::Bytes;
-use crate::model::algorithm::{Job, Mac};
+use crate::model::algorithm::{Derivation, Job, Mac};
 use crate::protection::software::unfit;
 use crate::protection::{Key, Stream};
 
@@ -13,10 +14,15 @@ pub(super) struct Secret(pub(super) Bytes);
 
 impl Key for Secret {
     fn once(&self, job: &Job, input: &[u8]) -> Result<Bytes> {
-        let Job::Mac(Mac::Hmac(hash)) = job else { return Err(unfit(job, "generic secret")) };
-        let mut hmac = Hmac::new(*hash, &self.0);
-        hmac.update(input);
-        Ok(Bytes::new(hmac.finish()))
+        match job {
+            Job::Mac(Mac::Hmac(hash)) => {
+                let mut hmac = Hmac::new(*hash, &self.0);
+                hmac.update(input);
+                Ok(Bytes::new(hmac.finish()))
+            }
+            Job::Derive(Derivation::Hkdf(hkdf)) => hkdf::derive(&self.0, hkdf),
+            _ => Err(unfit(job, "generic secret")),
+        }
     }
 
     fn start(self: Arc<Self>, job: Job) -> Result<Box<dyn Stream>> {

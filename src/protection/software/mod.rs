@@ -206,7 +206,7 @@ fn other_size(spec: Spec) -> Error {
 fn unfit(job: &Job, family: &str) -> Error {
     let job = match job {
         Job::Decrypt(_) => "decrypting",
-        Job::Derive { .. } => "deriving",
+        Job::Derive(_) => "deriving",
         Job::Encrypt(_) => "encrypting",
         Job::Mac(_) => "authenticating",
         Job::Sign(_) => "signing",

@@ -7,7 +7,7 @@ use crate::crypto::sm2::Private;
 use crate::crypto::sm4::{Sm4Key, Sm4Stream};
 use crate::error::{Error, Result};
 use crate::model::Bytes;
-use crate::model::algorithm::{Cipher, Job, Signing};
+use crate::model::algorithm::{Cipher, Derivation, Job, Signing};
 use crate::protection::software::unfit;
 use crate::protection::{Key, Stream, stream};
 
@@ -45,6 +45,7 @@ impl Key for Sm4 {
         match job {
             Job::Encrypt(cipher) if is_sm4(cipher) => self.0.encrypt(cipher, input),
             Job::Decrypt(cipher) if is_sm4(cipher) => self.0.decrypt(cipher, input),
+            Job::Derive(Derivation::Encrypt { cipher, data }) if is_sm4(cipher) => self.0.encrypt(cipher, data),
             _ => Err(unfit(job, "SM4")),
         }
     }

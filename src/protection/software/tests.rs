@@ -1,7 +1,7 @@
 //! Every family through `dyn Key`; sealing is the business of `seal`.
 
 use super::*;
-use crate::model::algorithm::{Cipher, Mac, Signing, Sm2Layout};
+use crate::model::algorithm::{Cipher, Derivation, Mac, Signing, Sm2Layout};
 use crate::model::curve::Curve;
 use crate::model::hash::Hash;
 use crate::protection::public::Prepared;
@@ -129,7 +129,7 @@ fn whole_or_in_parts_and_nothing_that_does_not_fit() {
                 other => assert!(matches!(other, Err(Error::Unsupported(_))), "{family:?} {job:?}"),
             }
         }
-        let peer = Job::Derive { peer: key_point() };
+        let peer = Job::Derive(Derivation::Agree { peer: key_point() });
         assert_eq!(key.once(&peer, &[]).is_ok(), family == Family::Ec(Curve::P384));
     }
 }
