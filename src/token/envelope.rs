@@ -29,7 +29,7 @@ impl Session {
         let (Some(arn), Some(key)) = (text(CKA_ALIKMS_ARN), text(CKA_ALIKMS_KEY_ID)) else {
             return Err(ck(CKR_KEY_HANDLE_INVALID));
         };
-        let _allowed = self.slot().kms.authorize(&self.caller(), action, arn)?;
+        let _allowed = self.slot().kms.authorize_owner(&self.caller(), action, arn)?;
         Ok(Arc::new(Envelope { slot: self.slot(), key: key.to_owned() }))
     }
 }
