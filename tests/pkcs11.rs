@@ -42,6 +42,8 @@ mod login;
 mod mechanisms;
 #[path = "pkcs11/messages.rs"]
 mod messages;
+#[path = "pkcs11/model.rs"]
+mod model;
 #[path = "pkcs11/names.rs"]
 mod names;
 #[path = "pkcs11/objects.rs"]
