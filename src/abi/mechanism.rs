@@ -96,7 +96,8 @@ fn parameter(mechanism: &CK_MECHANISM) -> Result<Parameter> {
             let CK_RSA_PKCS_PSS_PARAMS { hashAlg, mgf, sLen } = structure(mechanism)?;
             Ok(Parameter::Pss { hash: hashAlg, mgf, salt: sLen })
         }
-        // The signer's ID and the EncryptionContext, defaults if there is no parameter; what follows Raw is then the thing itself.
+        // The signer's ID and the EncryptionContext, defaults if there is no parameter; what follows Raw is then the
+        // thing itself.
         CKM_ALIKMS_SM2_SM3 | CKM_ALIKMS_SM2_SM3_DER | CKM_ALIKMS_ENVELOPE if mechanism.ulParameterLen != 0 => {
             let Buffer { start, len } = structure(mechanism)?;
             Ok(Parameter::Raw(Bytes::new(bytes(start, len, MAX_BYTES)?)))

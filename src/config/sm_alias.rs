@@ -1,4 +1,5 @@
-//! `sm_alias`: other vendors' numbers for what PKCS#11 has no numbers for: SM2, SM3, SM4. The same name has half a dozen
+//! `sm_alias`: other vendors' numbers for what PKCS#11 has no numbers for: SM2, SM3, SM4. The same name has half a
+//! dozen
 //! numbers, so nothing is known without being asked for. Here is which names there are and what is known of vendors.
 
 /// What may have another number: names of `include/alikms_pkcs11.h`, and CKK_EC for SM2 keys. Not CTR and GCM, whose

@@ -1,4 +1,5 @@
-//! Ed25519 (RFC 8032) and X25519 (RFC 7748), on aws-lc. Keys are byte strings: no object, no lock, nothing for a fork to break.
+//! Ed25519 (RFC 8032) and X25519 (RFC 7748), on aws-lc. Keys are byte strings: no object, no lock, nothing for a fork
+//! to break.
 
 use aws_lc_sys as lc;
 

@@ -1,4 +1,5 @@
-//! Elliptic curves: P-256, P-384, P-521, Ed25519, X25519 on aws-lc, secp256k1 on libsecp256k1, SM2 on RustCrypto's `sm2`.
+//! Elliptic curves: P-256, P-384, P-521, Ed25519, X25519 on aws-lc, secp256k1 on libsecp256k1, SM2 on RustCrypto's
+//! `sm2`.
 
 use der::asn1::{OctetStringRef, UintRef};
 use der::{Decode, Encode, Sequence};
@@ -149,7 +150,8 @@ impl EcKey {
         if let Half::Sm2(key) = &self.half { Some(key) } else { None }
     }
 
-    /// x-coordinate shared with an uncompressed point or X25519 key, `field_len` bytes. `InvalidParameter` if it is not on the curve.
+    /// x-coordinate shared with an uncompressed point or X25519 key, `field_len` bytes. `InvalidParameter` if it is
+    /// not on the curve.
     pub fn derive(&self, peer: &[u8]) -> Result<Bytes> {
         check_form(self.curve, peer)?;
         match &self.half {
@@ -162,7 +164,8 @@ impl EcKey {
 }
 
 impl EcPublic {
-    /// `point` is 04 ‖ x ‖ y, of Ed25519 and X25519 32 bytes; `InvalidParameter` if it is of another form or not on the curve.
+    /// `point` is 04 ‖ x ‖ y, of Ed25519 and X25519 32 bytes; `InvalidParameter` if it is of another form or not on
+    /// the curve.
     pub fn new(curve: Curve, point: &[u8]) -> Result<Self> {
         check_form(curve, point)?;
         let half = match curve {

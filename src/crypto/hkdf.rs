@@ -14,7 +14,8 @@ pub fn derive(secret: &[u8], hkdf: &Hkdf) -> Result<Bytes> {
         None => None,
         Some(salt) => {
             let mut written = 0;
-            // SAFETY: secret and salt are read within their lengths; the hash's length is what is written, `written` says so.
+            // SAFETY: secret and salt are read within their lengths; the hash's length is what is written, `written`
+            // says so.
             Some(unsafe {
                 filled_secret(hash.len(), |out| {
                     let (length, salt_start) = (&raw mut written, salt.as_ptr());

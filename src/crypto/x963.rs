@@ -1,4 +1,5 @@
-//! The key derivation of ANSI X9.63 (SEC 1 §3.6.1): a shared secret becomes a key of any length. aws-lc has the hashes only.
+//! The key derivation of ANSI X9.63 (SEC 1 §3.6.1): a shared secret becomes a key of any length. aws-lc has the hashes
+//! only.
 
 use super::append;
 use super::digest::Hasher;
@@ -6,7 +7,8 @@ use crate::error::{Error, Result};
 use crate::model::Bytes;
 use crate::model::hash::Hash;
 
-/// Hash(secret ‖ counter ‖ info), one block after the other, cut to `len` bytes; `InvalidParameter` beyond 2³² − 1 blocks.
+/// Hash(secret ‖ counter ‖ info), one block after the other, cut to `len` bytes; `InvalidParameter` beyond 2³² − 1
+/// blocks.
 pub fn derive(hash: Hash, secret: &[u8], info: &[u8], len: usize) -> Result<Bytes> {
     let blocks = u32::try_from(len.div_ceil(hash.len()));
     let blocks = blocks.map_err(|_| Error::invalid("length", "longer than X9.63 can derive"))?;

@@ -257,7 +257,8 @@ pub fn signature_of(public: &PublicKey) -> (Hash, AlgorithmIdentifierOwned) {
     (hash, AlgorithmIdentifierOwned { oid: ObjectIdentifier::new_unwrap(oid), parameters })
 }
 
-/// What X.509 has a key sign: the digest; with Ed25519 the message; of SM2 that of Z_A, with the default ID, and the message.
+/// What X.509 has a key sign: the digest; with Ed25519 the message; of SM2 that of Z_A, with the default ID, and the
+/// message.
 fn signed_digest(public: &PublicKey, digest: Hash, message: &[u8]) -> Result<Vec<u8>> {
     match public {
         PublicKey::Ec { curve: Curve::Sm2, point } => {

@@ -94,7 +94,8 @@ impl Algorithm {
 pub enum Signing {
     /// Input: a digest, of which the leftmost bits count. Output: r‖s, each of the length of the group order.
     Ecdsa,
-    /// Input: the message, whole. Output: 64 bytes (RFC 8032). With `prehash` Ed25519ph, with a context and no `prehash`
+    /// Input: the message, whole. Output: 64 bytes (RFC 8032). With `prehash` Ed25519ph, with a context and no
+    /// `prehash`
     /// Ed25519ctx, else Ed25519.
     Eddsa { prehash: bool, context: Vec<u8> },
     /// Input: what is padded, usually a DigestInfo; at most modulus − 11 bytes.

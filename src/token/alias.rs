@@ -1,4 +1,5 @@
-//! Numbers of other vendors for SM2, SM3 and SM4 (`sm_alias` of a `[[token]]`): a program that was compiled with their header
+//! Numbers of other vendors for SM2, SM3 and SM4 (`sm_alias` of a `[[token]]`): a program that was compiled with their
+//! header
 //! runs as it is. They stand beside ours, in mechanism lists too; what objects say of themselves is said in ours.
 
 use std::borrow::Cow;

@@ -62,7 +62,8 @@ impl Session {
         self.session_key(Class::SecretKey, key, template, &flags, Birth::Derived)
     }
 
-    /// ECDH and X25519 (PKCS#11 3.2 §6.3.20): the bare secret loses bytes in front, else X9.63 makes as many as are wanted.
+    /// ECDH and X25519 (PKCS#11 3.2 §6.3.20): the bare secret loses bytes in front, else X9.63 makes as many as are
+    /// wanted.
     fn agree(&mut self, parameter: &Parameter, item: &Item, family: Family, length: Option<usize>) -> Result<Bytes> {
         let Parameter::Ecdh { kdf, shared, public } = parameter else { return Err(bad_parameter()) };
         let hash = kdf_hash(*kdf)?;

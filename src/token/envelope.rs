@@ -1,4 +1,5 @@
-//! `CKM_ALIKMS_ENVELOPE`: Encrypt and Decrypt of the KMS at the C door, with the very blob that the API makes (DESIGN §3).
+//! `CKM_ALIKMS_ENVELOPE`: Encrypt and Decrypt of the KMS at the C door, with the very blob that the API makes (DESIGN
+//! §3).
 
 use std::sync::Arc;
 
@@ -15,7 +16,8 @@ use crate::token::slot::Slot;
 use crate::token::vendor::{CKA_ALIKMS_ARN, CKA_ALIKMS_KEY_ID};
 use crate::token::{Session, ck};
 
-/// A key of the KMS as the verbs of the API take it: each call finds the version that works now and asks anew whether it may.
+/// A key of the KMS as the verbs of the API take it: each call finds the version that works now and asks anew whether
+/// it may.
 struct Envelope {
     slot: &'static Slot,
     /// The KeyId.

@@ -1,4 +1,5 @@
-//! C_DeriveKey: key agreement with and without a derivation function, HKDF, keys made by encrypting data. OpenSSL and the
+//! C_DeriveKey: key agreement with and without a derivation function, HKDF, keys made by encrypting data. OpenSSL and
+//! the
 //! specifications' vectors are the other side.
 
 use cryptoki_sys::*;

@@ -1,4 +1,5 @@
-//! Ed25519: CKM_EDDSA with OpenSSL and RFC 8032 as the other side, for session keys, token keys, and the API's EC_ED25519.
+//! Ed25519: CKM_EDDSA with OpenSSL and RFC 8032 as the other side, for session keys, token keys, and the API's
+//! EC_ED25519.
 
 use cryptoki_sys::*;
 

@@ -1,4 +1,5 @@
-//! `CKM_ALIKMS_ENVELOPE`: the token makes and opens the very blobs of `alikms Encrypt` and `alikms Decrypt`, at both levels.
+//! `CKM_ALIKMS_ENVELOPE`: the token makes and opens the very blobs of `alikms Encrypt` and `alikms Decrypt`, at both
+//! levels.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

@@ -107,7 +107,8 @@ const GOLDEN: &[(CK_MECHANISM_TYPE, CK_ULONG, CK_ULONG, CK_FLAGS)] = &[
     (CKM_SHA3_512, 0, 0, CKF_DIGEST),
 ];
 
-/// SM2, SM3, SM4 (`include/alikms_pkcs11.h`); what they do is proved in `tests/sm.rs`, of the last one in `envelope.rs`.
+/// SM2, SM3, SM4 (`include/alikms_pkcs11.h`); what they do is proved in `tests/sm.rs`, of the last one in
+/// `envelope.rs`.
 #[rustfmt::skip]
 const SM: &[(CK_MECHANISM_TYPE, CK_ULONG, CK_ULONG, CK_FLAGS)] = &[
     (0xC14C_4901, 256, 256, CKF_GENERATE_KEY_PAIR | EC),

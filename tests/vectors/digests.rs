@@ -1,4 +1,5 @@
-//! NIST's example messages for every SHA: nothing, "abc", one and two blocks of letters, 1600 bits of A3, a million times "a".
+//! NIST's example messages for every SHA: nothing, "abc", one and two blocks of letters, 1600 bits of A3, a million
+//! times "a".
 
 use cryptoki_sys::*;
 

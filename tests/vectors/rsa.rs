@@ -137,8 +137,10 @@ fn oaep() {
     all.ends("RSA-OAEP", (672, 354, 72));
 }
 
-/// Implicit rejection (DESIGN §7): what has the right length always decrypts. If it is not less than the modulus or its padding
-/// is wrong, to a made-up message: no error, the same one each time, not longer than a message can be, and never one that
+/// Implicit rejection (DESIGN §7): what has the right length always decrypts. If it is not less than the modulus or
+/// its padding
+/// is wrong, to a made-up message: no error, the same one each time, not longer than a message can be, and never one
+/// that
 /// the wrong padding holds. So `invalid` is refused only by its length.
 #[test]
 fn pkcs1_decryption() {
