@@ -97,6 +97,18 @@ impl World {
     }
 }
 
+/// What `work` answers when the device has noticed that it is back.
+fn settled<T>(mut work: impl FnMut() -> alikms_pkcs11::Result<T>) -> T {
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    loop {
+        match work() {
+            Ok(answer) => return answer,
+            Err(error) if std::time::Instant::now() > end => panic!("{error}"),
+            Err(_) => std::thread::sleep(std::time::Duration::from_millis(50)),
+        }
+    }
+}
+
 fn text(answer: &Value, pointer: &str) -> String {
     answer.pointer(pointer).and_then(Value::as_str).unwrap_or_else(|| panic!("{pointer}: {answer}")).to_owned()
 }

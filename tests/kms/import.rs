@@ -31,9 +31,14 @@ fn wrap(public: &[u8], algorithm: &str, material: &[u8]) -> String {
     STANDARD.encode(openssl(&words, material))
 }
 
-fn import(world: &World, key: &str, algorithm: &str, material: &[u8]) -> Result<(), &'static str> {
+/// Token and wrapped material.
+pub fn wrapped(world: &World, key: &str, algorithm: &str, material: &[u8]) -> (String, String) {
     let (token, public) = parameters(world, key, algorithm);
-    let wrapped = wrap(&public, algorithm, material);
+    (token, wrap(&public, algorithm, material))
+}
+
+pub fn import(world: &World, key: &str, algorithm: &str, material: &[u8]) -> Result<(), &'static str> {
+    let (token, wrapped) = wrapped(world, key, algorithm, material);
     let given = [("KeyId", key), ("EncryptedKeyMaterial", &wrapped), ("ImportToken", &token)];
     world.run("ImportKeyMaterial", &given).map(drop).map_err(|fault| fault.code)
 }

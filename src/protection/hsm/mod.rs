@@ -306,6 +306,15 @@ impl Hsm {
     }
 }
 
+/// Is it worth asking once more?
+fn may_pass(error: &Error) -> bool {
+    match error {
+        Error::Device { rv, .. } => VAGUE.contains(rv),
+        Error::DeviceLacks { .. } => true,
+        _ => false,
+    }
+}
+
 /// For work without a key: that the device works at all is asked by recovery itself.
 fn healthy(_: &Session) -> Result<(), Fault> {
     Ok(())
@@ -319,8 +328,9 @@ impl Protection for Hsm {
     fn generate(&self, id: Uuid, spec: Spec, usages: Usages) -> Result<Generated> {
         match self.try_to_generate(id, spec, usages) {
             // Never blindly: what there may be of the first attempt was looked for by its CKA_ID and is gone. SoftHSM
-            // answers so now and then when several threads create objects at the same moment.
-            Err((Error::Device { rv, .. }, true)) if VAGUE.contains(&rv) => {
+            // answers so now and then when several threads create objects at the same moment, and shows new objects without
+            // their attributes when several processes do.
+            Err((error, true)) if may_pass(&error) => {
                 self.try_to_generate(id, spec, usages).map_err(|(error, _)| error)
             }
             made => made.map_err(|(error, _)| error),
