@@ -1,6 +1,8 @@
 //! Rules that time and permission decide: rotation, imported material, deletion, RAM, upkeep. With a clock of the tests' own.
 
 mod common;
+#[path = "kms/fuzz.rs"]
+mod fuzz;
 #[path = "kms/import.rs"]
 mod import;
 #[path = "kms/ram.rs"]

@@ -24,6 +24,8 @@ mod digests;
 mod fork;
 #[path = "pkcs11/general.rs"]
 mod general;
+#[path = "pkcs11/guard_pages.rs"]
+mod guard_pages;
 #[path = "pkcs11/initialize.rs"]
 mod initialize;
 #[path = "pkcs11/login.rs"]

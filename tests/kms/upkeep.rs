@@ -169,6 +169,24 @@ fn every_change_stands_in_the_audit_trail_with_its_request() {
     assert_eq!(lines, [("DisableKey".into(), "account".into())], "--since");
 }
 
+/// A trail may be larger than the memory: it is printed while it is read, also when it turns out to be broken further on.
+#[test]
+fn the_audit_trail_is_printed_while_it_is_read() {
+    let world = World::new(Level::Software);
+    let key = world.key(&[]);
+    (0..1200).for_each(|turn| drop(world.done(["DisableKey", "EnableKey"][turn % 2], &[("KeyId", &key)])));
+    let home = &world._home;
+    let whole = home.alikms(["audit"]);
+    assert_eq!((whole.status, whole.stdout.lines().count()), (0, 1201));
+    assert_eq!(home.alikms(["audit", "--verify"]).stdout, "the audit trail is whole: 1201 lines\n");
+    let store = rusqlite::Connection::open(home.path("store/kms.db")).unwrap();
+    store.execute("UPDATE audit SET body = replace(body, 'EnableKey', 'DisableKey') WHERE number = 1201", []).unwrap();
+    let broken = home.alikms(["audit"]);
+    assert_eq!((broken.status, broken.stdout.lines().count()), (1, 1000), "{}", broken.stderr);
+    assert!(whole.stdout.starts_with(&broken.stdout));
+    assert_eq!(home.alikms(["audit", "--verify"]).status, 1);
+}
+
 #[test]
 fn deletion_protection_holds_until_it_is_taken_away() {
     let world = World::new(Level::Software);
