@@ -14,6 +14,8 @@ macro_rules! at_both_levels {
     };
 }
 
+#[path = "kms/fuzz.rs"]
+mod fuzz;
 #[path = "kms/import.rs"]
 mod import;
 #[path = "kms/material.rs"]
@@ -116,6 +118,18 @@ impl World {
         let answer = self.run("Decrypt", &[("CiphertextBlob", blob)]).map_err(|fault| fault.code)?;
         assert_eq!(answer["Plaintext"], "aGVsbG8=");
         Ok(())
+    }
+}
+
+/// What `work` answers when the device has noticed that it is back.
+fn settled<T>(mut work: impl FnMut() -> alikms_pkcs11::Result<T>) -> T {
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    loop {
+        match work() {
+            Ok(answer) => return answer,
+            Err(error) if std::time::Instant::now() > end => panic!("{error}"),
+            Err(_) => std::thread::sleep(std::time::Duration::from_millis(50)),
+        }
     }
 }
 

@@ -34,6 +34,8 @@ mod envelope;
 mod fork;
 #[path = "pkcs11/general.rs"]
 mod general;
+#[path = "pkcs11/guard_pages.rs"]
+mod guard_pages;
 #[path = "pkcs11/initialize.rs"]
 mod initialize;
 #[path = "pkcs11/login.rs"]

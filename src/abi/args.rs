@@ -87,12 +87,15 @@ fn bad() -> Error {
     ck(CKR_ARGUMENTS_BAD)
 }
 
-/// `count` as a number of elements at `start`, if so many can exist there: their bytes are at most `isize::MAX` and do
-/// not wrap around the address space.
+/// No process has memory at or above this address (x86-64 with five levels of page tables, aarch64 with 56 bits): what is
+/// said to reach there is a mistake, and copying it would end in an allocation that aborts the host.
+const MEMORY_END: usize = 1 << 56;
+
+/// `count` as a number of elements at `start`, if so many can exist there: their bytes end below [`MEMORY_END`].
 fn extent<T>(start: *const T, count: CK_ULONG) -> Result<usize> {
     let count = usize::try_from(count).map_err(|_| bad())?;
     let size = count.checked_mul(size_of::<T>()).filter(|size| isize::try_from(*size).is_ok()).ok_or_else(bad)?;
-    start.addr().checked_add(size).ok_or_else(bad)?;
+    start.addr().checked_add(size).filter(|end| *end <= MEMORY_END).ok_or_else(bad)?;
     Ok(count)
 }
 

@@ -53,8 +53,7 @@ impl Action for DescribeService {
         let _allowed = kms.authorize(caller, "DescribeService", &kms.realm().container("region"))?;
         let device = kms.device().is_some();
         let levels: &[Level] = if device { &[Level::Hsm, Level::Software] } else { &[Level::Software] };
-        // No device profile has SM2 and SM4.
-        let of = |spec: &KeySpec| if spec.family.is_sm() { &[Level::Software] } else { levels };
+        let of = |spec: &KeySpec| if spec.family.is_software_only() { &[Level::Software] } else { levels };
         let key_spec = SPECS
             .iter()
             .map(|spec| SupportedSpec {

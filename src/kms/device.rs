@@ -2,12 +2,12 @@
 
 use uuid::Uuid;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::kms::Kms;
 use crate::kms::authorize::Allowed;
 use crate::model::caller::Caller;
-use crate::model::key::{Level, Material};
-use crate::store::{Intent, IntentKind};
+use crate::model::key::{Level, Material, Version};
+use crate::store::{Intent, IntentKind, Records};
 
 impl Kms {
     /// Writes down that a key is about to be made on the device; nothing at level SOFTWARE.
@@ -26,6 +26,42 @@ impl Kms {
         let audit = self.audit(caller, &format!("{action}:begin"), version);
         self.store.write(&self.open()?.realm, &audit, |r| r.insert_intent(&intent))?;
         Ok(Some(id))
+    }
+
+    /// In the transaction that makes a creation count. An intent that is not there any more was taken for abandoned, and what
+    /// was made is destroyed: this process stood still for too long.
+    pub(super) fn finish_creation(&self, records: &mut Records<'_>, intent: Option<Uuid>) -> Result<()> {
+        let Some(intent) = intent else { return Ok(()) };
+        if records.take_intent(intent)? {
+            return Ok(());
+        }
+        let device = self.device.as_ref().map_or_else(String::new, |device| device.name().to_owned());
+        let reason = "making the key took so long that it was taken for abandoned: try again".to_owned();
+        Err(Error::DeviceUnavailable { device, reason })
+    }
+
+    /// Writes down, in the transaction that takes the records away, that material in a device is to be destroyed: a
+    /// process that dies before it did so leaves the intent to `alikms check`. `None` at level SOFTWARE.
+    pub(super) fn begin_destruction(&self, records: &mut Records<'_>, version: &Version) -> Result<Option<Uuid>> {
+        let Some(Material::Device { id, .. }) = &version.material else { return Ok(None) };
+        // The device's name of it: imported material has another one than its version.
+        let version_id = Uuid::from_slice(id).unwrap_or(version.id);
+        let material = version.material.clone();
+        let id = Uuid::new_v4();
+        records.insert_intent(&Intent {
+            id,
+            kind: IntentKind::Destroy,
+            version: version_id,
+            material,
+            at: self.now(),
+        })?;
+        Ok(Some(id))
+    }
+
+    /// The material that a device holds under an ID that we gave.
+    pub(super) fn made_by_us(&self, id: Uuid) -> Option<Material> {
+        let device = self.device.as_ref()?.name().to_owned();
+        Some(Material::Device { device, serial: String::new(), id: id.as_bytes().to_vec() })
     }
 
     /// After a failed creation: what was made is destroyed and the intent crossed out. What cannot be done now is left to

@@ -238,8 +238,8 @@ impl Kms {
                     r.insert_version(&version)?;
                 }
             }
-            if is_new && let Some(intent) = taken.intent {
-                r.delete_intent(intent)?;
+            if is_new {
+                self.finish_creation(r, taken.intent)?;
             }
             key.primary = Some(id);
             key.material_digest = taken.digest.clone();
@@ -285,9 +285,7 @@ impl Kms {
             Ok(Taken { id: copy, material, digest, intent })
         });
         taken.map_err(|error| {
-            let serial = String::new();
-            let left = Material::Device { device: device.name().to_owned(), serial, id: copy.as_bytes().to_vec() };
-            self.abandon_creation(caller, ACTION, key.level, intent, copy, Some(&left));
+            self.abandon_creation(caller, ACTION, key.level, intent, copy, self.made_by_us(copy).as_ref());
             match error {
                 Error::Ciphertext | Error::DeviceLacks { .. } => unusable(key),
                 other => other,
@@ -326,7 +324,7 @@ impl Kms {
         allowed: &Allowed,
     ) -> Result<()> {
         let audit = self.audit(caller, action, name);
-        let gone = self.store.write(&self.open()?.realm, &audit, |r| {
+        let (level, gone) = self.store.write(&self.open()?.realm, &audit, |r| {
             let (mut key, state) = self.find_key_by_id(r, name)?;
             let version = key.primary.map(|id| r.version(id)).transpose()?.flatten();
             if let Some(version) = &version {
@@ -338,11 +336,11 @@ impl Kms {
             key.material_expires = None;
             r.update_key(&key)?;
             refresh_key(r, &key, self.now())?;
-            Ok((key.level, version))
+            let Some(version) = version else { return Ok((key.level, Vec::new())) };
+            let intent = self.begin_destruction(r, &version)?;
+            Ok((key.level, vec![(version, intent)]))
         })?;
-        let (level, Some(Version { id, material: Some(material), .. })) = gone else { return Ok(()) };
-        self.cache.forget(id);
-        self.protection(level, allowed)?.destroy(id, &material)
+        self.destroy_material(caller, action, level, gone, allowed)
     }
 }
 

@@ -221,7 +221,16 @@ impl Kms {
         let Generated { material, public } = match made {
             Ok(made) => made,
             Err(error) => {
-                self.abandon_creation(caller, action, key.level, intent, id, None);
+                // Only a refusal is known to have left nothing behind.
+                let left = self.made_by_us(id).filter(|_| !matches!(error, Error::DeviceLacks { .. }));
+                self.abandon_creation(
+                    caller,
+                    action,
+                    key.level,
+                    intent,
+                    id,
+                    left.filter(|_| intent.is_some()).as_ref(),
+                );
                 return Err(error);
             }
         };
@@ -230,9 +239,7 @@ impl Kms {
         let stored = between(&version).and_then(|prepared| {
             let audit = self.audit(caller, action, key.id);
             self.store.write(&self.open()?.realm, &audit, |records| {
-                if let Some(intent) = intent {
-                    records.delete_intent(intent)?;
-                }
+                self.finish_creation(records, intent)?;
                 store(records, &version, &prepared)
             })
         });

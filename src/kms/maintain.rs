@@ -108,16 +108,8 @@ impl Kms {
 
     fn forget_version(&self, records: &mut Records<'_>, version: Version) -> Result<(Version, Option<Uuid>)> {
         records.delete_version(version.id)?;
-        let Some(Material::Device { .. }) = &version.material else { return Ok((version, None)) };
-        let intent = Intent {
-            id: Uuid::new_v4(),
-            kind: IntentKind::Destroy,
-            version: version.id,
-            material: version.material.clone(),
-            at: self.now(),
-        };
-        records.insert_intent(&intent)?;
-        Ok((version, Some(intent.id)))
+        let intent = self.begin_destruction(records, &version)?;
+        Ok((version, intent))
     }
 
     /// Destroys what [`Self::forget_key`] answered.
@@ -148,25 +140,39 @@ impl Kms {
         let mut said = Vec::new();
         let intents = self.store.read(&self.open()?.realm, |r| r.intents())?;
         for intent in intents.into_iter().filter(|intent| intent.at.0.saturating_add(age) <= self.now().0) {
+            let kind = intent.kind;
             let allowed = self.authorize(caller, ACTION, &self.realm.container("key"))?;
-            let stored = self.store.read(&self.open()?.realm, |r| r.version(intent.version))?;
-            let (Some(device), None) = (&self.device, stored) else { continue };
-            let made_by_us = || Material::Device {
-                device: device.name().to_owned(),
-                serial: String::new(),
-                id: intent.version.as_bytes().to_vec(),
-            };
-            let material = intent.material.clone().unwrap_or_else(made_by_us);
+            let Some(device) = &self.device else { continue };
+            let Some(intent) = self.claim(caller, ACTION, intent)? else { continue };
+            let Some(material) = intent.material.clone().or_else(|| self.made_by_us(intent.version)) else { continue };
             self.protection(Level::Hsm, &allowed)?.destroy(intent.version, &material)?;
             let audit = self.audit(caller, ACTION, intent.version);
             self.store.write(&self.open()?.realm, &audit, |r| r.delete_intent(intent.id))?;
-            let what = match intent.kind {
+            let what = match kind {
                 IntentKind::Create => "undid the unfinished creation",
                 IntentKind::Destroy => "finished the destruction",
             };
             said.push(format!("{what} of key version {} on device {}", intent.version, device.name()));
         }
         Ok(said)
+    }
+
+    /// Makes an unfinished creation a destruction before the device is touched: should its process come back to life, it finds
+    /// its intent gone. `None` if that one was quicker.
+    fn claim(&self, caller: &Caller, action: &str, intent: Intent) -> Result<Option<Intent>> {
+        if intent.kind == IntentKind::Destroy {
+            let stored = self.store.read(&self.open()?.realm, |r| r.version(intent.version))?;
+            return Ok(Some(intent).filter(|_| stored.is_none_or(|version| version.material.is_none())));
+        }
+        let claimed = Intent { id: Uuid::new_v4(), kind: IntentKind::Destroy, ..intent.clone() };
+        let audit = self.audit(caller, &format!("{action}:begin"), intent.version);
+        self.store.write(&self.open()?.realm, &audit, |r| {
+            if !r.take_intent(intent.id)? || r.version(intent.version)?.is_some() {
+                return Ok(None);
+            }
+            r.insert_intent(&claimed)?;
+            Ok(Some(claimed.clone()))
+        })
     }
 
     /// `alikms check`: reads every record and compares the store with itself and with the device. Unfinished work on the

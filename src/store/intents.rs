@@ -30,6 +30,13 @@ impl Records<'_> {
         self.delete::<Intent>((&id).into())
     }
 
+    /// Crosses an intent out; false if somebody else did.
+    pub fn take_intent(&mut self, id: Uuid) -> Result<bool> {
+        let is_there = self.one::<Intent>((&id).into())?;
+        self.delete_intent(id)?;
+        Ok(is_there.is_some())
+    }
+
     /// Oldest first.
     pub fn intents(&mut self) -> Result<Vec<Intent>> {
         self.many("position > 0 ORDER BY position", Vec::new())

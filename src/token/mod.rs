@@ -3,6 +3,7 @@
 mod alias;
 pub mod attribute;
 mod derive;
+mod digesting;
 pub mod dual;
 mod envelope;
 pub mod iv;

@@ -12,8 +12,8 @@ use crate::error::Result;
 use crate::fork::Lock;
 use crate::model::Bytes;
 use crate::model::hash::Hash;
+use crate::token::digesting::Digesting;
 use crate::token::operate::taken;
-use crate::token::operation::Digesting;
 use crate::token::{Answer, Room, Session, ck};
 
 /// So many states of a token are kept; the oldest go.

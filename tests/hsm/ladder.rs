@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use alikms_pkcs11::Error;
 use alikms_pkcs11::config::Isolate;
 use alikms_pkcs11::model::hash::Hash;
+use alikms_pkcs11::model::key::Material;
 use alikms_pkcs11::protection::Protection;
 use alikms_pkcs11::protection::hsm::Hsm;
 use cryptoki_sys::*;
@@ -266,10 +267,17 @@ fn a_generation_that_fails_half_way_leaves_nothing_behind() {
             }
             // Made otherwise than asked for.
             for attribute in [CKA_EXTRACTABLE, CKA_SENSITIVE, CKA_SIGN, CKA_ID, CKA_NEVER_EXTRACTABLE, CKA_LOCAL] {
-                faulty.order_after(Call::Get, attribute, 1, 2);
+                faulty.order_after(Call::Get, attribute, 2, 2);
                 assert!(matches!(make(), Err(Error::DeviceLacks { .. })), "{attribute:x}");
                 assert!(hsm.ids().unwrap().is_empty(), "{attribute:x}");
             }
+            // SoftHSM shows a whole new object as if it had no attributes, CKA_TOKEN false among them, when other processes
+            // make and destroy objects at the same moment (tests/durability.rs): that is no lack of the device's.
+            faulty.order_after(Call::Get, CKA_TOKEN, 1, 2);
+            let made = make().unwrap();
+            assert_eq!(hsm.ids().unwrap().len(), 1);
+            let Material::Device { id, .. } = &made.material else { panic!("{made:?}") };
+            hsm.destroy(Uuid::from_slice(id).unwrap(), &made.material).unwrap();
             // A session that has died in the pool is no reason to refuse.
             faulty.order(Call::Random, CKR_SESSION_HANDLE_INVALID, 1);
             make().unwrap();

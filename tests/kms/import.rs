@@ -48,9 +48,14 @@ pub fn wrapping(level: Level) -> &'static str {
     if level == Level::Software { "RSAES_OAEP_SHA_256" } else { "RSAES_OAEP_SHA_1" }
 }
 
-pub fn import(world: &World, key: &str, algorithm: &str, material: &[u8]) -> Result<(), &'static str> {
+/// Token and wrapped material.
+pub fn wrapped(world: &World, key: &str, algorithm: &str, material: &[u8]) -> (String, String) {
     let (token, public) = parameters(world, key, algorithm);
-    let wrapped = wrap(&public, algorithm, material);
+    (token, wrap(&public, algorithm, material))
+}
+
+pub fn import(world: &World, key: &str, algorithm: &str, material: &[u8]) -> Result<(), &'static str> {
+    let (token, wrapped) = wrapped(world, key, algorithm, material);
     let given = [("KeyId", key), ("EncryptedKeyMaterial", &wrapped), ("ImportToken", &token)];
     world.run("ImportKeyMaterial", &given).map(drop).map_err(|fault| fault.code)
 }

@@ -4,6 +4,12 @@ use alikms_pkcs11::model::caller::Caller;
 use alikms_pkcs11::model::key::Level;
 use alikms_pkcs11::model::time::Moment;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use alikms_pkcs11::kms::Service;
+
+use super::common::Home;
 use super::{START, World};
 
 #[test]
@@ -82,6 +88,65 @@ fn check_misses_a_key_that_is_gone_from_the_device() {
     assert!(found[0].what.contains("is not on device softhsm") && !found[0].repaired, "{found:?}");
 }
 
+/// A crash, or a device that is away, between the record and the device: what is left there is found and destroyed.
+#[test]
+fn material_that_could_not_be_destroyed_is_destroyed_later() {
+    let world = World::new(Level::Hsm);
+    let ids = || world.kms().device().unwrap().ids().unwrap().len();
+    let key = world.key(&[("Origin", "EXTERNAL"), ("ProtectionLevel", "HSM")]);
+    super::import::import(&world, &key, "RSAES_OAEP_SHA_1", &[7; 32]).unwrap();
+    assert_eq!(ids(), 2, "the material and the pair that wrapped it");
+    let (here, away) = (world._home.path("tokens"), world._home.path("away"));
+    std::fs::rename(&here, &away).unwrap();
+    assert_eq!(world.refused("DeleteKeyMaterial", &[("KeyId", &key)]), "ServiceUnavailableTemporary");
+    assert_eq!(world.described(&key, "KeyState"), "PendingImport");
+    std::fs::rename(&away, &here).unwrap();
+    world.pass_days(2);
+    let found = super::settled(|| world.kms().check(&Caller::account()));
+    assert!(found.len() == 2 && found.iter().all(|finding| finding.repaired), "{found:?}");
+    assert_eq!(ids(), 0);
+    assert_eq!(world.kms().check(&Caller::account()).unwrap(), []);
+}
+
+/// A process that stands still for longer than its intent is believed (a suspended machine) must not answer with a key
+/// that `alikms check` of another one took for abandoned and destroyed.
+#[test]
+fn a_creation_that_was_taken_for_abandoned_is_refused() {
+    for action in ["CreateKey", "CreateKeyVersion", "ImportKeyMaterial"] {
+        let home = Home::new(Level::Hsm);
+        let at = |seconds| -> alikms_pkcs11::kms::realm::Clock { Arc::new(move || Moment(START + seconds)) };
+        let config = || alikms_pkcs11::config::Config::read(&home.config()).unwrap();
+        let other = Service::with_clock(config(), at(700));
+        let (checker, armed) = (other.clone(), Arc::new(AtomicI64::new(i64::MAX)));
+        let least = armed.clone();
+        // The clock is read once more when the device has made the key: then the other process comes.
+        let clock = move || {
+            let kms = checker.token(None).unwrap();
+            let here = kms.device().unwrap().ids().map_or(0, |ids| ids.len() as i64);
+            if here > least.load(Ordering::SeqCst) {
+                least.store(i64::MAX, Ordering::SeqCst);
+                assert!(kms.check(&Caller::account()).unwrap().iter().all(|finding| finding.repaired));
+            }
+            Moment(START)
+        };
+        let service = Service::with_clock(config(), Arc::new(clock));
+        let world = World { _home: home, service, now: Arc::default(), level: Level::Hsm };
+        let made = world.key(&[("ProtectionLevel", "HSM")]);
+        let outer = world.key(&[("ProtectionLevel", "HSM"), ("Origin", "EXTERNAL")]);
+        let (token, wrapped) = super::import::wrapped(&world, &outer, "RSAES_OAEP_SHA_1", &[7; 32]);
+        armed.store(world.kms().device().unwrap().ids().unwrap().len() as i64, Ordering::SeqCst);
+        let answer = match action {
+            "CreateKey" => world.run(action, &[("ProtectionLevel", "HSM")]),
+            "CreateKeyVersion" => world.run(action, &[("KeyId", &made)]),
+            _ => world.run(action, &[("KeyId", &outer), ("EncryptedKeyMaterial", &wrapped), ("ImportToken", &token)]),
+        };
+        assert_eq!(armed.load(Ordering::SeqCst), i64::MAX, "{action}: the other process never came");
+        assert_eq!(answer.map_err(|fault| fault.code), Err("ServiceUnavailableTemporary"), "{action}");
+        assert_eq!(other.token(None).unwrap().check(&Caller::account()).unwrap(), [], "{action}");
+        world.decrypts(&world.encrypt(&made)).unwrap();
+    }
+}
+
 #[test]
 fn every_change_stands_in_the_audit_trail_with_its_request() {
     let world = World::new(Level::Software);
@@ -102,6 +167,24 @@ fn every_change_stands_in_the_audit_trail_with_its_request() {
     lines.clear();
     read(Moment(START + 1), &mut lines).unwrap();
     assert_eq!(lines, [("DisableKey".into(), "account".into())], "--since");
+}
+
+/// A trail may be larger than the memory: it is printed while it is read, also when it turns out to be broken further on.
+#[test]
+fn the_audit_trail_is_printed_while_it_is_read() {
+    let world = World::new(Level::Software);
+    let key = world.key(&[]);
+    (0..1200).for_each(|turn| drop(world.done(["DisableKey", "EnableKey"][turn % 2], &[("KeyId", &key)])));
+    let home = &world._home;
+    let whole = home.alikms(["audit"]);
+    assert_eq!((whole.status, whole.stdout.lines().count()), (0, 1201));
+    assert_eq!(home.alikms(["audit", "--verify"]).stdout, "the audit trail is whole: 1201 lines\n");
+    let store = rusqlite::Connection::open(home.path("store/kms.db")).unwrap();
+    store.execute("UPDATE audit SET body = replace(body, 'EnableKey', 'DisableKey') WHERE number = 1201", []).unwrap();
+    let broken = home.alikms(["audit"]);
+    assert_eq!((broken.status, broken.stdout.lines().count()), (1, 1000), "{}", broken.stderr);
+    assert!(whole.stdout.starts_with(&broken.stdout));
+    assert_eq!(home.alikms(["audit", "--verify"]).status, 1);
 }
 
 #[test]

@@ -3,11 +3,13 @@
 #![allow(dead_code, unused_imports)]
 
 mod client;
+mod dice;
 mod installation;
 mod module;
 mod words;
 
 pub use client::{Client, two_calls};
+pub use dice::Dice;
 pub use installation::{Installation, PIN, SO_PIN, Setup, openssl};
 pub use module::{Module, rv_name};
 pub use words::*;

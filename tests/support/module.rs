@@ -36,6 +36,11 @@ impl Module {
     /// Writes a copy to `path` and loads it.
     pub fn load(path: &Path) -> &'static Self {
         std::fs::write(path, stripped()).unwrap();
+        Self::open(path)
+    }
+
+    /// Loads a copy that is there already.
+    pub fn open(path: &Path) -> &'static Self {
         // SAFETY: our library; its initialisers do nothing but register a finaliser.
         let library = unsafe { Library::open(Some(path), libc::RTLD_NOW | libc::RTLD_LOCAL) }.unwrap();
         let mut interface: *mut CK_INTERFACE = std::ptr::null_mut();

@@ -11,6 +11,9 @@ use crate::args::Line;
 use crate::output::{self, Stop};
 use crate::{caller, open, open_each};
 
+/// The audit trail is printed in pieces of about so many bytes.
+const CHUNK: usize = 64 * 1024;
+
 /// `alikms maintain`: of every token unless one is named.
 pub fn maintain(line: &Line, _: &[&str]) -> Result<ExitCode, Stop> {
     let mut done = Vec::new();
@@ -45,20 +48,33 @@ pub fn audit(line: &Line, _: &[&str]) -> Result<ExitCode, Stop> {
             .map_err(|_| Stop::usage(format!("--since {text}: write it like 2026-11-21T13:14:15Z")))?,
     };
     let verify = line.option("verify").is_some();
-    let mut out = String::new();
+    // Printed as it is read: a trail may be larger than the memory.
+    let (mut out, mut stopped) = (String::new(), None);
     let kms = open(line)?;
-    let count = kms.audit_trail(&caller(line, &kms)?, since, |row| {
+    let read = kms.audit_trail(&caller(line, &kms)?, since, |row| {
         if !verify {
             let row = serde_json::to_string(row).map_err(|error| Error::Internal(error.to_string()))?;
             out.push_str(&row);
             out.push('\n');
         }
-        Ok(())
-    })?;
-    if verify {
-        out = format!("the audit trail is whole: {count} lines\n");
+        if out.len() < CHUNK {
+            return Ok(());
+        }
+        output::print(&std::mem::take(&mut out)).map_err(|stop| {
+            stopped = Some(stop);
+            Error::Internal("the reader went away".to_owned())
+        })
+    });
+    if let Some(stop) = stopped {
+        return Err(stop);
     }
-    output::print(&out).map(|()| ExitCode::SUCCESS)
+    // What was read before a break in the chain is shown all the same.
+    output::print(&out)?;
+    let count = read?;
+    if verify {
+        output::print(&format!("the audit trail is whole: {count} lines\n"))?;
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn lines(said: &[String]) -> String {

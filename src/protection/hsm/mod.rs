@@ -132,11 +132,8 @@ impl Hsm {
 
     fn can(&self, connection: &Connection, spec: Spec) -> Result<()> {
         let device = &self.device;
-        if spec.family.is_sm() {
-            // Some devices make a key on this curve and then sign with ECDSA on it: that is not SM2.
-            return Err(device.lacks(format!("the mechanisms of {}: no profile names any", spec.name)));
-        }
-        if matches!(spec.family, Family::Ec(curve) if curve.is_25519()) {
+        if spec.family.is_software_only() {
+            // Some devices make a key on SM2's curve and then sign with ECDSA on it: that is not SM2.
             return Err(device.lacks(format!("the mechanisms of {}: no profile names any", spec.name)));
         }
         let (generation, _) = templates::generation(spec.family);
@@ -309,6 +306,15 @@ impl Hsm {
     }
 }
 
+/// Is it worth asking once more?
+fn may_pass(error: &Error) -> bool {
+    match error {
+        Error::Device { rv, .. } => VAGUE.contains(rv),
+        Error::DeviceLacks { .. } => true,
+        _ => false,
+    }
+}
+
 /// For work without a key: that the device works at all is asked by recovery itself.
 fn healthy(_: &Session) -> Result<(), Fault> {
     Ok(())
@@ -322,8 +328,9 @@ impl Protection for Hsm {
     fn generate(&self, id: Uuid, spec: Spec, usages: Usages) -> Result<Generated> {
         match self.try_to_generate(id, spec, usages) {
             // Never blindly: what there may be of the first attempt was looked for by its CKA_ID and is gone. SoftHSM
-            // answers so now and then when several threads create objects at the same moment.
-            Err((Error::Device { rv, .. }, true)) if VAGUE.contains(&rv) => {
+            // answers so now and then when several threads create objects at the same moment, and shows new objects without
+            // their attributes when several processes do.
+            Err((error, true)) if may_pass(&error) => {
                 self.try_to_generate(id, spec, usages).map_err(|(error, _)| error)
             }
             made => made.map_err(|(error, _)| error),
