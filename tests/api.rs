@@ -22,8 +22,12 @@ macro_rules! at_both_levels {
 mod aliases;
 #[path = "api/asymmetric.rs"]
 mod asymmetric;
+#[path = "api/certificate_list.rs"]
+mod certificate_list;
 #[path = "api/certificate_states.rs"]
 mod certificate_states;
+#[path = "api/certificate_work.rs"]
+mod certificate_work;
 #[path = "api/certificates.rs"]
 mod certificates;
 #[path = "api/envelope.rs"]

@@ -3,6 +3,8 @@
 mod account;
 mod aliases;
 mod base64;
+mod certificate_list;
+mod certificate_work;
 mod certificates;
 mod crypto;
 mod data_keys;
@@ -75,7 +77,10 @@ actions! {
     account: DescribeAccountKmsStatus DescribeRegions;
     ram: AttachPolicyToUser CreatePolicy CreateUser DeletePolicy DeleteUser DetachPolicyFromUser GetPolicy GetUser
         ListPolicies ListPoliciesForUser ListUsers;
-    certificates: CreateCertificate DescribeCertificate GetCertificate UpdateCertificateStatus UploadCertificate;
+    certificates: CertificatePrivateKeyDecrypt CertificatePrivateKeySign CertificatePublicKeyEncrypt
+        CertificatePublicKeyVerify CreateCertificate DeleteCertificate DescribeCertificate ExportCertificate
+        GetCertificate ImportCertificate ImportEncryptionCertificate ListCertificates UpdateCertificateStatus
+        UploadCertificate;
 }
 
 /// The action of this name; capitals count.

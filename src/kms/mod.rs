@@ -5,6 +5,7 @@ pub mod asymmetric;
 pub mod authorize;
 pub mod catalogue;
 pub mod certificate;
+pub mod container;
 pub mod data_key;
 pub mod device;
 pub mod envelope;

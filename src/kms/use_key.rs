@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::fork::{PerProcess, epoch};
 use crate::kms::Kms;
 use crate::kms::authorize::Allowed;
-use crate::kms::lifecycle::state_at;
+use crate::kms::lifecycle::working_state;
 use crate::model::caller::Caller;
 use crate::model::certificate::CertificateStatus;
 use crate::model::key::{Key, KeyState, Version};
@@ -78,15 +78,20 @@ impl Cache {
 impl Kms {
     /// Opens a version for work that `caller` may do. `Error::KeyState` unless the key is usable now.
     pub fn ready(&self, caller: &Caller, action: &'static str, version: Uuid) -> Result<Arc<Ready>> {
+        self.ready_if(version, |key| self.authorize(caller, action, &self.realm.key_arn(key.id)))
+    }
+
+    /// The same for what is allowed on other grounds than a permission on the key: on its certificate.
+    pub(super) fn ready_if(&self, version: Uuid, may: impl Fn(&Key) -> Result<Allowed>) -> Result<Arc<Ready>> {
         if let Some(ready) = self.cache.find(version)
             && ready.epoch == epoch()
         {
-            let _allowed = self.authorize(caller, action, &self.realm.key_arn(ready.key.id))?;
+            let _allowed = may(&ready.key)?;
             if self.unchanged(&ready)? {
                 return Ok(ready);
             }
         }
-        self.open_version(caller, action, version)
+        self.open_version(version, may)
     }
 
     /// Is what was opened still good? The same, or opened anew; `Error::KeyState` if the key may not be used any more.
@@ -116,12 +121,12 @@ impl Kms {
         Ok(same)
     }
 
-    fn open_version(&self, caller: &Caller, action: &'static str, version: Uuid) -> Result<Arc<Ready>> {
+    fn open_version(&self, version: Uuid, may: impl Fn(&Key) -> Result<Allowed>) -> Result<Arc<Ready>> {
         let generation = self.store.generation();
         let (key, version) = self.store.read(&self.open()?.realm, |r| self.usable(r, version))?;
-        let allowed = self.authorize(caller, action, &self.realm.key_arn(key.id))?;
+        let allowed = may(&key)?;
         let work = self.open_work(&key, &version, &allowed)?;
-        let valid_until = key.material_expires;
+        let valid_until = [key.material_expires, key.delete_at].into_iter().flatten().min();
         let checked = AtomicU64::new(generation);
         let ready = Arc::new(Ready { key, version, work, checked, epoch: epoch(), valid_until });
         self.cache.keep(&ready);
@@ -139,7 +144,7 @@ impl Kms {
         let missing = || Error::KeyVersionNotFound(version.to_string());
         let version = records.version(version)?.ok_or_else(missing)?;
         let key = records.key(version.key)?.ok_or_else(missing)?;
-        match state_at(&key, self.now()) {
+        match working_state(&key, self.now()) {
             Some(KeyState::Enabled) => {}
             Some(other) => return Err(key_state(&key, other)),
             None => return Err(Error::KeyNotFound(key.id.to_string())),

@@ -7,7 +7,7 @@ use spki::AlgorithmIdentifierOwned;
 use std::str::FromStr;
 use x509_cert::attr::Attribute;
 use x509_cert::ext::pkix::name::GeneralName;
-use x509_cert::ext::pkix::{BasicConstraints, SubjectAltName, SubjectKeyIdentifier};
+use x509_cert::ext::pkix::{BasicConstraints, KeyUsage, SubjectAltName, SubjectKeyIdentifier};
 use x509_cert::ext::{Extension, ToExtension};
 use x509_cert::name::Name;
 use x509_cert::request::{CertReq, CertReqInfo, ExtensionReq, Version};
@@ -99,6 +99,16 @@ impl Leaf {
         matches!(constraints, Ok(Some((_, constraints))) if constraints.ca)
     }
 
+    /// Does its key usage, if it has one, allow to encrypt, or to sign?
+    pub fn may(&self, encrypt: bool) -> bool {
+        match self.certificate.tbs_certificate().get_extension::<KeyUsage>() {
+            Ok(None) => true,
+            Ok(Some((_, usage))) if encrypt => usage.key_encipherment() || usage.data_encipherment(),
+            Ok(Some((_, usage))) => usage.digital_signature(),
+            Err(_) => false,
+        }
+    }
+
     pub fn signature_name(&self) -> String {
         let oid = self.certificate.signature_algorithm().oid.to_string();
         let known = SIGNATURES.iter().find(|(known, _, _)| *known == oid);
@@ -131,7 +141,7 @@ impl Leaf {
     }
 
     /// Did the holder of `issuer` sign this certificate?
-    fn is_signed_by(&self, issuer: &Leaf) -> Result<()> {
+    pub(super) fn is_signed_by(&self, issuer: &Leaf) -> Result<()> {
         let reject = |reason: &str| Err(Error::invalid("CertificateChain", reason));
         if self.issuer() != issuer.subject() {
             return reject("the chain is not in order: each certificate is followed by its issuer");
@@ -249,7 +259,7 @@ pub fn signature_of(public: &PublicKey) -> (Hash, AlgorithmIdentifierOwned) {
 }
 
 /// What X.509 has a key sign: the digest; of SM2 that of Z_A, with the default ID, and the message.
-fn signed_digest(public: &PublicKey, digest: Hash, message: &[u8]) -> Result<Vec<u8>> {
+pub(super) fn signed_digest(public: &PublicKey, digest: Hash, message: &[u8]) -> Result<Vec<u8>> {
     match public {
         PublicKey::Ec { curve: Curve::Sm2, point } => {
             let identity = sm2::identity(point, sm2::DEFAULT_ID)?;
@@ -343,13 +353,19 @@ pub fn check_upload(leaf: &str, chain: Option<&str>, now: Moment) -> Result<(Lea
     }
     let leaf = leaves.pop().ok_or_else(|| bad("Certificate", "empty"))?;
     issuers.retain(|issuer| issuer.der != leaf.der);
-    let mut below = &leaf;
-    for issuer in &issuers {
+    check_chain(&leaf, &issuers, now)?;
+    Ok((leaf, issuers))
+}
+
+/// Is each certificate signed by the next one, and is it within its dates?
+pub fn check_chain(leaf: &Leaf, issuers: &[Leaf], now: Moment) -> Result<()> {
+    let mut below = leaf;
+    for issuer in issuers {
         below.is_signed_by(issuer)?;
         below = issuer;
     }
     for (what, certificate) in
-        std::iter::once(("Certificate", &leaf)).chain(issuers.iter().map(|it| ("CertificateChain", it)))
+        std::iter::once(("Certificate", leaf)).chain(issuers.iter().map(|it| ("CertificateChain", it)))
     {
         if certificate.not_after() <= now {
             return Err(bad(what, format!("expired at {}", certificate.not_after())));
@@ -358,5 +374,5 @@ pub fn check_upload(leaf: &str, chain: Option<&str>, now: Moment) -> Result<(Lea
             return Err(bad(what, format!("not valid before {}", certificate.not_before())));
         }
     }
-    Ok((leaf, issuers))
+    Ok(())
 }

@@ -1,6 +1,7 @@
 //! `alikms`: the actions of the KMS API and a few verbs of its own, as a command.
 
 mod args;
+mod deploy;
 mod features;
 mod help;
 mod local;

@@ -6,7 +6,7 @@ use alikms_pkcs11::api::help::wrap;
 
 use crate::args::Line;
 use crate::output::Stop;
-use crate::{check, features, help, local, status, upkeep, uri};
+use crate::{check, deploy, features, help, local, status, upkeep, uri};
 
 /// One row of [`VERBS`].
 pub struct Verb {
@@ -121,6 +121,26 @@ pub static VERBS: &[Verb] = &[
         ],
         example: "alikms csr --KeyId alias/web --Subject CN=www.example.com --SubjectAlternativeNames '[\"www.example.com\"]'",
         run: local::csr,
+    },
+    Verb {
+        name: "deploy",
+        words: "DIR",
+        summary: "Puts a certificate into service: writes it, its chain and an include file for nginx or Apache into DIR",
+        text: "DIR/current/nginx.conf is what nginx includes, once. It names certificate and key that belong together, and \
+               another deploy exchanges both in one step, so that a reload at any moment finds a matching pair. \
+               With --pin file:PATH the include file names that file.",
+        options: &[
+            option("KeyId", false, "KEY", "ID, alias or ARN of the key, whose version in service is taken."),
+            option("CertificateId", false, "ID", "The certificate, where its key belongs to it alone."),
+            option(
+                "hook",
+                false,
+                "COMMAND",
+                "Run this in a shell afterwards; ALIKMS_DIR, ALIKMS_CERTIFICATE_ID and ALIKMS_NOT_AFTER tell it what is there.",
+            ),
+        ],
+        example: "alikms deploy /etc/alikms/web --KeyId alias/web --hook 'systemctl reload nginx'",
+        run: deploy::run,
     },
     Verb {
         name: "features",
