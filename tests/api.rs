@@ -22,6 +22,8 @@ macro_rules! at_both_levels {
 mod aliases;
 #[path = "api/asymmetric.rs"]
 mod asymmetric;
+#[path = "api/authorities.rs"]
+mod authorities;
 #[path = "api/certificate_list.rs"]
 mod certificate_list;
 #[path = "api/certificate_states.rs"]
@@ -40,5 +42,7 @@ mod lists;
 mod requests;
 #[path = "api/states.rs"]
 mod states;
+#[path = "api/uploads.rs"]
+mod uploads;
 #[path = "api/versions.rs"]
 mod versions;

@@ -10,9 +10,11 @@ use super::page::Paging;
 use crate::error::{Error, Result};
 use crate::kms::Kms;
 use crate::kms::certificate::list::Filter;
+use crate::kms::certificate::tasks::{Expiry, is_leakage_risk};
 use crate::kms::x509;
 use crate::model::caller::Caller;
 use crate::model::certificate::{Certificate, CertificateStatus, Der};
+use crate::model::time::Moment;
 use crate::store::Listed;
 
 /// The cloud's own limit (kms-api.md).
@@ -212,10 +214,15 @@ struct Id {
 #[serde(rename_all = "PascalCase")]
 struct Summary {
     certificate_id: Uuid,
+    deployments: Vec<String>,
+    /// `ISSUED`, `WILLEXPIRED` within 30 days, `EXPIRED`; empty while PENDING.
+    expiry: &'static str,
     key_spec: &'static str,
+    leakage_risk: bool,
     name: String,
     not_after: String,
     not_before: String,
+    notification: bool,
     resource_group_id: String,
     source: &'static str,
     status: CertificateStatus,
@@ -224,11 +231,15 @@ struct Summary {
     tags: std::collections::BTreeMap<String, String>,
 }
 
-impl From<Certificate> for Summary {
-    fn from(certificate: Certificate) -> Self {
-        let date = |moment: Option<crate::model::time::Moment>| moment.map(|at| at.to_string()).unwrap_or_default();
+impl Summary {
+    fn new(certificate: Certificate, now: Moment) -> Self {
+        let date = |moment: Option<Moment>| moment.map(|at| at.to_string()).unwrap_or_default();
         Self {
             certificate_id: certificate.id,
+            expiry: Expiry::of(&certificate, now).map_or("", Expiry::name),
+            leakage_risk: is_leakage_risk(&certificate),
+            notification: certificate.notify,
+            deployments: certificate.deployments.into_iter().map(|deployment| deployment.place).collect(),
             key_spec: certificate.spec.map(|spec| spec.0.name).unwrap_or_default(),
             not_after: date(certificate.not_after),
             not_before: date(certificate.not_before),
@@ -254,7 +265,7 @@ impl Action for ListCertificates {
         let Listed { items, total } = kms.list_certificates(caller, &filter, paging.page())?;
         Ok(List {
             certificates: items.iter().map(|certificate| Id { certificate_id: certificate.id }).collect(),
-            certificate_summary_list: items.into_iter().map(Summary::from).collect(),
+            certificate_summary_list: items.into_iter().map(|one| Summary::new(one, kms.moment())).collect(),
             page_number: self.page_number.unwrap_or(1),
             page_size: self.page_size.unwrap_or(10),
             total_size: total,

@@ -3,6 +3,7 @@
 mod account;
 mod aliases;
 mod base64;
+mod cas;
 mod certificate_list;
 mod certificate_work;
 mod certificates;
@@ -14,6 +15,7 @@ mod import;
 mod keys;
 mod page;
 mod params;
+mod pca;
 pub mod published;
 mod ram;
 mod tags;
@@ -81,6 +83,9 @@ actions! {
         CertificatePublicKeyVerify CreateCertificate DeleteCertificate DescribeCertificate ExportCertificate
         GetCertificate ImportCertificate ImportEncryptionCertificate ListCertificates UpdateCertificateStatus
         UploadCertificate;
+    cas: UploadUserCertificate;
+    pca: CreateClientCertificateWithCsr CreateRevokeClientCertificate CreateRootCACertificate
+        CreateServerCertificateWithCsr CreateSubCACertificate ListClientCertificate UploadPcaCertToCas;
 }
 
 /// The action of this name; capitals count.

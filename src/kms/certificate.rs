@@ -1,9 +1,11 @@
 //! Certificates: CreateCertificate, UploadCertificate, status, CSRs and certificates of CMKs. What their keys do is in
 //! `work`, import and export in `carry`, list and deletion in `list`.
 
+pub mod authority;
 pub mod carry;
 pub mod deploy;
 pub mod list;
+pub mod tasks;
 pub mod work;
 
 use uuid::Uuid;
@@ -214,6 +216,9 @@ impl Kms {
                 return Err(state_change(&certificate));
             }
             certificate.status = status;
+            if status == CertificateStatus::Revoked {
+                certificate.revoked_at = Some(self.now());
+            }
             certificate.updated = self.now();
             refresh_certificate(r, &mut certificate, self.now())
         })
@@ -316,7 +321,25 @@ impl Kms {
                     .to_owned(),
             });
         }
-        self.forget_certificate(records, certificate)
+        self.let_go(records, certificate)
+    }
+
+    /// Takes a certificate out of sight for ever, whose key is not its own. Of what a CA here issued the record stays until
+    /// the certificate expires: a CRL must go on naming it.
+    fn let_go(&self, records: &mut Records<'_>, mut certificate: Certificate) -> Result<()> {
+        if certificate.issued_by.is_none() {
+            return self.forget_certificate(records, certificate);
+        }
+        unlist(records, &mut certificate, self.now())?;
+        let key = certificate.key.take();
+        certificate.version = None;
+        certificate.delete_at = Some(certificate.not_after.unwrap_or(self.now()));
+        certificate.updated = self.now();
+        records.update_certificate(&certificate)?;
+        match key.map(|key| records.key(key)).transpose()?.flatten() {
+            Some(key) => refresh_key(records, &key, self.now()),
+            None => Ok(()),
+        }
     }
 
     /// Takes a certificate out of the records with everything that is seen of it; of its key nothing.

@@ -45,7 +45,8 @@ impl Private {
         Ok(Self { der: key.to_der()?, public: PublicKey::Rsa { modulus, exponent } })
     }
 
-    /// From PEM: `PRIVATE KEY`, `RSA PRIVATE KEY` or `EC PRIVATE KEY`, the latter also behind `EC PARAMETERS`. One that is
+    /// From PEM: `PRIVATE KEY`, `RSA PRIVATE KEY` or `EC PRIVATE KEY`, the latter also behind `EC PARAMETERS`. One that
+    /// is
     /// protected by a password needs `passphrase`, and can then only be PKCS#8. The error is a reason to be told.
     pub fn from_pem(text: &str, passphrase: Option<&str>) -> std::result::Result<Self, &'static str> {
         const NO_KEY: &str = "the key is not a private key in PEM";

@@ -10,6 +10,7 @@ pub mod data_key;
 pub mod device;
 pub mod envelope;
 pub mod import;
+pub mod issue;
 pub mod lifecycle;
 pub mod maintain;
 pub mod objects;

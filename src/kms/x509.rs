@@ -146,32 +146,35 @@ impl Leaf {
         if self.issuer() != issuer.subject() {
             return reject("the chain is not in order: each certificate is followed by its issuer");
         }
-        let oid = self.certificate.signature_algorithm().oid.to_string();
-        let Some((_, digest, name)) = SIGNATURES.iter().find(|(known, _, _)| *known == oid) else {
-            return Err(bad("CertificateChain", format!("unknown signature algorithm {oid}")));
-        };
         let tbs = self.certificate.tbs_certificate().to_der().map_err(|error| bad("CertificateChain", error))?;
-        let signature = self.certificate.signature().raw_bytes();
-        let public = issuer.public()?;
-        let digest_value = signed_digest(&public, *digest, &tbs)?;
-        let verified = match &public {
-            PublicKey::Ec { curve: Curve::Sm2, .. } if name.starts_with("SM2") => {
-                Prepared::new(&public)?.verify(&Signing::Sm2Der, &digest_value, signature)
-            }
-            PublicKey::Ec { curve: Curve::Sm2, .. } => Err(Error::SignatureInvalid),
-            PublicKey::Ec { curve, .. } if name.starts_with("ECDSA") => ec::from_der(*curve, signature)
-                .and_then(|raw| Prepared::new(&public)?.verify(&Signing::Ecdsa, &digest_value, &raw)),
-            PublicKey::Rsa { .. } if name.starts_with("RSA") => {
-                let info = [digest.digest_info_prefix(), &digest_value].concat();
-                Prepared::new(&public)?.verify(&Signing::RsaPkcs1, &info, signature)
-            }
-            _ => Err(Error::SignatureInvalid),
-        };
-        match verified {
-            Ok(()) => Ok(()),
-            Err(_) => reject("the signature of a certificate was not made by the next one in the chain"),
+        let oid = self.certificate.signature_algorithm().oid.to_string();
+        match verify_signed(&issuer.public()?, &oid, &tbs, self.certificate.signature().raw_bytes())? {
+            true => Ok(()),
+            false => reject("the signature of a certificate was not made by the next one in the chain"),
         }
     }
+}
+
+/// Did the holder of this public key sign the DER of a certificate, CSR or CRL by this algorithm?
+pub(super) fn verify_signed(public: &PublicKey, oid: &str, signed: &[u8], signature: &[u8]) -> Result<bool> {
+    let Some((_, digest, name)) = SIGNATURES.iter().find(|(known, _, _)| *known == oid) else {
+        return Err(bad("CertificateChain", format!("unknown signature algorithm {oid}")));
+    };
+    let digest_value = signed_digest(public, *digest, signed)?;
+    let verified = match public {
+        PublicKey::Ec { curve: Curve::Sm2, .. } if name.starts_with("SM2") => {
+            Prepared::new(public)?.verify(&Signing::Sm2Der, &digest_value, signature)
+        }
+        PublicKey::Ec { curve: Curve::Sm2, .. } => Err(Error::SignatureInvalid),
+        PublicKey::Ec { curve, .. } if name.starts_with("ECDSA") => ec::from_der(*curve, signature)
+            .and_then(|raw| Prepared::new(public)?.verify(&Signing::Ecdsa, &digest_value, &raw)),
+        PublicKey::Rsa { .. } if name.starts_with("RSA") => {
+            let info = [digest.digest_info_prefix(), &digest_value].concat();
+            Prepared::new(public)?.verify(&Signing::RsaPkcs1, &info, signature)
+        }
+        _ => Err(Error::SignatureInvalid),
+    };
+    Ok(verified.is_ok())
 }
 
 fn ip_text(octets: &[u8]) -> Option<String> {
@@ -293,7 +296,7 @@ pub fn csr(
 }
 
 /// Domain names, wildcards included, and IP addresses.
-fn general_names(names: &[String]) -> Result<SubjectAltName> {
+pub(super) fn general_names(names: &[String]) -> Result<SubjectAltName> {
     if names.len() > MAX_ALTERNATIVE_NAMES {
         return Err(bad("SubjectAlternativeNames", "at most 10 names"));
     }

@@ -102,6 +102,26 @@ pub struct Certificate {
     /// Where `alikms deploy` put it.
     #[serde(default)]
     pub deployments: Vec<Deployment>,
+    /// Is somebody to be told before it expires?
+    #[serde(default)]
+    pub notify: bool,
+    /// When somebody was told last.
+    #[serde(default)]
+    pub reminded: Option<Moment>,
+    /// Its tasks are not shown until then.
+    #[serde(default)]
+    pub snoozed_until: Option<Moment>,
+    /// The CA here that issued it.
+    #[serde(default)]
+    pub issued_by: Option<Uuid>,
+    /// Issued here and not in the list: that is so until it is synchronised (S002-038).
+    #[serde(default)]
+    pub unlisted: bool,
+    #[serde(default)]
+    pub revoked_at: Option<Moment>,
+    /// What it is as a CA of ours.
+    #[serde(default)]
+    pub authority: Option<Authority>,
     /// The signing certificate that this encryption certificate stands beside (SM2 dual certificates).
     #[serde(default)]
     pub beside: Option<Uuid>,
@@ -133,6 +153,13 @@ impl Certificate {
             tags: BTreeMap::new(),
             delete_at: None,
             deployments: Vec::new(),
+            notify: false,
+            reminded: None,
+            snoozed_until: None,
+            issued_by: None,
+            unlisted: false,
+            revoked_at: None,
+            authority: None,
             beside: None,
             created: now,
             updated: now,
@@ -141,8 +168,20 @@ impl Certificate {
 
     /// Belongs its key to it alone? A CMK's does not.
     pub fn owns_key(&self) -> bool {
-        self.key.is_some() && self.source != Source::Attached
+        let with_key = [Source::Created, Source::Imported, Source::Uploaded];
+        self.key.is_some() && with_key.contains(&self.source)
     }
+}
+
+/// A CA whose key is a CMK of ours (S002-040).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Authority {
+    /// How many authorities may follow below it; None: any number.
+    pub path_length: Option<u8>,
+    /// Number of the last CRL.
+    pub crl_number: u64,
+    /// For how many days a CRL is valid.
+    pub crl_days: i64,
 }
 
 /// A directory that a certificate was put into.

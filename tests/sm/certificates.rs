@@ -251,3 +251,88 @@ fn the_encryption_certificate_beside_a_signing_one() {
         ["CertificatePrivateKeyDecrypt", "--CertificateId", second, "--Algorithm=SM2PKE", "--CiphertextBlob", &blob];
     assert_eq!(home.alikms(&all)["Plaintext"], "eHl6");
 }
+
+/// S002-029 to 034: two certificates with two keys.
+#[test]
+fn s002_029_to_034_signing_and_encryption_certificate_with_their_keys() {
+    let home = Installation::software();
+    authority(&home, "ca");
+    pair(&home, "sign", "digitalSignature");
+    pair(&home, "encrypt", "keyEncipherment,dataEncipherment");
+    let path = |name: &str| home.path(name).display().to_string();
+    let upload = |sign: &str, sign_key: &str, encrypt: &str, encrypt_key: &str, name: &str| {
+        [
+            "UploadUserCertificate".to_owned(),
+            "--SignCert-FILE".to_owned(),
+            path(sign),
+            "--SignPrivateKey-FILE".to_owned(),
+            path(sign_key),
+            "--EncryptCert-FILE".to_owned(),
+            path(encrypt),
+            "--EncryptPrivateKey-FILE".to_owned(),
+            path(encrypt_key),
+            format!("--Name={name}"),
+            "--ResourceGroupId=rg".to_owned(),
+        ]
+    };
+    let fails = |all: [String; 11]| {
+        let said = refused(&home, &all.iter().map(String::as_str).collect::<Vec<_>>());
+        assert!(said.contains("InvalidParameter"), "{said}");
+    };
+    fails(upload("sign.pem", "encrypt.key", "encrypt.pem", "encrypt.key", "a"));
+    fails(upload("sign.pem", "sign.key", "encrypt.pem", "sign.key", "a"));
+    fails(upload("encrypt.pem", "encrypt.key", "encrypt.pem", "encrypt.key", "a"));
+    fails(upload("encrypt.pem", "encrypt.key", "sign.pem", "sign.key", "a"));
+    ssl(&home, "req -new -x509 -newkey rsa:2048 -nodes -keyout rsa.key -subj /CN=rsa -days 30 -out rsa.pem");
+    fails(upload("rsa.pem", "rsa.key", "encrypt.pem", "encrypt.key", "a"));
+    let missing = &upload("sign.pem", "sign.key", "encrypt.pem", "encrypt.key", "a")[..7];
+    let said = refused(&home, &missing.iter().map(String::as_str).collect::<Vec<_>>());
+    assert!(said.contains("MissingParameter"), "{said}");
+    assert_eq!(home.alikms(&["ListCertificates"])["TotalSize"], 0, "nothing was left behind");
+    let good = upload("sign.pem", "sign.key", "encrypt.pem", "encrypt.key", "example.com-2026-sm2");
+    let answer = home.alikms(&good.each_ref().map(String::as_str));
+    let (sign, encrypt) = (answer["CertId"].as_str().unwrap(), answer["EncryptCertId"].as_str().unwrap());
+    let listed = home.alikms(&["ListCertificates"]);
+    assert_eq!(listed["CertificateSummaryList"][0]["Name"], "example.com-2026-sm2");
+    assert_eq!((&listed["TotalSize"], &listed["CertificateSummaryList"][1]["Name"]), (&2.into(), &"".into()));
+    home.alikms(&["CertificatePrivateKeySign", "--CertificateId", sign, "--Algorithm=SM2DSA", "--Message=eA=="]);
+    // Encrypted by openssl, in its ASN.1 form, it is for the token; ours is C1, C3, C2.
+    let all = ["CertificatePublicKeyEncrypt", "--CertificateId", encrypt, "--Algorithm=SM2PKE", "--Plaintext=eHl6"];
+    let blob = home.alikms(&all)["CiphertextBlob"].as_str().unwrap().to_owned();
+    let all =
+        ["CertificatePrivateKeyDecrypt", "--CertificateId", encrypt, "--Algorithm=SM2PKE", "--CiphertextBlob", &blob];
+    assert_eq!(home.alikms(&all)["Plaintext"], "eHl6");
+}
+
+/// Root, intermediate and server certificate, all of them SM2, and openssl agrees.
+#[test]
+fn a_private_ca_of_sm2() {
+    let home = Installation::software();
+    let subject = |name: &str| format!("--Subject=CN={name},O=Example,C=CN");
+    let made = home.alikms(&["CreateRootCACertificate", "--Algorithm=EC_SM2", "--Years=10", &subject("Root")]);
+    let root = made["Identifier"].as_str().unwrap().to_owned();
+    file(&home, "root.pem", made["X509Certificate"].as_str().unwrap());
+    let all =
+        ["CreateSubCACertificate", "--ParentIdentifier", &root, "--Algorithm=EC_SM2", "--Years=5", &subject("Issuer")];
+    let made = home.alikms(&all);
+    let issuer = made["Identifier"].as_str().unwrap().to_owned();
+    file(&home, "issuer.pem", made["X509Certificate"].as_str().unwrap());
+    ssl(&home, "genpkey -algorithm SM2 -out web.key");
+    ssl(
+        &home,
+        &format!(
+            "req -new -key web.key -sm3 -sigopt {DISTID} -subj /CN=web -addext subjectAltName=DNS:web.example -out web.csr"
+        ),
+    );
+    let csr = home.path("web.csr").display().to_string();
+    let all = ["CreateServerCertificateWithCsr", "--ParentIdentifier", &issuer, "--Csr-FILE", &csr, "--Days=30"];
+    file(&home, "web.pem", home.alikms(&all)["X509Certificate"].as_str().unwrap());
+    // openssl verify gives the ID to the last certificate alone: link by link.
+    ssl(&home, &format!("verify -vfyopt {DISTID} -CAfile root.pem issuer.pem"));
+    let link = "-partial_chain -CAfile issuer.pem -purpose sslserver -verify_hostname web.example web.pem";
+    ssl(&home, &format!("verify -vfyopt {DISTID} {link}"));
+    ssl_fails(&home, &format!("verify -vfyopt distid:other {link}"));
+    file(&home, "crl.pem", home.print(&["crl", "--CertificateId", &issuer]));
+    let said = String::from_utf8(ssl(&home, "crl -in crl.pem -noout -text")).unwrap();
+    assert!(said.contains("SM2-with-SM3") && said.contains("No Revoked Certificates"), "{said}");
+}

@@ -1,7 +1,8 @@
 //! `alikms deploy`: a certificate in files, switched in one step.
 //!
 //! Each certificate has a directory of its own in DIR, named by what is in it, that is written aside and renamed into
-//! place; `current` is a symbolic link to the one in service. The include file in it names the files of its own directory
+//! place; `current` is a symbolic link to the one in service. The include file in it names the files of its own
+//! directory
 //! by their full path, so that a server that reads it gets a matching pair, whatever is switched meanwhile.
 
 use std::fs::{self, File};

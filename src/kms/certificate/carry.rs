@@ -28,7 +28,7 @@ use crate::store::Records;
 /// S002-017: the longest name, in characters.
 const LONGEST_NAME: usize = 128;
 /// A certificate has at most so many tags.
-const MAX_TAGS: usize = 20;
+pub(super) const MAX_TAGS: usize = 20;
 
 /// What an upload says about a certificate beside itself (S002-017, 027, 028).
 #[derive(Debug, Clone, Default)]
@@ -76,7 +76,8 @@ impl Kms {
         self.adopt(caller, &key, &leaf, &chain, Taking { action: ACTION, exportable: true, particulars, beside: None })
     }
 
-    /// S002-016 to 028: a certificate with its key, or for a key that is here. What was uploaded is never exported again.
+    /// S002-016 to 028: a certificate with its key, or for a key that is here. What was uploaded is never exported
+    /// again.
     pub fn upload_pair(&self, caller: &Caller, pair: Pair<'_>, particulars: &Particulars) -> Result<Certificate> {
         const ACTION: &str = "UploadUserCertificate";
         let _allowed = self.authorize(caller, ACTION, &self.realm.container("certificate"))?;
@@ -87,7 +88,8 @@ impl Kms {
         self.adopt(caller, &key, &leaf, &chain, taking)
     }
 
-    /// S002-029 to 034: SM2 signing and encryption certificates with their keys. Answers the signing one, then the other.
+    /// S002-029 to 034: SM2 signing and encryption certificates with their keys. Answers the signing one, then the
+    /// other.
     pub fn upload_dual(
         &self,
         caller: &Caller,
@@ -121,7 +123,8 @@ impl Kms {
     }
 
     /// ImportEncryptionCertificate: the encryption certificate beside a signing one, its key under an SM4 key that the
-    /// signing key's public half encrypted (SM2PKE). What comes out is the scalar, or 32 zeros and the scalar (GM/T 0016).
+    /// signing key's public half encrypted (SM2PKE). What comes out is the scalar, or 32 zeros and the scalar (GM/T
+    /// 0016).
     pub fn import_encryption_certificate(
         &self,
         caller: &Caller,
@@ -169,7 +172,8 @@ impl Kms {
         self.adopt(caller, &key, &leaf, &chain, taking)
     }
 
-    /// Is it neither here already, nor its key? `own`: the version that is being made for it. Deleted ones do not count.
+    /// Is it neither here already, nor its key? `own`: the version that is being made for it. Deleted ones do not
+    /// count.
     fn check_new(&self, records: &mut Records<'_>, leaf: &Leaf, own: Option<Uuid>) -> Result<()> {
         let known = |certificate: &Certificate| certificate.leaf == leaf.der && certificate.delete_at.is_none();
         if let Some(known) = self.all_certificates(records)?.into_iter().find(known) {

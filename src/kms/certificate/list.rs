@@ -61,7 +61,7 @@ impl Kms {
         let _allowed = self.authorize(caller, "ListCertificates", &self.realm.container("certificate"))?;
         let all = self.store.read(&self.open()?.realm, |r| self.all_certificates(r))?;
         let mut found = Vec::new();
-        for certificate in all.into_iter().filter(|certificate| certificate.delete_at.is_none()) {
+        for certificate in all.into_iter().filter(|it| it.delete_at.is_none() && !it.unlisted) {
             if filter.keeps(&certificate)? {
                 found.push(certificate);
             }
@@ -75,7 +75,8 @@ impl Kms {
         Ok(Listed { items, total })
     }
 
-    /// Ruling 17. It cannot be taken back (S002-036): out of the list and of new searches at once. A key of its own goes
+    /// Ruling 17. It cannot be taken back (S002-036): out of the list and of new searches at once. A key of its own
+    /// goes
     /// on for handles that are open until the window ends (S002-037); the key of a CMK is untouched.
     pub fn delete_certificate(&self, caller: &Caller, id: &str) -> Result<()> {
         const ACTION: &str = "DeleteCertificate";
@@ -84,7 +85,7 @@ impl Kms {
             let mut certificate = self.find_certificate(r, id)?;
             let _allowed = self.authorize(caller, ACTION, &self.realm.certificate_arn(certificate.id))?;
             if !certificate.owns_key() {
-                return self.forget_certificate(r, certificate);
+                return self.let_go(r, certificate);
             }
             let end = self.now().plus_days(WINDOW);
             certificate.delete_at = Some(end);
@@ -108,14 +109,18 @@ impl Kms {
             let audit = self.audit(caller, ACTION, due.id);
             let gone = self.store.write(&self.open()?.realm, &audit, |r| {
                 let Some(certificate) = r.certificate(due.id)? else { return Ok(None) };
-                let key = certificate.key.map(|key| r.key(key)).transpose()?.flatten();
+                let own = certificate.key.filter(|_| certificate.owns_key());
+                let key = own.map(|key| r.key(key)).transpose()?.flatten();
                 self.forget_certificate(r, certificate)?;
                 key.map(|key| self.forget_key(r, &key).map(|versions| (key.level, versions))).transpose()
             })?;
-            if let Some((level, versions)) = gone {
-                self.destroy_material(caller, ACTION, level, versions, &allowed)?;
-            }
-            said.push(format!("deleted certificate {} with its key, whose deletion window ended", due.id));
+            said.push(match gone {
+                Some((level, versions)) => {
+                    self.destroy_material(caller, ACTION, level, versions, &allowed)?;
+                    format!("deleted certificate {} with its key, whose deletion window ended", due.id)
+                }
+                None => format!("deleted certificate {}, which was deleted before and has expired", due.id),
+            });
         }
         Ok(())
     }

@@ -1,4 +1,5 @@
-//! What the key of a certificate does: CertificatePrivateKeySign, -PublicKeyVerify, -PublicKeyEncrypt, -PrivateKeyDecrypt.
+//! What the key of a certificate does: CertificatePrivateKeySign, -PublicKeyVerify, -PublicKeyEncrypt,
+//! -PrivateKeyDecrypt.
 
 use uuid::Uuid;
 
