@@ -22,8 +22,14 @@ macro_rules! at_both_levels {
 mod aliases;
 #[path = "api/asymmetric.rs"]
 mod asymmetric;
+#[path = "api/authorities.rs"]
+mod authorities;
+#[path = "api/certificate_list.rs"]
+mod certificate_list;
 #[path = "api/certificate_states.rs"]
 mod certificate_states;
+#[path = "api/certificate_work.rs"]
+mod certificate_work;
 #[path = "api/certificates.rs"]
 mod certificates;
 #[path = "api/envelope.rs"]
@@ -46,5 +52,7 @@ mod shapes;
 mod states;
 #[path = "api/tag_resources.rs"]
 mod tag_resources;
+#[path = "api/uploads.rs"]
+mod uploads;
 #[path = "api/versions.rs"]
 mod versions;

@@ -39,6 +39,7 @@ stories! {
     init Home::bare(Level::Hsm);
     keys Home::new(Level::Software);
     pin Home::bare(Level::Software);
+    uploads Home::new(Level::Software);
     versions Home::new(Level::Software);
 }
 

@@ -339,12 +339,16 @@ fn the_library_leaves_its_host_alone() {
     none(found);
 }
 
+/// Names that a trait of another crate gives.
+const FOREIGN_NAMES: &[(&str, &str)] = &[("src/kms/issue.rs", "issuer"), ("src/kms/issue.rs", "subject")];
+
 #[test]
 fn a_function_is_not_called_get() {
     let mut found = Vec::new();
     for file in files("src") {
         let names = file.code.split("fn get_").skip(1).filter_map(|rest| words(rest).next());
-        found.extend(names.map(|name| format!("{}: get_{name}", file.path)));
+        let own = names.filter(|name| !FOREIGN_NAMES.contains(&(file.path.as_str(), *name)));
+        found.extend(own.map(|name| format!("{}: get_{name}", file.path)));
     }
     none(found);
 }

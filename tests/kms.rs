@@ -1,5 +1,7 @@
 //! Rules that time and permission decide: rotation, imported material, deletion, RAM, upkeep. With a clock of the tests' own.
 
+#[path = "kms/certificates.rs"]
+mod certificates;
 mod common;
 
 /// Makes a test at each level of functions that take a `Level`.

@@ -4,6 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+pub use super::certificate_list::*;
+pub use super::certificate_work::*;
 use super::{Action, later};
 use crate::error::{Error, Result};
 use crate::kms::Kms;
@@ -124,7 +126,7 @@ impl Action for DescribeCertificate {
             subject_alternative_names: names,
             subject_key_identifier: leaf.subject_key_identifier,
             subject_public_key: public.to_pem()?,
-            tags: Map::new(),
+            tags: certificate.tags.into_iter().map(|(name, value)| (name, Value::String(value))).collect(),
             updated_at: certificate.updated.to_string(),
         })
     }

@@ -282,7 +282,7 @@ impl From<Done> for By {
 }
 
 /// Names the parameter of which `kms` knows only that its length is wrong.
-fn about(name: &'static str) -> impl Fn(Error) -> Error {
+pub(super) fn about(name: &'static str) -> impl Fn(Error) -> Error {
     move |error| match error {
         Error::DataLength => Error::invalid(name, error.to_string()),
         other => other,

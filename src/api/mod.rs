@@ -4,6 +4,9 @@ mod access_keys;
 mod account;
 mod aliases;
 mod base64;
+mod cas;
+mod certificate_list;
+mod certificate_work;
 mod certificates;
 mod crypto;
 mod data_keys;
@@ -14,6 +17,7 @@ mod keys;
 mod macs;
 mod page;
 mod params;
+mod pca;
 mod policies;
 pub mod published;
 mod ram;
@@ -87,7 +91,13 @@ actions! {
     ram: AttachPolicyToUser CreatePolicy CreateUser DeletePolicy DeleteUser DetachPolicyFromUser GetPolicy GetUser
         ListPolicies ListPoliciesForUser ListUsers;
     access_keys: CreateAccessKey DeleteAccessKey ListAccessKeys UpdateAccessKey;
-    certificates: CreateCertificate DescribeCertificate GetCertificate UpdateCertificateStatus UploadCertificate;
+    certificates: CertificatePrivateKeyDecrypt CertificatePrivateKeySign CertificatePublicKeyEncrypt
+        CertificatePublicKeyVerify CreateCertificate DeleteCertificate DescribeCertificate ExportCertificate
+        GetCertificate ImportCertificate ImportEncryptionCertificate ListCertificates UpdateCertificateStatus
+        UploadCertificate;
+    cas: UploadUserCertificate;
+    pca: CreateClientCertificateWithCsr CreateRevokeClientCertificate CreateRootCACertificate
+        CreateServerCertificateWithCsr CreateSubCACertificate ListClientCertificate UploadPcaCertToCas;
 }
 
 /// The action of this name; capitals count.

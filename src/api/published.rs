@@ -1,6 +1,7 @@
 //! The names of all actions that the API publishes, ours or not, for `alikms features` and for suggestions.
 
-/// Chapter and actions. `ram` is an API of its own (2015-05-01), of which only what we have is named. The last two
+/// Chapter and actions. `ram` (2015-05-01), `cas` (2020-04-07) and `pca` (2020-06-30) are APIs of their
+/// own, of which only what we have is named. The last two
 /// chapters are about things that a self-hosted service does not have.
 pub static PUBLISHED: &[(&str, &[&str])] = &[
     (
@@ -70,6 +71,19 @@ pub static PUBLISHED: &[(&str, &[&str])] = &[
     (
         "other",
         &["DescribeAccountKmsStatus", "DescribeRegions", "DescribeService", "GetRandomPassword", "OpenKmsService"],
+    ),
+    ("cas", &["UploadUserCertificate"]),
+    (
+        "pca",
+        &[
+            "CreateClientCertificateWithCsr",
+            "CreateRevokeClientCertificate",
+            "CreateRootCACertificate",
+            "CreateServerCertificateWithCsr",
+            "CreateSubCACertificate",
+            "ListClientCertificate",
+            "UploadPcaCertToCas",
+        ],
     ),
     (
         "ram",

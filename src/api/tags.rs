@@ -30,13 +30,13 @@ impl Action for ListResourceTags {
     }
 }
 
-/// Adds tags to a key, or changes their values. A key has at most 10.
+/// Adds tags to a key or a certificate, or changes their values. A key has at most 10, a certificate 20.
 ///
 /// Example: `alikms TagResource --KeyId 08ec3bb9-034f-485b-b1cd-3459baa8c8e1 --Tags '[{"TagKey":"project","TagValue":"shop"}]'`
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 pub struct TagResource {
-    /// A certificate instead of a key: not supported yet.
+    /// ID of the certificate, instead of a key.
     certificate_id: Option<String>,
     /// ID, alias or ARN of the key.
     key_id: Option<String>,
@@ -49,22 +49,25 @@ pub struct TagResource {
 impl Action for TagResource {
     type Response = ();
     fn run(self, kms: &Kms, caller: &Caller) -> Result<()> {
-        let key = only_key(self.key_id, self.certificate_id, self.secret_name)?;
+        let resource = resource(self.key_id, self.certificate_id, self.secret_name)?;
         let tags = parse(&self.tags)?;
         if tags.is_empty() {
             return Err(Error::invalid("Tags", "give at least one"));
         }
-        kms.tag_key(caller, &key, &tags)
+        match resource {
+            Resource::Certificate(id) => kms.tag_certificate(caller, "TagResource", &id, &tags, &[]),
+            Resource::Key(key) => kms.tag_key(caller, &key, &tags),
+        }
     }
 }
 
-/// Removes tags from a key.
+/// Removes tags from a key or a certificate.
 ///
 /// Example: `alikms UntagResource --KeyId 08ec3bb9-034f-485b-b1cd-3459baa8c8e1 --TagKeys '["project"]'`
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 pub struct UntagResource {
-    /// A certificate instead of a key: not supported yet.
+    /// ID of the certificate, instead of a key.
     certificate_id: Option<String>,
     /// ID, alias or ARN of the key.
     key_id: Option<String>,
@@ -77,17 +80,31 @@ pub struct UntagResource {
 impl Action for UntagResource {
     type Response = ();
     fn run(self, kms: &Kms, caller: &Caller) -> Result<()> {
-        let key = only_key(self.key_id, self.certificate_id, self.secret_name)?;
+        let resource = resource(self.key_id, self.certificate_id, self.secret_name)?;
         let names: Vec<String> = serde_json::from_str(&self.tag_keys)
             .map_err(|_| Error::invalid("TagKeys", "a JSON array of strings: [\"k1\",\"k2\"]"))?;
-        kms.untag_key(caller, &key, &names)
+        match resource {
+            Resource::Certificate(id) => kms.tag_certificate(caller, "UntagResource", &id, &BTreeMap::new(), &names),
+            Resource::Key(key) => kms.untag_key(caller, &key, &names),
+        }
     }
 }
 
-/// Exactly one resource is named, and it is a key.
-fn only_key(key: Option<String>, certificate: Option<String>, secret: Option<String>) -> Result<String> {
-    super::later(&[("CertificateId", certificate.is_some()), ("SecretName", secret.is_some())])?;
-    key.ok_or_else(|| Error::MissingParameter("KeyId".to_owned()))
+/// What bears tags.
+enum Resource {
+    Certificate(String),
+    Key(String),
+}
+
+/// Exactly one is named.
+fn resource(key: Option<String>, certificate: Option<String>, secret: Option<String>) -> Result<Resource> {
+    super::later(&[("SecretName", secret.is_some())])?;
+    match (key, certificate) {
+        (Some(key), None) => Ok(Resource::Key(key)),
+        (None, Some(certificate)) => Ok(Resource::Certificate(certificate)),
+        (Some(_), Some(_)) => Err(Error::invalid("CertificateId", "give either a KeyId or a CertificateId")),
+        (None, None) => Err(Error::MissingParameter("KeyId".to_owned())),
+    }
 }
 
 /// One tag as the API writes it.

@@ -11,8 +11,7 @@ use crate::model::algorithm::{Algorithm, Job, Signing};
 use crate::model::caller::Caller;
 use crate::model::key::{Key, KeyState, KeyUsage, Version};
 use crate::model::public::PublicKey;
-use crate::model::spec::Family;
-use crate::protection::public::Prepared;
+use crate::protection::{self, public::Prepared};
 
 /// Which key and version did it.
 #[derive(Debug, Clone, Copy)]
@@ -60,8 +59,7 @@ impl Kms {
             self.asymmetric(caller, ACTION, key, version, algorithm, KeyUsage::SignVerify)?;
         let (scheme, input) = signing_input(algorithm, digest)?;
         let ready = self.ready(caller, ACTION, version.id)?;
-        let signature = ready.work.once(&Job::Sign(scheme.clone()), &input)?;
-        let signature = if scheme == Signing::Ecdsa { ec::to_der(&signature)? } else { signature.to_vec() };
+        let signature = make_signature(ready.work.as_ref(), scheme, &input)?;
         Ok((Done { key: key.id, version: version.id }, signature))
     }
 
@@ -79,18 +77,7 @@ impl Kms {
             self.asymmetric(caller, "AsymmetricVerify", key, version, algorithm, KeyUsage::SignVerify)?;
         let (scheme, input) = signing_input(algorithm, digest)?;
         let done = Done { key: key.id, version: version.id };
-        let raw = match (&scheme, key.spec.family) {
-            (Signing::Ecdsa, Family::Ec(curve)) => match ec::from_der(curve, signature) {
-                Ok(raw) => raw,
-                Err(_) => return Ok((done, false)),
-            },
-            _ => signature.to_vec(),
-        };
-        match public_of(&version)?.verify(&scheme, &input, &raw) {
-            Ok(()) => Ok((done, true)),
-            Err(Error::SignatureInvalid | Error::SignatureLength) => Ok((done, false)),
-            Err(error) => Err(error),
-        }
+        Ok((done, check_signature(public_key_of(&version)?, &scheme, &input, signature)?))
     }
 
     pub fn asymmetric_encrypt(
@@ -148,9 +135,35 @@ impl Kms {
     }
 }
 
+fn public_key_of(version: &Version) -> Result<&PublicKey> {
+    version.public.as_ref().ok_or_else(|| Error::Internal("a key pair without public key".to_owned()))
+}
+
 fn public_of(version: &Version) -> Result<Prepared> {
-    let public = version.public.as_ref();
-    Prepared::new(public.ok_or_else(|| Error::Internal("a key pair without public key".to_owned()))?)
+    Prepared::new(public_key_of(version)?)
+}
+
+/// Signs what [`signing_input`] made. ECDSA signatures become DER (ruling 15).
+pub(super) fn make_signature(work: &dyn protection::Key, scheme: Signing, input: &[u8]) -> Result<Vec<u8>> {
+    let der = scheme == Signing::Ecdsa;
+    let signature = work.once(&Job::Sign(scheme), input)?;
+    if der { ec::to_der(&signature) } else { Ok(signature.to_vec()) }
+}
+
+/// The other direction of [`make_signature`]. Whatever is no signature of this key is `false`.
+pub(super) fn check_signature(public: &PublicKey, scheme: &Signing, input: &[u8], signature: &[u8]) -> Result<bool> {
+    let raw = match (scheme, public) {
+        (Signing::Ecdsa, PublicKey::Ec { curve, .. }) => match ec::from_der(*curve, signature) {
+            Ok(raw) => raw,
+            Err(_) => return Ok(false),
+        },
+        _ => signature.to_vec(),
+    };
+    match Prepared::new(public)?.verify(scheme, input, &raw) {
+        Ok(()) => Ok(true),
+        Err(Error::SignatureInvalid | Error::SignatureLength) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// Usage and algorithm must both fit (S003-020).

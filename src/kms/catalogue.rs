@@ -45,8 +45,8 @@ pub(super) fn in_service(key: &Key, versions: &[Version], certificates: &[Certif
 }
 
 /// Has it a leaf that searches may find?
-fn is_shown(certificate: &Certificate) -> bool {
-    certificate.status == CertificateStatus::Active && !certificate.leaf.is_empty()
+pub(super) fn is_shown(certificate: &Certificate) -> bool {
+    certificate.status == CertificateStatus::Active && !certificate.leaf.is_empty() && certificate.delete_at.is_none()
 }
 
 /// The names of a key without `alias/`, the primary one first: its aliases in the order in which they were bound, then its KeyId.

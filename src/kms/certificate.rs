@@ -1,4 +1,12 @@
-//! Certificates: CreateCertificate, UploadCertificate, status, CSRs and certificates of CMKs.
+//! Certificates: CreateCertificate, UploadCertificate, status, CSRs and certificates of CMKs. What their keys do is in
+//! `work`, import and export in `carry`, list and deletion in `list`.
+
+pub mod authority;
+pub mod carry;
+pub mod deploy;
+pub mod list;
+pub mod tasks;
+pub mod work;
 
 use uuid::Uuid;
 
@@ -79,9 +87,11 @@ fn decimal(bytes: &[u8]) -> String {
 }
 
 impl Kms {
+    /// One that is not deleted.
     fn find_certificate(&self, records: &mut Records<'_>, text: &str) -> Result<Certificate> {
         let id = parse_id(text).map_err(|_| Error::invalid("CertificateId", "not a GUID"))?;
-        records.certificate(id)?.ok_or_else(|| Error::CertificateNotFound(text.to_owned()))
+        let found = records.certificate(id)?.filter(|certificate| certificate.delete_at.is_none());
+        found.ok_or_else(|| Error::CertificateNotFound(text.to_owned()))
     }
 
     /// Makes a key pair and its CSR (S001-001); rulings 7 and 12.
@@ -99,28 +109,16 @@ impl Kms {
             (Level::Hsm, _) => false,
             (Level::Software, exportable) => exportable.unwrap_or(true),
         };
-        let id = Uuid::new_v4();
         let mut key = self.blank(spec, KeyUsage::SignVerify, level, Door::Kms);
-        key.certificate = Some(id);
         let mut certificate = Certificate {
-            id,
-            source: Source::Created,
-            status: CertificateStatus::Pending,
             key: Some(key.id),
-            version: None,
             spec: Some(spec),
             exportable,
             subject: new.subject.clone(),
             alternative_names: new.alternative_names.clone(),
-            csr: None,
-            leaf: Vec::new(),
-            chain: Vec::new(),
-            not_before: None,
-            not_after: None,
-            listed: false,
-            created: self.now(),
-            updated: self.now(),
+            ..Certificate::new(Source::Created, self.now())
         };
+        key.certificate = Some(certificate.id);
         let decrypt = spec.usages.contains(&KeyUsage::EncryptDecrypt);
         let usages = Usages { sign: true, decrypt, ..Usages::default() };
         let making = Making { usages, value: None, allowed: &allowed };
@@ -158,7 +156,7 @@ impl Kms {
         self.store.write(&self.open()?.realm, &audit, |r| {
             let mut certificate = self.find_certificate(r, id)?;
             let _allowed = self.authorize(caller, ACTION, &self.realm.certificate_arn(certificate.id))?;
-            if certificate.source != Source::Created || certificate.status == CertificateStatus::Revoked {
+            if !certificate.owns_key() || certificate.status == CertificateStatus::Revoked {
                 return Err(state_change(&certificate));
             }
             let own = match certificate.version {
@@ -218,6 +216,9 @@ impl Kms {
                 return Err(state_change(&certificate));
             }
             certificate.status = status;
+            if status == CertificateStatus::Revoked {
+                certificate.revoked_at = Some(self.now());
+            }
             certificate.updated = self.now();
             refresh_certificate(r, &mut certificate, self.now())
         })
@@ -296,45 +297,62 @@ impl Kms {
 
     /// The record of a certificate that came from elsewhere.
     pub(super) fn uploaded(&self, leaf: &Leaf, version: Option<&Version>) -> Certificate {
+        let source = if version.is_some() { Source::Attached } else { Source::Uploaded };
         Certificate {
-            id: Uuid::new_v4(),
-            source: if version.is_some() { Source::Attached } else { Source::Uploaded },
             status: CertificateStatus::Active,
             key: version.map(|version| version.key),
             version: version.map(|version| version.id),
-            spec: None,
-            exportable: false,
             subject: leaf.subject().to_string(),
             alternative_names: leaf.alternative_names(),
-            csr: None,
             leaf: leaf.der.clone(),
-            chain: Vec::new(),
             not_before: Some(leaf.not_before()),
             not_after: Some(leaf.not_after()),
-            listed: false,
-            created: self.now(),
-            updated: self.now(),
+            ..Certificate::new(source, self.now())
         }
     }
 
     /// Takes a certificate away from the token (C_DestroyObject); its key stays.
     pub(super) fn detach(&self, records: &mut Records<'_>, id: Uuid) -> Result<()> {
-        let Some(mut certificate) = records.certificate(id)? else { return Ok(()) };
-        if certificate.source == Source::Created {
+        let Some(certificate) = records.certificate(id)? else { return Ok(()) };
+        if certificate.owns_key() {
             return Err(Error::StateChange {
                 resource: id.to_string(),
-                reason: "it belongs to the certificate manager: use UpdateCertificateStatus".to_owned(),
+                reason: "it belongs to the certificate manager: use UpdateCertificateStatus or DeleteCertificate"
+                    .to_owned(),
             });
         }
+        self.let_go(records, certificate)
+    }
+
+    /// Takes a certificate out of sight for ever, whose key is not its own. Of what a CA here issued the record stays until
+    /// the certificate expires: a CRL must go on naming it.
+    fn let_go(&self, records: &mut Records<'_>, mut certificate: Certificate) -> Result<()> {
+        if certificate.issued_by.is_none() {
+            return self.forget_certificate(records, certificate);
+        }
         unlist(records, &mut certificate, self.now())?;
-        records.delete_certificate(id)?;
+        let key = certificate.key.take();
+        certificate.version = None;
+        certificate.delete_at = Some(certificate.not_after.unwrap_or(self.now()));
+        certificate.updated = self.now();
+        records.update_certificate(&certificate)?;
+        match key.map(|key| records.key(key)).transpose()?.flatten() {
+            Some(key) => refresh_key(records, &key, self.now()),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes a certificate out of the records with everything that is seen of it; of its key nothing.
+    fn forget_certificate(&self, records: &mut Records<'_>, mut certificate: Certificate) -> Result<()> {
+        unlist(records, &mut certificate, self.now())?;
+        records.delete_certificate(certificate.id)?;
         match certificate.key {
             Some(key) => match records.key(key)? {
                 Some(key) => refresh_key(records, &key, self.now()),
                 None => Ok(()),
             },
             None => {
-                let query = crate::store::Query { certificate: Some(id), ..Default::default() };
+                let query = crate::store::Query { certificate: Some(certificate.id), ..Default::default() };
                 let objects = records.find_objects(&query, 0, 16)?;
                 objects.iter().try_for_each(|object| records.delete_object(object.handle))
             }

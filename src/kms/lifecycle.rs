@@ -74,6 +74,15 @@ pub fn state_at(key: &Key, now: Moment) -> Option<KeyState> {
     }
 }
 
+/// The state as far as work in progress goes: the key of a deleted certificate goes on until its window ends, for what is
+/// deployed already (ruling 17).
+pub(super) fn working_state(key: &Key, now: Moment) -> Option<KeyState> {
+    match state_at(key, now) {
+        Some(KeyState::PendingDeletion) if key.certificate.is_some() => Some(KeyState::Enabled),
+        state => state,
+    }
+}
+
 impl Kms {
     /// A key that the caller named, as long as it is not gone; a certificate's key is not found like this.
     pub(super) fn find_key(&self, records: &mut Records<'_>, text: &str) -> Result<(Key, KeyState)> {

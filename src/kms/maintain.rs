@@ -70,6 +70,7 @@ impl Kms {
             }
             Ok(())
         })?;
+        self.forget_deleted_certificates(caller, &mut said)?;
         said.extend(self.work_off_intents(caller, STALE)?);
         Ok(said)
     }

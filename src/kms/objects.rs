@@ -175,8 +175,14 @@ impl Kms {
             let version = version_id.map(|id| r.version(id)).transpose()?.flatten();
             let certificate = object.certificate.map(|id| r.certificate(id)).transpose()?.flatten();
             let aliases = object.key.map(|id| r.aliases(id)).transpose()?.unwrap_or_default();
-            let alive = key.as_ref().is_none_or(|key| state_at(key, self.now()) == Some(KeyState::Enabled));
-            let usable = object.shown && alive;
+            let usable = match &key {
+                None => object.shown,
+                Some(key) if key.certificate.is_some() && key.state == KeyState::PendingDeletion => {
+                    // Out of sight, but what is deployed goes on (ruling 17).
+                    version_id.is_some_and(|version| self.usable(r, version).is_ok())
+                }
+                Some(key) => object.shown && state_at(key, self.now()) == Some(KeyState::Enabled),
+            };
             Ok(Some(ObjectView { object, key, version, certificate, aliases, usable }))
         })
     }

@@ -175,6 +175,11 @@ impl Kms {
         self.device.as_ref()
     }
 
+    /// See [`Self::now`].
+    pub fn moment(&self) -> Moment {
+        self.now()
+    }
+
     /// The moment that every rule goes by.
     pub(super) fn now(&self) -> Moment {
         (self.clock)()

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::fork::{PerProcess, epoch};
 use crate::kms::Kms;
 use crate::kms::authorize::Allowed;
-use crate::kms::lifecycle::state_at;
+use crate::kms::lifecycle::working_state;
 use crate::model::caller::Caller;
 use crate::model::certificate::CertificateStatus;
 use crate::model::key::{Key, KeyState, Version};
@@ -78,14 +78,19 @@ impl Cache {
 impl Kms {
     /// Opens a version for work that `caller` may do. `Error::KeyState` unless the key is usable now.
     pub fn ready(&self, caller: &Caller, action: &'static str, version: Uuid) -> Result<Arc<Ready>> {
+        self.ready_if(version, |key| self.authorize_key(caller, action, key))
+    }
+
+    /// The same for what is allowed on other grounds than a permission on the key: on its certificate.
+    pub(super) fn ready_if(&self, version: Uuid, may: impl Fn(&Key) -> Result<Allowed>) -> Result<Arc<Ready>> {
         if let Some(ready) = self.cache.find(version)
             && ready.epoch == epoch()
             && self.unchanged(&ready)?
         {
-            let _allowed = self.authorize_key(caller, action, &ready.key)?;
+            let _allowed = may(&ready.key)?;
             return Ok(ready);
         }
-        self.open_version(caller, action, version)
+        self.open_version(version, may)
     }
 
     /// Is what was opened still good? The same, or opened anew; `Error::KeyState` if the key may not be used any more.
@@ -115,12 +120,12 @@ impl Kms {
         Ok(same)
     }
 
-    fn open_version(&self, caller: &Caller, action: &'static str, version: Uuid) -> Result<Arc<Ready>> {
+    fn open_version(&self, version: Uuid, may: impl Fn(&Key) -> Result<Allowed>) -> Result<Arc<Ready>> {
         let generation = self.store.generation();
         let (key, version) = self.store.read(&self.open()?.realm, |r| self.usable(r, version))?;
-        let allowed = self.authorize_key(caller, action, &key)?;
+        let allowed = may(&key)?;
         let work = self.open_work(&key, &version, &allowed)?;
-        let valid_until = key.material_expires;
+        let valid_until = [key.material_expires, key.delete_at].into_iter().flatten().min();
         let checked = AtomicU64::new(generation);
         let ready = Arc::new(Ready { key, version, work, checked, epoch: epoch(), valid_until });
         self.cache.keep(&ready);
@@ -138,7 +143,7 @@ impl Kms {
         let missing = || Error::KeyVersionNotFound(version.to_string());
         let version = records.version(version)?.ok_or_else(missing)?;
         let key = records.key(version.key)?.ok_or_else(missing)?;
-        match state_at(&key, self.now()) {
+        match working_state(&key, self.now()) {
             Some(KeyState::Enabled) => {}
             Some(other) => return Err(key_state(&key, other)),
             None => return Err(Error::KeyNotFound(key.id.to_string())),

@@ -7,7 +7,7 @@ use spki::AlgorithmIdentifierOwned;
 use std::str::FromStr;
 use x509_cert::attr::Attribute;
 use x509_cert::ext::pkix::name::GeneralName;
-use x509_cert::ext::pkix::{BasicConstraints, SubjectAltName, SubjectKeyIdentifier};
+use x509_cert::ext::pkix::{BasicConstraints, KeyUsage, SubjectAltName, SubjectKeyIdentifier};
 use x509_cert::ext::{Extension, ToExtension};
 use x509_cert::name::Name;
 use x509_cert::request::{CertReq, CertReqInfo, ExtensionReq, Version};
@@ -103,6 +103,16 @@ impl Leaf {
         matches!(constraints, Ok(Some((_, constraints))) if constraints.ca)
     }
 
+    /// Does its key usage, if it has one, allow to encrypt, or to sign?
+    pub fn may(&self, encrypt: bool) -> bool {
+        match self.certificate.tbs_certificate().get_extension::<KeyUsage>() {
+            Ok(None) => true,
+            Ok(Some((_, usage))) if encrypt => usage.key_encipherment() || usage.data_encipherment(),
+            Ok(Some((_, usage))) => usage.digital_signature(),
+            Err(_) => false,
+        }
+    }
+
     pub fn signature_name(&self) -> String {
         let oid = self.certificate.signature_algorithm().oid.to_string();
         let known = SIGNATURES.iter().find(|(known, _, _)| *known == oid);
@@ -135,40 +145,43 @@ impl Leaf {
     }
 
     /// Did the holder of `issuer` sign this certificate?
-    fn is_signed_by(&self, issuer: &Leaf) -> Result<()> {
+    pub(super) fn is_signed_by(&self, issuer: &Leaf) -> Result<()> {
         let reject = |reason: &str| Err(Error::invalid("CertificateChain", reason));
         if self.issuer() != issuer.subject() {
             return reject("the chain is not in order: each certificate is followed by its issuer");
         }
-        let oid = self.certificate.signature_algorithm().oid.to_string();
-        let Some((_, digest, name)) = SIGNATURES.iter().find(|(known, _, _)| *known == oid) else {
-            return Err(bad("CertificateChain", format!("unknown signature algorithm {oid}")));
-        };
         let tbs = self.certificate.tbs_certificate().to_der().map_err(|error| bad("CertificateChain", error))?;
-        let signature = self.certificate.signature().raw_bytes();
-        let public = issuer.public()?;
-        let digest_value = signed_digest(&public, *digest, &tbs)?;
-        let verified = match &public {
-            PublicKey::Ec { curve: Curve::Sm2, .. } if name.starts_with("SM2") => {
-                Prepared::new(&public)?.verify(&Signing::Sm2Der, &digest_value, signature)
-            }
-            PublicKey::Ec { curve: Curve::Sm2, .. } => Err(Error::SignatureInvalid),
-            PublicKey::Ec { curve: Curve::Ed25519, .. } if *name == "Ed25519" => {
-                Prepared::new(&public)?.verify(&Signing::ED25519, &digest_value, signature)
-            }
-            PublicKey::Ec { curve, .. } if name.starts_with("ECDSA") => ec::from_der(*curve, signature)
-                .and_then(|raw| Prepared::new(&public)?.verify(&Signing::Ecdsa, &digest_value, &raw)),
-            PublicKey::Rsa { .. } if name.starts_with("RSA") => {
-                let info = [digest.digest_info_prefix(), &digest_value].concat();
-                Prepared::new(&public)?.verify(&Signing::RsaPkcs1, &info, signature)
-            }
-            _ => Err(Error::SignatureInvalid),
-        };
-        match verified {
-            Ok(()) => Ok(()),
-            Err(_) => reject("the signature of a certificate was not made by the next one in the chain"),
+        let oid = self.certificate.signature_algorithm().oid.to_string();
+        match verify_signed(&issuer.public()?, &oid, &tbs, self.certificate.signature().raw_bytes())? {
+            true => Ok(()),
+            false => reject("the signature of a certificate was not made by the next one in the chain"),
         }
     }
+}
+
+/// Did the holder of this public key sign the DER of a certificate, CSR or CRL by this algorithm?
+pub(super) fn verify_signed(public: &PublicKey, oid: &str, signed: &[u8], signature: &[u8]) -> Result<bool> {
+    let Some((_, digest, name)) = SIGNATURES.iter().find(|(known, _, _)| *known == oid) else {
+        return Err(bad("CertificateChain", format!("unknown signature algorithm {oid}")));
+    };
+    let digest_value = signed_digest(public, *digest, signed)?;
+    let verified = match public {
+        PublicKey::Ec { curve: Curve::Sm2, .. } if name.starts_with("SM2") => {
+            Prepared::new(public)?.verify(&Signing::Sm2Der, &digest_value, signature)
+        }
+        PublicKey::Ec { curve: Curve::Sm2, .. } => Err(Error::SignatureInvalid),
+        PublicKey::Ec { curve: Curve::Ed25519, .. } if *name == "Ed25519" => {
+            Prepared::new(public)?.verify(&Signing::ED25519, &digest_value, signature)
+        }
+        PublicKey::Ec { curve, .. } if name.starts_with("ECDSA") => ec::from_der(*curve, signature)
+            .and_then(|raw| Prepared::new(public)?.verify(&Signing::Ecdsa, &digest_value, &raw)),
+        PublicKey::Rsa { .. } if name.starts_with("RSA") => {
+            let info = [digest.digest_info_prefix(), &digest_value].concat();
+            Prepared::new(public)?.verify(&Signing::RsaPkcs1, &info, signature)
+        }
+        _ => Err(Error::SignatureInvalid),
+    };
+    Ok(verified.is_ok())
 }
 
 fn ip_text(octets: &[u8]) -> Option<String> {
@@ -259,7 +272,7 @@ pub fn signature_of(public: &PublicKey) -> (Hash, AlgorithmIdentifierOwned) {
 
 /// What X.509 has a key sign: the digest; with Ed25519 the message; of SM2 that of Z_A, with the default ID, and the
 /// message.
-fn signed_digest(public: &PublicKey, digest: Hash, message: &[u8]) -> Result<Vec<u8>> {
+pub(super) fn signed_digest(public: &PublicKey, digest: Hash, message: &[u8]) -> Result<Vec<u8>> {
     match public {
         PublicKey::Ec { curve: Curve::Sm2, point } => {
             let identity = sm2::identity(point, sm2::DEFAULT_ID)?;
@@ -294,7 +307,7 @@ pub fn csr(
 }
 
 /// Domain names, wildcards included, and IP addresses.
-fn general_names(names: &[String]) -> Result<SubjectAltName> {
+pub(super) fn general_names(names: &[String]) -> Result<SubjectAltName> {
     if names.len() > MAX_ALTERNATIVE_NAMES {
         return Err(bad("SubjectAlternativeNames", "at most 10 names"));
     }
@@ -354,13 +367,19 @@ pub fn check_upload(leaf: &str, chain: Option<&str>, now: Moment) -> Result<(Lea
     }
     let leaf = leaves.pop().ok_or_else(|| bad("Certificate", "empty"))?;
     issuers.retain(|issuer| issuer.der != leaf.der);
-    let mut below = &leaf;
-    for issuer in &issuers {
+    check_chain(&leaf, &issuers, now)?;
+    Ok((leaf, issuers))
+}
+
+/// Is each certificate signed by the next one, and is it within its dates?
+pub fn check_chain(leaf: &Leaf, issuers: &[Leaf], now: Moment) -> Result<()> {
+    let mut below = leaf;
+    for issuer in issuers {
         below.is_signed_by(issuer)?;
         below = issuer;
     }
     for (what, certificate) in
-        std::iter::once(("Certificate", &leaf)).chain(issuers.iter().map(|it| ("CertificateChain", it)))
+        std::iter::once(("Certificate", leaf)).chain(issuers.iter().map(|it| ("CertificateChain", it)))
     {
         if certificate.not_after() <= now {
             return Err(bad(what, format!("expired at {}", certificate.not_after())));
@@ -369,5 +388,5 @@ pub fn check_upload(leaf: &str, chain: Option<&str>, now: Moment) -> Result<(Lea
             return Err(bad(what, format!("not valid before {}", certificate.not_before())));
         }
     }
-    Ok((leaf, issuers))
+    Ok(())
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::model::algorithm::Algorithm;
 use crate::model::curve::Curve;
 use crate::model::key::KeyUsage;
+use crate::model::public::PublicKey;
 
 /// What a key is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -149,6 +150,14 @@ impl Spec {
     /// The spec of a key of this family and size, which generic tools name by type and length.
     pub fn by_shape(family: Family, bits: usize) -> Option<Self> {
         SPECS.iter().find(|spec| spec.family == family && spec.bits == bits).map(Self)
+    }
+
+    /// The spec of the key pair that this is the public half of.
+    pub fn of_public(public: &PublicKey) -> Option<Self> {
+        match public {
+            PublicKey::Ec { curve, .. } => Self::by_shape(Family::Ec(*curve), curve.bits()),
+            PublicKey::Rsa { .. } => Self::by_shape(Family::Rsa, public.bits()),
+        }
     }
 
     pub fn default_spec() -> Self {

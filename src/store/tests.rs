@@ -120,22 +120,12 @@ fn version(number: u8, key: u8) -> Version {
 fn certificate(number: u8, key: Option<u8>) -> Certificate {
     Certificate {
         id: Uuid::from_bytes([number; 16]),
-        source: Source::Uploaded,
         status: CertificateStatus::Active,
         key: key.map(|key| Uuid::from_bytes([key; 16])),
-        version: None,
-        spec: None,
         exportable: true,
         subject: "CN=a".into(),
-        alternative_names: Vec::new(),
-        csr: None,
         leaf: vec![1],
-        chain: Vec::new(),
-        not_before: None,
-        not_after: None,
-        listed: false,
-        created: Moment(1),
-        updated: Moment(1),
+        ..Certificate::new(Source::Uploaded, Moment(1))
     }
 }
 

@@ -10,7 +10,7 @@ use crate::bed::{Bed, text};
 
 at_both_levels! {
     s004_022_actions_of_the_issue_are_there
-    unknown_actions_and_parameters
+    s001_003_unknown_actions_and_parameters
     missing_and_repeated_parameters
     the_answer_bears_the_number_of_the_request
 }
@@ -28,8 +28,8 @@ fn s004_022_actions_of_the_issue_are_there(_: &Bed) {
     }
 }
 
-fn unknown_actions_and_parameters(bed: &Bed) {
-    for action in ["", "createKey", "CreateSecret", "CreateKey "] {
+fn s001_003_unknown_actions_and_parameters(bed: &Bed) {
+    for action in ["", "createKey", "CreateSecret", "CreateKey ", "createCertificate"] {
         let fault = bed.fault(action, &[]);
         assert_eq!((fault.status, fault.code), (404, "InvalidAction.NotFound"), "{action}");
         assert_eq!(fault.message, "Specified api is not found, please check your url and method.");

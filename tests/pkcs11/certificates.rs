@@ -161,3 +161,36 @@ fn created_by_tools() {
     assert_eq!(c.find(&[u(CKA_CLASS, CKO_CERTIFICATE)]).len(), 0);
     c.sign(CKM_ECDSA, key, &[1; 32]).unwrap();
 }
+
+/// Ruling 17: what is deployed goes on with the handle that it has, a new search finds nothing.
+#[test]
+fn s002_037_a_deletion_leaves_what_is_deployed() {
+    for level in ["SOFTWARE", "HSM"] {
+        let installation = Installation::at(level);
+        let dir = installation.path(".");
+        authorities(&dir);
+        let made = installation.alikms(&[
+            "CreateCertificate",
+            "--KeySpec=EC_P256",
+            "--Subject=CN=web,OU=o,O=o,C=CN",
+            "--ProtectionLevel",
+            level,
+        ]);
+        let id = made["CertificateId"].as_str().unwrap();
+        issue(&dir, made["Csr"].as_str().unwrap(), "9");
+        let leaf = installation.path("leaf.pem");
+        installation.print(&["UploadCertificate", "--CertificateId", id, "--Certificate-FILE", leaf.to_str().unwrap()]);
+        let c = installation.client();
+        let guid = uuid::Uuid::parse_str(id).unwrap();
+        let search = [u(CKA_CLASS, CKO_PRIVATE_KEY), v(CKA_ID, guid.as_bytes())];
+        let key = c.find(&search)[0];
+        c.sign(CKM_ECDSA, key, &[1; 32]).unwrap();
+        installation.print(&["DeleteCertificate", "--CertificateId", id]);
+        assert_eq!(c.find(&search).len(), 0, "{level}");
+        assert_eq!(c.find(&[u(CKA_CLASS, CKO_CERTIFICATE)]).len(), 0, "{level}");
+        c.sign(CKM_ECDSA, key, &[1; 32]).unwrap();
+        // INACTIVE acts at once, and so did it before.
+        let made = installation.alikms(&["ListCertificates"]);
+        assert_eq!(made["TotalSize"], 0);
+    }
+}

@@ -7,7 +7,7 @@ use lexopt::{Arg, Parser};
 use crate::output::Stop;
 
 /// Options without a value.
-const FLAGS: &[&str] = &["help", "markdown", "verify"];
+const FLAGS: &[&str] = &["all", "help", "markdown", "snooze", "verify"];
 /// `--Name-FILE path` gives the parameter Name the content of a file.
 const FROM_FILE: &str = "-FILE";
 

@@ -1,4 +1,4 @@
-//! The verbs that change something: init, create-service-key, csr, attach-certificate, promote, retire.
+//! The verbs that change something: init, create-service-key, crl, csr, attach-certificate, promote, retire.
 
 use std::process::{Command, ExitCode};
 
@@ -56,6 +56,12 @@ pub fn csr(line: &Line, _: &[&str]) -> Result<ExitCode, Stop> {
     let subject = line.option("Subject").unwrap_or_default();
     let kms = open(line)?;
     done_with(&kms.csr(&caller(line, &kms)?, key(line), line.option("KeyVersionId"), subject, &names)?)
+}
+
+/// `alikms crl`.
+pub fn crl(line: &Line, _: &[&str]) -> Result<ExitCode, Stop> {
+    let kms = open(line)?;
+    done_with(&kms.revocation_list(&caller(line, &kms)?, line.option("CertificateId").unwrap_or_default())?)
 }
 
 /// `alikms attach-certificate`.

@@ -1,11 +1,14 @@
 //! `alikms`: the actions of the KMS API and a few verbs of its own, as a command.
 
 mod args;
+mod convert;
+mod deploy;
 mod features;
 mod help;
 mod local;
 mod output;
 mod status;
+mod tasks;
 mod upkeep;
 mod uri;
 mod verb;

@@ -21,12 +21,22 @@ pub fn run(line: &Line, words: &[&str]) -> Result<ExitCode, Stop> {
     let key = words.first().copied().unwrap_or_default();
     let named = Named::of(&kms, &caller(line, &kms)?, key, line.option("version"))?;
     let position = config(line)?.tokens.iter().position(|token| token.label == kms.label());
-    let pin = match line.option("pin").map(PinSource::parse) {
-        Some(Ok(PinSource::File(path))) => std::path::absolute(&path).unwrap_or(path).display().to_string(),
-        _ => PIN_FILE.into(),
-    };
+    let pin = pin_file(line);
     let place = Place { module: module(), slot: position.unwrap_or(0), pin };
     output::print(&page(&named, &place)).map(|()| ExitCode::SUCCESS)
+}
+
+/// The file with the PIN that programs are told of: that of --pin, or the usual one.
+pub fn pin_file(line: &Line) -> String {
+    match line.option("pin").map(PinSource::parse) {
+        Some(Ok(PinSource::File(path))) => std::path::absolute(&path).unwrap_or(path).display().to_string(),
+        _ => PIN_FILE.into(),
+    }
+}
+
+/// `pkcs11:token=…;id=…` (RFC 7512).
+pub fn by_id(token: &str, id: &[u8]) -> String {
+    format!("pkcs11:token={};id={}", escape(token.as_bytes()), escape_all(id))
 }
 
 /// The names by which clients find a key.
@@ -55,7 +65,7 @@ impl Named {
     }
 
     fn by_id(&self) -> String {
-        format!("pkcs11:token={};id={}", escape(self.token.as_bytes()), escape_all(&self.id))
+        by_id(&self.token, &self.id)
     }
 
     fn by_label(&self) -> String {

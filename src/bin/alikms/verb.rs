@@ -6,7 +6,7 @@ use alikms_pkcs11::api::help::wrap;
 
 use crate::args::Line;
 use crate::output::Stop;
-use crate::{check, features, help, local, status, upkeep, uri};
+use crate::{check, convert, deploy, features, help, local, status, tasks, upkeep, uri};
 
 /// One row of [`VERBS`].
 pub struct Verb {
@@ -111,6 +111,40 @@ pub static VERBS: &[Verb] = &[
         run: upkeep::check,
     },
     Verb {
+        name: "convert",
+        words: "FILE",
+        summary: "Converts certificates and private keys between PEM, DER, PKCS#8 and PKCS#12, and from a Java keystore",
+        text: "What FILE is, is found out. Uploads take PEM only. A Java keystore (JKS) is read with keytool of a JDK.",
+        options: &[
+            option(
+                "to",
+                true,
+                "FORMAT",
+                "pem (certificates, then the key), der (one certificate or key), pkcs8 (the key as PEM) or pkcs12.",
+            ),
+            option("key-file", false, "FILE", "A second file, with what FILE lacks: the private key, or the chain."),
+            option("passphrase", false, "SOURCE", "What opens FILE: file:PATH, env:NAME or credential:NAME."),
+            option(
+                "new-passphrase",
+                false,
+                "SOURCE",
+                "What protects the private key in what is written; PKCS#12 needs it.",
+            ),
+            option("out", false, "FILE", "A new file, which only its owner can read; else the result is printed."),
+        ],
+        example: "alikms convert web.pfx --passphrase file:passphrase.txt --to pem --out web.pem",
+        run: convert::run,
+    },
+    Verb {
+        name: "crl",
+        words: "",
+        summary: "Prints the certificate revocation list of a CA here, as PEM",
+        text: "It is signed anew each time and valid for the CA's CrlDay days: publish it more often than that.",
+        options: &[option("CertificateId", true, "ID", "The certificate of the CA.")],
+        example: "alikms crl --CertificateId 9a28de48-8d8b-484d-a766-dec4a6a3b2c1",
+        run: local::crl,
+    },
+    Verb {
         name: "create-service-key",
         words: "",
         summary: "Makes the key of a service, whose creator is the service and whose alias is alias/acs/CODE",
@@ -141,6 +175,26 @@ pub static VERBS: &[Verb] = &[
         ],
         example: "alikms csr --KeyId alias/web --Subject CN=www.example.com --SubjectAlternativeNames '[\"www.example.com\"]'",
         run: local::csr,
+    },
+    Verb {
+        name: "deploy",
+        words: "DIR",
+        summary: "Puts a certificate into service: writes it, its chain and an include file for nginx or Apache into DIR",
+        text: "DIR/current/nginx.conf is what nginx includes, once. It names certificate and key that belong together, and \
+               another deploy exchanges both in one step, so that a reload at any moment finds a matching pair. \
+               With --pin file:PATH the include file names that file.",
+        options: &[
+            option("KeyId", false, "KEY", "ID, alias or ARN of the key, whose version in service is taken."),
+            option("CertificateId", false, "ID", "The certificate, where its key belongs to it alone."),
+            option(
+                "hook",
+                false,
+                "COMMAND",
+                "Run this in a shell afterwards; ALIKMS_DIR, ALIKMS_CERTIFICATE_ID and ALIKMS_NOT_AFTER tell it what is there.",
+            ),
+        ],
+        example: "alikms deploy /etc/alikms/web --KeyId alias/web --hook 'systemctl reload nginx'",
+        run: deploy::run,
     },
     Verb {
         name: "features",
@@ -175,6 +229,18 @@ pub static VERBS: &[Verb] = &[
         run: upkeep::maintain,
     },
     Verb {
+        name: "notify",
+        words: "on|off",
+        summary: "Switches the reminders of certificates that are about to expire",
+        text: "`alikms remind` delivers them.",
+        options: &[
+            option("CertificateId", false, "LIST", "The certificates, with commas between them."),
+            option("all", false, "", "Every certificate that is in use."),
+        ],
+        example: "alikms notify on --all",
+        run: tasks::notify,
+    },
+    Verb {
         name: "promote",
         words: "",
         summary: "Chooses the version of a key that is in service",
@@ -183,6 +249,21 @@ pub static VERBS: &[Verb] = &[
         options: &[KEY_ID, option("KeyVersionId", true, "ID", "The version, from ListKeyVersions.")],
         example: "alikms promote --KeyId alias/web --KeyVersionId c0a3d5dc-0b47-4199-a050-b289349a0000",
         run: local::promote,
+    },
+    Verb {
+        name: "remind",
+        words: "",
+        summary: "Tells of certificates that expire within 30 days and whose reminders are on",
+        text: "The command runs once for each of them, and again every 7 days until it is renewed. What fails is repeated the next \
+               time. Made to be run once a day.",
+        options: &[option(
+            "hook",
+            true,
+            "COMMAND",
+            "Run in a shell with ALIKMS_CERTIFICATE_ID, ALIKMS_NAME, ALIKMS_SUBJECT, ALIKMS_NOT_AFTER and ALIKMS_DAYS_LEFT.",
+        )],
+        example: "alikms remind --hook 'logger -t alikms \"$ALIKMS_SUBJECT expires in $ALIKMS_DAYS_LEFT days\"'",
+        run: tasks::remind,
     },
     Verb {
         name: "retire",
@@ -214,6 +295,18 @@ pub static VERBS: &[Verb] = &[
         options: &[],
         example: "alikms status",
         run: status::run,
+    },
+    Verb {
+        name: "tasks",
+        words: "",
+        summary: "Lists what is to be done about certificates: expiring soon, deployed nowhere, nobody told",
+        text: "The tasks are ToBeRenewed (30 days before the end), Expired, NoDeployment and NotificationDisabled.",
+        options: &[
+            option("snooze", false, "", "Say nothing of the present ones for 7 days."),
+            option("all", false, "", "List those too of which nothing is to be said."),
+        ],
+        example: "alikms tasks",
+        run: tasks::tasks,
     },
     Verb {
         name: "uri",
