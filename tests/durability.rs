@@ -49,6 +49,8 @@ struct Field {
     client: Client,
     service: Arc<Service>,
     ledger: Mutex<Ledger>,
+    /// For those who use the device: one process at a time (docs/decisions.md).
+    device: Mutex<()>,
 }
 
 impl Field {
@@ -58,7 +60,7 @@ impl Field {
         let client = installation.client();
         let service = Service::new(Config::read(&installation.conf()).unwrap());
         service.token(None).unwrap().unlock().unwrap();
-        Self { installation, client, service, ledger: Mutex::default() }
+        Self { installation, client, service, ledger: Mutex::default(), device: Mutex::default() }
     }
 
     /// With a clock that is ahead.
@@ -76,7 +78,6 @@ impl Field {
         let role = [kind, conf.to_str().unwrap(), self.client.m.path.to_str().unwrap(), &dice.number().to_string()];
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args(["--exact", "writer", "--nocapture", "--test-threads=1"]).env(writer::ROLE, role.join("\n"));
-        command.env(writer::TURN, self.installation.path("turn"));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }
 
@@ -103,6 +104,7 @@ impl Field {
 
     /// Kills a writer and remembers what it said.
     fn sow(&self, kind: &str, dice: &mut Dice) {
+        let _device = (kind != "software").then(|| self.device.lock().unwrap());
         if kind == "alikms" {
             return self.sow_command(dice);
         }
@@ -212,7 +214,8 @@ fn what_was_answered_survives_and_nothing_is_half_done() {
                 let (field, killed) = (&field, &killed);
                 scope.spawn(move || {
                     while killed.fetch_add(1, Ordering::Relaxed) < until {
-                        let kind = if lane == 0 { "module" } else { *dice.pick(&["alikms", "hsm", "hsm", "software"]) };
+                        let device = *dice.pick(&["alikms", "hsm", "hsm", "module"]);
+                        let kind = if lane < 2 { device } else { "software" };
                         field.sow(kind, &mut dice);
                     }
                 });

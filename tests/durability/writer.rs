@@ -4,7 +4,6 @@
 //! It logs in to the device before that: SoftHSM rewrites `token.object` at every C_Login, truncating it first, and a
 //! process killed within leaves a device that no program can use any more.
 
-use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
@@ -29,31 +28,8 @@ use crate::support::{Client, Dice, LEVEL, Module, P256, b, hex, s, u, v};
 
 /// Tells a writer what to be: `kind conf module seed`, with newlines between them.
 pub const ROLE: &str = "ALIKMS_TEST_WRITER";
-/// Names the file that is locked by whoever changes the device's objects.
-pub const TURN: &str = "ALIKMS_TEST_TURN";
 /// Before each line that is meant for the ledger; the test harness prints others.
 pub const MARK: &str = "\n@";
-
-/// What makes or destroys objects of the device.
-const CHANGES_DEVICE: &[&str] = &[
-    "C_DestroyObject",
-    "C_GenerateKey",
-    "C_GenerateKeyPair",
-    "CreateKey",
-    "CreateKeyVersion",
-    "DeleteKeyMaterial",
-    "GetParametersForImport",
-    "ImportKeyMaterial",
-    "maintain",
-];
-
-/// SoftHSM's processes lose objects of each other when several make some at the same moment: one at a time. The lock
-/// goes with the process.
-fn turn() -> File {
-    let file = File::create(std::env::var_os(TURN).unwrap()).unwrap();
-    file.lock().unwrap();
-    file
-}
 
 /// Of what changes nothing that its writer knows.
 const NOTHING: &[(String, &str)] = &[];
@@ -75,7 +51,6 @@ pub fn act(kms: &Kms, action: &str, given: &[(&str, &str)]) -> Result<Value, Fau
 
 /// `facts`: what will be true when it is answered, by name; "" is "not there".
 fn told<T>(what: &str, facts: &[(String, impl Serialize)], work: impl FnOnce() -> Result<T, String>) -> Option<T> {
-    let _turn = CHANGES_DEVICE.contains(&what).then(turn);
     say(&json!({ "begin": what, "facts": facts }));
     match work() {
         Ok(answer) => {

@@ -119,7 +119,7 @@ impl Kms {
     ) -> Result<std::sync::Arc<crate::kms::use_key::Ready>> {
         self.ready_if(holder.version()?.id, |key| match key.certificate {
             Some(certificate) => self.authorize(caller, action, &self.realm.certificate_arn(certificate)),
-            None => self.authorize(caller, action, &self.realm.key_arn(key.id)),
+            None => self.authorize_key(caller, action, key),
         })
     }
 
