@@ -17,7 +17,7 @@ certify_version() { # VERSION CERTIFICATE-FILE [days]
   alikms csr --KeyId "$key" --KeyVersionId "$1" --Subject "CN=localhost,OU=renewal,O=alikms tests,C=CN" >"$2.csr" &&
     issue "$2.csr" "$2" -days "$3" && alikms attach-certificate --KeyId "$key" --Certificate-FILE "$2" --CertificateChain-FILE "$FIXTURE/ca/sub.pem"
 }
-deploy() { alikms deploy "$W/web" --KeyId "$key" --pin "file:$FIXTURE/pin" "$@"; }
+deploy() { alikms deploy "$W/web" --KeyId "$key" --pin "file:$FIXTURE/pin"; }
 first=$(versions)
 refused "a key without a certificate is not deployed" deploy
 share_keys
@@ -130,7 +130,9 @@ check "it is retired" alikms retire --KeyId "$key" --KeyVersionId "$first"
 refused "and gone from searches" by_old_name
 check "a reload at the end" reload
 
-touch enough; wait $(jobs -p | grep -v "^$master$") 2>/dev/null
+touch enough
+# shellcheck disable=SC2046 # a list of process numbers
+wait $(jobs -p | grep -v "^$master$") 2>/dev/null
 all_served() {
   cat load.? | sort | uniq -c
   [ "$(cat load.? | wc -l)" -ge 100 ] && ! grep -v '^200 0 0$' load.?
