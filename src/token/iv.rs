@@ -5,6 +5,7 @@ use cryptoki_sys::*;
 
 use crate::crypto::random;
 use crate::error::Result;
+use crate::fork::epoch;
 use crate::token::operate::bad_parameter;
 
 /// The part that the token makes has at least so many bits. A counter begins anywhere, so that two operations with one key,
@@ -32,14 +33,14 @@ impl Generator {
     }
 }
 
-/// Makes the IVs of one operation.
-#[derive(Clone)]
+/// Makes the IVs of one operation. A forked child begins anew: were it to count on, it would make its parent's IVs.
 pub struct IvMaker {
     generator: Generator,
     fixed_bits: usize,
     /// The last one, or what the first one begins with.
     iv: Vec<u8>,
-    started: bool,
+    /// The process that has made one.
+    started: Option<u64>,
 }
 
 impl IvMaker {
@@ -50,7 +51,7 @@ impl IvMaker {
         if iv.len() > LONGEST || made < LEAST_MADE || generator == Generator::Caller {
             return Err(bad_parameter());
         }
-        Ok(Self { generator, fixed_bits, iv: iv.to_vec(), started: false })
+        Ok(Self { generator, fixed_bits, iv: iv.to_vec(), started: None })
     }
 
     /// Does it go on with these? A counter belongs to one fixed part and one length.
@@ -69,7 +70,8 @@ impl IvMaker {
         let (whole, bits) = (self.fixed_bits / 8, self.fixed_bits % 8);
         let kept = self.iv.get(whole).map_or(0, |byte| byte & !(0xff_u8 >> bits));
         let made = &mut self.iv[whole..];
-        if self.generator == Generator::Random || !self.started {
+        let here = Some(epoch());
+        if self.generator == Generator::Random || self.started != here {
             random::fill(made);
         } else {
             for byte in made.iter_mut().rev() {
@@ -82,7 +84,7 @@ impl IvMaker {
         if bits > 0 {
             made[0] = kept | (made[0] & (0xff >> bits));
         }
-        self.started = true;
+        self.started = here;
         Ok(self.iv.clone())
     }
 }

@@ -6,7 +6,7 @@ use crate::call;
 use crate::support::{Client, Installation, KEY_ID, P256, b, s};
 
 /// Runs `work` in a forked child and answers whether it came to its end; whatever panics or hangs is the child's alone.
-fn in_child(work: impl FnOnce() -> bool) -> bool {
+pub fn in_child(work: impl FnOnce() -> bool) -> bool {
     // SAFETY: the child calls only the module (what is tested) and `_exit`.
     match unsafe { libc::fork() } {
         0 => {

@@ -262,3 +262,20 @@ fn signatures() {
     c.logout();
     assert_eq!(call!(m, C_MessageSignFinal(h)), CKR_OPERATION_NOT_INITIALIZED);
 }
+
+/// A child that counted on where its parent was would encrypt with the IVs that its parent uses next.
+#[test]
+fn a_forked_child_makes_ivs_of_its_own() {
+    let installation = Installation::software();
+    let c = installation.client();
+    init(&c, c.aes(32, &[]));
+    let next = || {
+        let mut gcm = Gcm::new(&[0; 12], 32, CKG_GENERATE_COUNTER);
+        encrypt(&c, &mut gcm, b"", b"plain").unwrap();
+        u64::from_be_bytes(gcm.iv[4..].try_into().unwrap())
+    };
+    let first = next();
+    assert_eq!(next(), first.wrapping_add(1));
+    assert!(crate::fork::in_child(|| next() != first.wrapping_add(2)));
+    assert_eq!(next(), first.wrapping_add(2));
+}
