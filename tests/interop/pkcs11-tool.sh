@@ -18,7 +18,8 @@ check "-O without login shows no private key" hidden
 for key in rsa p256 p384 k256 dec; do check "-O after login shows $(label $key)" shows "label: +$(label $key)\$" logged_in -O --type privkey; done
 check "-O shows the certificate" shows "label: +$(label rsa)\$" pt -O --type cert
 
-export_public() { logged_in --read-object --type pubkey --id "$(signer "$1")" -o public.der && plain pkey -pubin -in "$(of "$1" pub)" -outform DER -out want.der && cmp public.der want.der; }
+read_public() { logged_in --read-object --type pubkey --id "$1" -o "$2"; } # CKA_ID FILE
+export_public() { read_public "$(signer "$1")" public.der && plain pkey -pubin -in "$(of "$1" pub)" -outform DER -out want.der && cmp public.der want.der; }
 check "--read-object pubkey rsa" export_public rsa
 # A P-384 key it cannot export from any module (docs/decisions.md).
 check "--read-object pubkey p256" export_public p256
