@@ -14,13 +14,13 @@ use crate::token::{Answer, Mechanism, Parameter, Room, Session, ck};
 /// Room for whatever there is: who asked for it has looked at the caller's room before.
 const ANY: Room = Room::Bytes(usize::MAX);
 
-/// What is going on in a session by messages.
+/// What is going on in a session by messages. Boxed: few sessions do this, and all are made and dropped.
 #[derive(Default)]
 pub struct Messages {
-    encrypt: Option<Aead>,
-    decrypt: Option<Aead>,
-    sign: Option<Signing>,
-    verify: Option<Signing>,
+    encrypt: Option<Box<Aead>>,
+    decrypt: Option<Box<Aead>>,
+    sign: Option<Box<Signing>>,
+    verify: Option<Box<Signing>>,
 }
 
 /// Encryption or decryption by GCM.
@@ -144,6 +144,13 @@ fn enough(need: usize, room: Room) -> Option<Answer> {
     }
 }
 
+/// The message goes on.
+fn put_back(aead: &mut Option<Box<Aead>>, message: Message) {
+    if let Some(aead) = aead {
+        aead.message = Some(message);
+    }
+}
+
 fn bytes(answer: Answer) -> Result<Bytes> {
     match answer {
         Answer::Bytes(bytes) => Ok(bytes),
@@ -162,14 +169,14 @@ impl Session {
     pub fn message_encrypt_init(&mut self, mechanism: Option<&Mechanism>, key: u64) -> Result<()> {
         let Some(mechanism) = begin(mechanism, &mut self.messages.encrypt)? else { return Ok(()) };
         let pattern = self.prepare_as(&pattern(mechanism), key, ENCRYPT, CKF_MESSAGE_ENCRYPT)?;
-        self.messages.encrypt = Some(Aead { pattern, maker: None, message: None });
+        self.messages.encrypt = Some(Box::new(Aead { pattern, maker: None, message: None }));
         Ok(())
     }
 
     pub fn message_decrypt_init(&mut self, mechanism: Option<&Mechanism>, key: u64) -> Result<()> {
         let Some(mechanism) = begin(mechanism, &mut self.messages.decrypt)? else { return Ok(()) };
         let pattern = self.prepare_as(&pattern(mechanism), key, DECRYPT, CKF_MESSAGE_DECRYPT)?;
-        self.messages.decrypt = Some(Aead { pattern, maker: None, message: None });
+        self.messages.decrypt = Some(Box::new(Aead { pattern, maker: None, message: None }));
         Ok(())
     }
 
@@ -234,31 +241,25 @@ impl Session {
     pub fn encrypt_message_next(&mut self, part: &[u8], room: Room, last: bool) -> Result<(Answer, Made)> {
         let mut message = taken(taken(self.messages.encrypt.as_mut())?.message.take())?;
         if last && let Some(answer) = enough(message.fed + part.len() - message.out, room) {
-            self.put_back_encrypt(message);
+            put_back(&mut self.messages.encrypt, message);
             return Ok((answer, Made::default()));
         }
         let (answer, rest) = message.work.transform(self, part, if last { ANY } else { room })?;
         message.work = taken(rest)?;
         let Answer::Bytes(mut output) = answer else {
-            self.put_back_encrypt(message);
+            put_back(&mut self.messages.encrypt, message);
             return Ok((answer, Made::default()));
         };
         message.fed += part.len();
         message.out += output.len();
         if !last {
-            self.put_back_encrypt(message);
+            put_back(&mut self.messages.encrypt, message);
             return Ok((Answer::Bytes(output), Made::default()));
         }
         let end = bytes(message.work.last(self, ANY)?.0)?;
         let cut = end.len().checked_sub(message.tag).ok_or_else(|| Error::Internal("no tag".to_owned()))?;
         output.extend_from_slice(&end[..cut]);
         Ok((Answer::Bytes(output), Made { iv: None, tag: Some(end[cut..].to_vec()) }))
-    }
-
-    fn put_back_encrypt(&mut self, message: Message) {
-        if let Some(aead) = &mut self.messages.encrypt {
-            aead.message = Some(message);
-        }
     }
 
     /// Nothing goes out before the tag, which `parameter` brings with the last part, was checked.
@@ -271,16 +272,15 @@ impl Session {
     ) -> Result<Answer> {
         let mut message = taken(taken(self.messages.decrypt.as_mut())?.message.take())?;
         let need = if last { message.fed + part.len() } else { 0 };
-        let short = enough(need, room);
-        if let Some(answer) = short {
-            self.put_back_decrypt(message);
+        if let Some(answer) = enough(need, room) {
+            put_back(&mut self.messages.decrypt, message);
             return Ok(answer);
         }
         let (_, rest) = message.work.transform(self, part, ANY)?;
         message.work = taken(rest)?;
         message.fed += part.len();
         if !last {
-            self.put_back_decrypt(message);
+            put_back(&mut self.messages.decrypt, message);
             return Ok(Answer::Bytes(Bytes::default()));
         }
         if parameter.tag_bytes()? != message.tag {
@@ -290,23 +290,17 @@ impl Session {
         taken(rest)?.last(self, ANY).map(|(answer, _)| answer).map_err(aead_fault)
     }
 
-    fn put_back_decrypt(&mut self, message: Message) {
-        if let Some(aead) = &mut self.messages.decrypt {
-            aead.message = Some(message);
-        }
-    }
-
     pub fn message_sign_init(&mut self, mechanism: Option<&Mechanism>, key: u64) -> Result<()> {
         let Some(mechanism) = begin(mechanism, &mut self.messages.sign)? else { return Ok(()) };
         let pattern = self.prepare_as(mechanism, key, SIGN, CKF_MESSAGE_SIGN)?;
-        self.messages.sign = Some(Signing { pattern, message: None });
+        self.messages.sign = Some(Box::new(Signing { pattern, message: None }));
         Ok(())
     }
 
     pub fn message_verify_init(&mut self, mechanism: Option<&Mechanism>, key: u64) -> Result<()> {
         let Some(mechanism) = begin(mechanism, &mut self.messages.verify)? else { return Ok(()) };
         let pattern = self.prepare_as(mechanism, key, VERIFY, CKF_MESSAGE_VERIFY)?;
-        self.messages.verify = Some(Signing { pattern, message: None });
+        self.messages.verify = Some(Box::new(Signing { pattern, message: None }));
         Ok(())
     }
 
@@ -385,24 +379,24 @@ impl Session {
         let Some(mechanism) = begin(mechanism, &mut self.verify_signature)? else { return Ok(()) };
         let work = self.prepare_as(mechanism, key, VERIFY, CKF_VERIFY)?;
         work.check_length(signature)?;
-        self.verify_signature = Some((work, signature.to_vec()));
+        self.verify_signature = Some(Box::new((work, signature.to_vec())));
         Ok(())
     }
 
     /// An error in the arguments ends it.
     pub fn verify_signature(&mut self, data: Result<&[u8]>) -> Result<()> {
-        let (work, signature) = taken(self.verify_signature.take())?;
+        let (work, signature) = *taken(self.verify_signature.take())?;
         work.verify(self, data?, &signature)
     }
 
     pub fn verify_signature_update(&mut self, part: Result<&[u8]>) -> Result<()> {
-        let (work, signature) = taken(self.verify_signature.take())?;
-        self.verify_signature = Some((work.absorb(self, part?)?, signature));
+        let (work, signature) = *taken(self.verify_signature.take())?;
+        self.verify_signature = Some(Box::new((work.absorb(self, part?)?, signature)));
         Ok(())
     }
 
     pub fn verify_signature_final(&mut self) -> Result<()> {
-        let (work, signature) = taken(self.verify_signature.take())?;
+        let (work, signature) = *taken(self.verify_signature.take())?;
         work.verify_last(self, &signature)
     }
 }

@@ -36,8 +36,8 @@ pub struct Session {
     pub(super) decrypt: Option<Work>,
     pub(super) sign: Option<Work>,
     pub(super) verify: Option<Work>,
-    /// With the signature, which came first.
-    pub(super) verify_signature: Option<(Work, Vec<u8>)>,
+    /// With the signature, which came first. Boxed as [`Messages`] are.
+    pub(super) verify_signature: Option<Box<(Work, Vec<u8>)>>,
     pub(super) messages: Messages,
     last_used: Option<Used>,
 }

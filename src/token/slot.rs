@@ -235,17 +235,18 @@ impl Slot {
         if self.owned.load(Ordering::Acquire) == 0 {
             return;
         }
-        let gone: Vec<Owned> = {
-            let mut objects = self.objects.lock();
-            let handles: Vec<u64> =
-                objects.items.iter().filter(|(_, owned)| which(owned)).map(|(handle, _)| *handle).collect();
-            let gone = handles.iter().filter_map(|handle| objects.items.remove(handle)).collect();
-            self.owned.store(objects.items.len(), Ordering::Release);
-            gone
-        };
+        let gone: Vec<_> = self.change_objects(|items| items.extract_if(|_, owned| which(owned)).collect());
         if !gone.is_empty() {
             self.changes.fetch_add(1, Ordering::Release);
         }
+    }
+
+    /// Adds or removes session objects. What goes is dropped by the caller, after the lock.
+    fn change_objects<T>(&self, change: impl FnOnce(&mut HashMap<u64, Owned>) -> T) -> T {
+        let mut objects = self.objects.lock();
+        let changed = change(&mut objects.items);
+        self.owned.store(objects.items.len(), Ordering::Release);
+        changed
     }
 
     /// A number that changes whenever an object of this token may have: with it, what a session remembers is still right.
@@ -266,9 +267,7 @@ impl Slot {
             SESSION_OBJECT | objects.last
         };
         let item = Arc::new(make(handle));
-        let mut objects = self.objects.lock();
-        objects.items.insert(handle, Owned { session, item });
-        self.owned.store(objects.items.len(), Ordering::Release);
+        self.change_objects(|items| items.insert(handle, Owned { session, item }));
         handle
     }
 
@@ -281,13 +280,7 @@ impl Slot {
     }
 
     pub fn remove(&self, handle: u64) {
-        let gone = {
-            let mut objects = self.objects.lock();
-            let gone = objects.items.remove(&handle);
-            self.owned.store(objects.items.len(), Ordering::Release);
-            gone
-        };
-        drop(gone);
+        drop(self.change_objects(|items| items.remove(&handle)));
         self.changes.fetch_add(1, Ordering::Release);
     }
 

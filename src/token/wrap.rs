@@ -65,10 +65,10 @@ impl Session {
         }
         let engine = self.engine(&wrapper, WRAP)?;
         let output = match &scheme {
-            Scheme::One(Cipher::AesCbc { .. }) => {
+            Scheme::One(cipher @ Cipher::AesCbc { .. }) => {
                 let mut padded = value.clone();
                 padded.resize(value.len().next_multiple_of(BLOCK), 0);
-                wrap(&engine, &scheme_cipher(&scheme), &padded)
+                wrap(&engine, cipher, &padded)
             }
             Scheme::One(cipher) => wrap(&engine, cipher, &value),
             Scheme::RsaAes { outer, bytes } => {
@@ -83,13 +83,6 @@ impl Session {
             other => other,
         })?;
         Ok((Answer::Bytes(output), made))
-    }
-}
-
-fn scheme_cipher(scheme: &Scheme) -> Cipher {
-    match scheme {
-        Scheme::One(cipher) => cipher.clone(),
-        Scheme::RsaAes { outer, .. } => outer.clone(),
     }
 }
 

@@ -76,8 +76,7 @@ impl Kms {
     }
 
     /// Ruling 17. It cannot be taken back (S002-036): out of the list and of new searches at once. A key of its own
-    /// goes
-    /// on for handles that are open until the window ends (S002-037); the key of a CMK is untouched.
+    /// goes on for handles that are open until the window ends (S002-037); the key of a CMK is untouched.
     pub fn delete_certificate(&self, caller: &Caller, id: &str) -> Result<()> {
         const ACTION: &str = "DeleteCertificate";
         let audit = self.audit(caller, ACTION, id);
