@@ -242,3 +242,9 @@ pub fn uid() -> u32 {
     // SAFETY: getuid takes nothing and always succeeds.
     unsafe { libc::getuid() }
 }
+
+/// The program that this process runs, by its path; empty if the system does not tell.
+pub fn program() -> &'static str {
+    static PROGRAM: OnceLock<String> = OnceLock::new();
+    PROGRAM.get_or_init(|| std::env::current_exe().map(|path| path.to_string_lossy().into_owned()).unwrap_or_default())
+}

@@ -35,6 +35,7 @@ const UNSAFE: &[(&str, &str)] = &[
     ("src/protection/hsm/calls.rs", "calls into the device's library"),
     ("src/protection/hsm/device.rs", "loads the device's library"),
     ("src/store/counter.rs", "the counter is memory that processes share"),
+    ("src/store/uses.rs", "the uses of keys are memory that outlives the process"),
     ("src/store/sqlite.rs", "lets go of a connection after a fork"),
 ];
 

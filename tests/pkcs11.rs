@@ -62,5 +62,7 @@ mod signatures;
 mod states;
 #[path = "pkcs11/threads.rs"]
 mod threads;
+#[path = "pkcs11/uses.rs"]
+mod uses;
 #[path = "pkcs11/wrapping.rs"]
 mod wrapping;

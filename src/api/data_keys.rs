@@ -8,7 +8,7 @@ use super::base64::{Base64, encode};
 use super::crypto::{By, CiphertextBlob, context};
 use crate::error::{Error, Result};
 use crate::kms::Kms;
-use crate::kms::data_key::{Recipient, data_key_length};
+use crate::kms::data_key::{Recipient, Source, data_key_length};
 use crate::model::caller::Caller;
 
 /// Wraps a data key, which was encrypted under a key of the KMS, for the holder of a public key.
@@ -170,9 +170,9 @@ pub struct ReEncrypt {
     source_encryption_algorithm: Option<String>,
     /// The context of the old ciphertext.
     source_encryption_context: Option<String>,
-    /// ID, alias or ARN of the asymmetric key that decrypts; not needed for a blob of the KMS.
+    /// ID, alias or ARN of the key that decrypts; not needed for a blob of the KMS, which must be of it if it is given.
     source_key_id: Option<String>,
-    /// ID of its version.
+    /// ID of its version; likewise.
     source_key_version_id: Option<String>,
 }
 
@@ -186,12 +186,12 @@ impl Action for ReEncrypt {
         let to = context(self.destination_encryption_context.as_deref())?;
         let missing = |name: &str| Error::MissingParameter(name.to_owned());
         let source = match &self.source_encryption_algorithm {
-            None => None,
-            Some(algorithm) => Some((
-                self.source_key_id.as_deref().ok_or_else(|| missing("SourceKeyId"))?,
-                self.source_key_version_id.as_deref().ok_or_else(|| missing("SourceKeyVersionId"))?,
-                algorithm.as_str(),
-            )),
+            None => Source::Blob { key: self.source_key_id.as_deref(), version: self.source_key_version_id.as_deref() },
+            Some(algorithm) => Source::Public {
+                key: self.source_key_id.as_deref().ok_or_else(|| missing("SourceKeyId"))?,
+                version: self.source_key_version_id.as_deref().ok_or_else(|| missing("SourceKeyVersionId"))?,
+                algorithm,
+            },
         };
         let (done, blob) =
             kms.re_encrypt(caller, &self.ciphertext_blob, source, &from, &self.destination_key_id, &to)?;

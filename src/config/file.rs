@@ -8,7 +8,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::sm_alias::{OURS, SM_NAMES, VENDOR_DEFINED, VENDORS};
-use super::{Config, DeviceConfig, Isolate, PinSource, TokenConfig, Unlock, nearest};
+use super::{Config, CryptoAudit, DeviceConfig, Isolate, PinSource, TokenConfig, Unlock, nearest};
 use crate::error::{Error, Result};
 use crate::model::key::Level;
 
@@ -19,6 +19,7 @@ type Text = Option<Spanned<String>>;
 struct File {
     store: Option<Spanned<Store>>,
     unlock: Option<Spanned<UnlockTable>>,
+    audit: Option<AuditTable>,
     #[serde(default)]
     device: Vec<Spanned<Device>>,
     #[serde(default)]
@@ -36,6 +37,12 @@ struct Store {
 struct UnlockTable {
     method: Text,
     path: Text,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AuditTable {
+    crypto: Text,
 }
 
 #[derive(Deserialize)]
@@ -82,11 +89,13 @@ enum SmAlias {
 const EXAMPLES: &[(&str, &str)] = &[
     ("store", "[store] with url = \"sqlite:/var/lib/alikms/kms.db\""),
     ("unlock", "[unlock] with method = \"file\" and path = \"/etc/alikms/unlock.key\""),
+    ("audit", "[audit] with crypto = \"summary\""),
     ("device", "[[device]], with two brackets on each side"),
     ("token", "token = \"alikms-hsm\""),
     ("url", "url = \"sqlite:/var/lib/alikms/kms.db\""),
     ("method", "method = \"file\" or method = \"pin\""),
     ("path", "path = \"/etc/alikms/unlock.key\""),
+    ("crypto", "crypto = \"none\", crypto = \"summary\" or crypto = \"all\""),
     ("name", "name = \"softhsm\""),
     ("profile", "profile = \"softhsm2\""),
     ("library", "library = \"/usr/lib/softhsm/libsofthsm2.so\""),
@@ -144,7 +153,14 @@ pub(super) fn read(path: &Path, text: &str) -> Result<Config> {
         }
         tokens.push(token);
     }
-    Ok(Config { path: path.to_owned(), store: source.store(store)?, unlock: source.unlock(unlock)?, devices, tokens })
+    Ok(Config {
+        path: path.to_owned(),
+        store: source.store(store)?,
+        unlock: source.unlock(unlock)?,
+        crypto_audit: source.audit(file.audit)?,
+        devices,
+        tokens,
+    })
 }
 
 struct Source<'a> {
@@ -182,6 +198,13 @@ impl Source<'_> {
             }
             None => Ok(Unlock::Pin),
         }
+    }
+
+    fn audit(&self, table: Option<AuditTable>) -> Result<CryptoAudit> {
+        const CHOICES: &[(&str, CryptoAudit)] =
+            &[("none", CryptoAudit::None), ("summary", CryptoAudit::Summary), ("all", CryptoAudit::All)];
+        let crypto = table.and_then(|table| table.crypto);
+        crypto.map_or(Ok(CryptoAudit::default()), |crypto| self.choice("crypto", &crypto, CHOICES))
     }
 
     fn device(&self, table: Spanned<Device>) -> Result<DeviceConfig> {

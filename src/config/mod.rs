@@ -27,6 +27,7 @@ pub struct Config {
     /// The SQLite file of `[store] url = "sqlite:/path"`.
     pub store: PathBuf,
     pub unlock: Unlock,
+    pub crypto_audit: CryptoAudit,
     pub devices: Vec<DeviceConfig>,
     /// At least one.
     pub tokens: Vec<TokenConfig>,
@@ -39,6 +40,17 @@ pub enum Unlock {
     File(PathBuf),
     /// By C_Login.
     Pin,
+}
+
+/// `[audit] crypto`: which operations with keys are in the audit trail. Changes always are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum CryptoAudit {
+    /// Each one, with its time and request.
+    All,
+    #[default]
+    None,
+    /// How many, by key version, caller, action, mechanism and outcome.
+    Summary,
 }
 
 /// One `[[device]]`.

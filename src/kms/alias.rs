@@ -18,6 +18,7 @@ impl Kms {
         check_alias(alias)?;
         let audit = self.audit(caller, ACTION, alias);
         self.store.write(&self.open()?.realm, &audit, |r| {
+            r.about(alias);
             let (key, state) = self.find_key_by_id(r, key)?;
             let _alias = self.authorize(caller, ACTION, &self.realm.alias_arn(alias))?;
             let _key = self.authorize_key(caller, ACTION, &key)?;
@@ -35,7 +36,9 @@ impl Kms {
         check_alias(alias)?;
         let audit = self.audit(caller, ACTION, alias);
         self.store.write(&self.open()?.realm, &audit, |r| {
+            r.about(alias);
             let old = r.alias(alias)?.ok_or_else(|| Error::AliasNotFound(alias.to_owned()))?;
+            r.about(old);
             let (key, state) = self.find_key_by_id(r, key)?;
             let _alias = self.authorize(caller, ACTION, &self.realm.alias_arn(alias))?;
             let _keys = (self.authorize_bound(r, caller, ACTION, old)?, self.authorize_key(caller, ACTION, &key)?);
@@ -57,7 +60,9 @@ impl Kms {
         check_alias(alias)?;
         let audit = self.audit(caller, ACTION, alias);
         self.store.write(&self.open()?.realm, &audit, |r| {
+            r.about(alias);
             let key = r.alias(alias)?.ok_or_else(|| Error::AliasNotFound(alias.to_owned()))?;
+            r.about(key);
             let _alias = self.authorize(caller, ACTION, &self.realm.alias_arn(alias))?;
             let _key = self.authorize_bound(r, caller, ACTION, key)?;
             r.delete_alias(alias)?;

@@ -5,13 +5,33 @@ use uuid::Uuid;
 use crate::crypto::ec;
 use crate::error::{Error, Result};
 use crate::kms::Kms;
+use crate::kms::authorize::Allowed;
+use crate::kms::usage::Meter;
 use crate::kms::use_key::key_state;
 use crate::model::Bytes;
-use crate::model::algorithm::{Algorithm, Job, Signing};
+use crate::model::algorithm::{Algorithm, Cipher, Job, Signing};
 use crate::model::caller::Caller;
 use crate::model::key::{Key, KeyState, KeyUsage, Version};
 use crate::model::public::PublicKey;
 use crate::protection::{self, public::Prepared};
+
+/// What an operation works with, and that it may.
+struct Chosen {
+    key: Key,
+    version: Version,
+    algorithm: Algorithm,
+    allowed: Allowed,
+}
+
+impl Chosen {
+    fn done(&self) -> Done {
+        Done { key: self.key.id, version: self.version.id }
+    }
+
+    fn cipher(&self) -> Result<Cipher> {
+        self.algorithm.sealing().ok_or_else(|| unfit(&self.key, self.algorithm))
+    }
+}
 
 /// Which key and version did it.
 #[derive(Debug, Clone, Copy)]
@@ -29,19 +49,21 @@ impl Kms {
         key: &str,
         version: &str,
         algorithm: &str,
-        usage: KeyUsage,
-    ) -> Result<(Key, Version, Algorithm)> {
+        (usage, meter): (KeyUsage, &Meter),
+    ) -> Result<Chosen> {
         let algorithm =
             Algorithm::by_name(algorithm).ok_or_else(|| Error::invalid("Algorithm", "no such algorithm"))?;
         self.store.read(&self.open()?.realm, |r| {
             let (key, state) = self.find_key(r, key)?;
-            let _allowed = self.authorize_key(caller, action, &key)?;
+            meter.key(key.id);
+            let allowed = self.authorize_key(caller, action, &key)?;
             let version = self.version_of(r, &key, version)?;
+            meter.version(version.id);
             if state != KeyState::Enabled {
                 return Err(key_state(&key, state));
             }
             check_algorithm(&key, algorithm, usage)?;
-            Ok((key, version, algorithm))
+            Ok(Chosen { key, version, algorithm, allowed })
         })
     }
 
@@ -55,12 +77,14 @@ impl Kms {
         digest: &[u8],
     ) -> Result<(Done, Vec<u8>)> {
         const ACTION: &str = "AsymmetricSign";
-        let (key, version, algorithm) =
-            self.asymmetric(caller, ACTION, key, version, algorithm, KeyUsage::SignVerify)?;
-        let (scheme, input) = signing_input(algorithm, digest)?;
-        let ready = self.ready(caller, ACTION, version.id)?;
-        let signature = make_signature(ready.work.as_ref(), scheme, &input)?;
-        Ok((Done { key: key.id, version: version.id }, signature))
+        self.metered(caller, ACTION, |meter| {
+            let chosen = self.asymmetric(caller, ACTION, key, version, algorithm, (KeyUsage::SignVerify, meter))?;
+            let (scheme, input) = signing_input(chosen.algorithm, digest)?;
+            meter.job(&Job::Sign(scheme.clone()));
+            let done = chosen.done();
+            let ready = self.ready_if(done.version, |_| Ok(chosen.allowed))?;
+            Ok((done, make_signature(ready.work.as_ref(), scheme, &input)?))
+        })
     }
 
     /// A wrong signature is `false`, not an error.
@@ -73,11 +97,14 @@ impl Kms {
         digest: &[u8],
         signature: &[u8],
     ) -> Result<(Done, bool)> {
-        let (key, version, algorithm) =
-            self.asymmetric(caller, "AsymmetricVerify", key, version, algorithm, KeyUsage::SignVerify)?;
-        let (scheme, input) = signing_input(algorithm, digest)?;
-        let done = Done { key: key.id, version: version.id };
-        Ok((done, check_signature(public_key_of(&version)?, &scheme, &input, signature)?))
+        const ACTION: &str = "AsymmetricVerify";
+        self.metered(caller, ACTION, |meter| {
+            let chosen = self.asymmetric(caller, ACTION, key, version, algorithm, (KeyUsage::SignVerify, meter))?;
+            let (scheme, input) = signing_input(chosen.algorithm, digest)?;
+            meter.job(&Job::Sign(scheme.clone()));
+            let is_right = check_signature(public_key_of(&chosen.version)?, &scheme, &input, signature)?;
+            Ok((chosen.done(), is_right))
+        })
     }
 
     pub fn asymmetric_encrypt(
@@ -88,18 +115,21 @@ impl Kms {
         algorithm: &str,
         plaintext: &[u8],
     ) -> Result<(Done, Vec<u8>)> {
-        let (key, version, algorithm) =
-            self.asymmetric(caller, "AsymmetricEncrypt", key, version, algorithm, KeyUsage::EncryptDecrypt)?;
-        let cipher = algorithm.sealing().ok_or_else(|| unfit(&key, algorithm))?;
+        const ACTION: &str = "AsymmetricEncrypt";
         let bad_length = || Error::invalid("Plaintext", "empty, or too long for this key and algorithm");
-        if plaintext.len() > algorithm.longest_plaintext() {
-            return Err(bad_length());
-        }
-        let ciphertext = public_of(&version)?.encrypt(&cipher, plaintext).map_err(|error| match error {
-            Error::DataLength => bad_length(),
-            other => other,
-        })?;
-        Ok((Done { key: key.id, version: version.id }, ciphertext))
+        self.metered(caller, ACTION, |meter| {
+            let chosen = self.asymmetric(caller, ACTION, key, version, algorithm, (KeyUsage::EncryptDecrypt, meter))?;
+            let cipher = chosen.cipher()?;
+            meter.job(&Job::Encrypt(cipher.clone()));
+            if plaintext.len() > chosen.algorithm.longest_plaintext() {
+                return Err(bad_length());
+            }
+            let ciphertext = public_of(&chosen.version)?.encrypt(&cipher, plaintext).map_err(|error| match error {
+                Error::DataLength => bad_length(),
+                other => other,
+            })?;
+            Ok((chosen.done(), ciphertext))
+        })
     }
 
     pub fn asymmetric_decrypt(
@@ -111,12 +141,13 @@ impl Kms {
         ciphertext: &[u8],
     ) -> Result<(Done, Bytes)> {
         const ACTION: &str = "AsymmetricDecrypt";
-        let (key, version, algorithm) =
-            self.asymmetric(caller, ACTION, key, version, algorithm, KeyUsage::EncryptDecrypt)?;
-        let cipher = algorithm.sealing().ok_or_else(|| unfit(&key, algorithm))?;
-        let ready = self.ready(caller, ACTION, version.id)?;
-        let plaintext = ready.work.once(&Job::Decrypt(cipher), ciphertext)?;
-        Ok((Done { key: key.id, version: version.id }, plaintext))
+        self.metered(caller, ACTION, |meter| {
+            let chosen = self.asymmetric(caller, ACTION, key, version, algorithm, (KeyUsage::EncryptDecrypt, meter))?;
+            let (done, job) = (chosen.done(), Job::Decrypt(chosen.cipher()?));
+            meter.job(&job);
+            let ready = self.ready_if(done.version, |_| Ok(chosen.allowed))?;
+            Ok((done, ready.work.once(&job, ciphertext)?))
+        })
     }
 
     /// In every state of the key (kms-api §1.2).

@@ -1,6 +1,7 @@
 //! Permission: nothing reaches a key without the proof that this file hands out.
 
 use crate::error::{Error, Result};
+use crate::fork;
 use crate::kms::Kms;
 use crate::model::caller::{Caller, Identity};
 use crate::model::key::Key;
@@ -81,9 +82,15 @@ impl Kms {
             caller: caller.name(),
             action: action.to_owned(),
             resource: resource.to_string(),
+            version: None,
+            mechanism: String::new(),
+            outcome: "ok".to_owned(),
+            count: None,
+            since: None,
             request: caller.request(),
             pid: std::process::id(),
-            uid: crate::fork::uid(),
+            uid: fork::uid(),
+            program: fork::program().to_owned(),
         }
     }
 }

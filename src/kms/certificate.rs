@@ -91,6 +91,7 @@ impl Kms {
     fn find_certificate(&self, records: &mut Records<'_>, text: &str) -> Result<Certificate> {
         let id = parse_id(text).map_err(|_| Error::invalid("CertificateId", "not a GUID"))?;
         let found = records.certificate(id)?.filter(|certificate| certificate.delete_at.is_none());
+        records.about(id);
         found.ok_or_else(|| Error::CertificateNotFound(text.to_owned()))
     }
 
@@ -249,7 +250,8 @@ impl Kms {
             return Err(Error::Unsupported("a CSR is signed: the key needs KeyUsage SIGN/VERIFY".to_owned()));
         }
         let ready = self.ready(caller, ACTION, version.id)?;
-        x509::csr(subject, names, public, |hash, digest| sign_digest(ready.work.as_ref(), public, hash, digest))
+        let work = self.work(caller, ACTION, &ready)?;
+        x509::csr(subject, names, public, |hash, digest| sign_digest(work.as_ref(), public, hash, digest))
     }
 
     /// `alikms attach-certificate`: finds the version by its public key and puts certificate and chain beside it.

@@ -6,13 +6,24 @@ use crate::kms::Kms;
 use crate::kms::asymmetric::Done;
 use crate::model::Bytes;
 use crate::model::algorithm::Algorithm;
+use crate::model::blob::Blob;
 use crate::model::caller::Caller;
 use crate::model::context::Context;
 use crate::model::public::PublicKey;
 use crate::protection::public::Prepared;
+use uuid::Uuid;
 
 /// Bytes of a data key.
 const LENGTH: std::ops::RangeInclusive<i64> = 1..=1024;
+
+/// What ReEncrypt decrypts.
+#[derive(Debug, Clone, Copy)]
+pub enum Source<'a> {
+    /// A blob names its key and version itself; what is given must be the same.
+    Blob { key: Option<&'a str>, version: Option<&'a str> },
+    /// What a public key encrypted.
+    Public { key: &'a str, version: &'a str, algorithm: &'a str },
+}
 
 /// To whom a data key is exported: their public key and how it is wrapped.
 #[derive(Debug, Clone)]
@@ -101,21 +112,48 @@ impl Kms {
     }
 
     /// From one key (or an old version) to the primary version of another; the plaintext stays inside.
-    /// `source` names key, version and algorithm of a public-key ciphertext; a blob needs none.
     pub fn re_encrypt(
         &self,
         caller: &Caller,
         ciphertext: &[u8],
-        source: Option<(&str, &str, &str)>,
+        source: Source<'_>,
         source_context: &Context,
         destination: &str,
         destination_context: &Context,
     ) -> Result<(Done, Vec<u8>)> {
         const ACTION: &str = "ReEncrypt";
         let plain = match source {
-            None => self.open_blob(caller, ACTION, ciphertext, source_context)?.1,
-            Some((key, version, algorithm)) => self.asymmetric_decrypt(caller, key, version, algorithm, ciphertext)?.1,
+            Source::Blob { key, version } => {
+                self.check_source(caller, ACTION, ciphertext, key, version)?;
+                self.open_blob(caller, ACTION, ciphertext, source_context)?.1
+            }
+            Source::Public { key, version, algorithm } => {
+                self.asymmetric_decrypt(caller, key, version, algorithm, ciphertext)?.1
+            }
         };
         self.seal_under(caller, ACTION, destination, &plain, destination_context)
+    }
+
+    /// A blob must be of the key and the version that the caller names, if it names them; else it is like any blob that
+    /// does not decrypt.
+    fn check_source(
+        &self,
+        caller: &Caller,
+        action: &'static str,
+        blob: &[u8],
+        key: Option<&str>,
+        version: Option<&str>,
+    ) -> Result<()> {
+        let of = Blob::from_bytes(blob)?.version;
+        if version.is_some_and(|version| Uuid::try_parse(version) != Ok(of)) {
+            return Err(Error::Ciphertext);
+        }
+        let Some(key) = key else { return Ok(()) };
+        self.store.read(&self.open()?.realm, |r| {
+            let (key, _) = self.find_key(r, key)?;
+            let _allowed = self.authorize_key(caller, action, &key)?;
+            let is_its_own = r.version(of)?.is_some_and(|version| version.key == key.id);
+            if is_its_own { Ok(()) } else { Err(Error::Ciphertext) }
+        })
     }
 }

@@ -4,6 +4,8 @@ use crate::crypto::random;
 use crate::error::{Error, Result};
 use crate::kms::Kms;
 use crate::kms::asymmetric::Done;
+use crate::kms::authorize::Allowed;
+use crate::kms::usage::Meter;
 use crate::kms::use_key::key_state;
 use crate::model::Bytes;
 use crate::model::algorithm::{Cipher, Job};
@@ -36,9 +38,29 @@ impl Kms {
         context: &Context,
     ) -> Result<(Done, Vec<u8>)> {
         self.rotate_if_due(caller, key)?;
-        let (key, version) = self.store.read(&self.open()?.realm, |r| {
+        self.metered(caller, action, |meter| {
+            let (key, version, allowed) = self.sealing_key(caller, action, key, meter)?;
+            let ready = self.ready_if(version, |_| Ok(allowed))?;
+            let iv = random::bytes::<IV_LEN>();
+            let job = Job::Encrypt(gcm(ready.key.spec.family, iv, key, version, context));
+            meter.job(&job);
+            let sealed = ready.work.once(&job, plaintext)?.to_vec();
+            Ok((Done { key, version }, Blob { version, iv, sealed }.to_bytes()))
+        })
+    }
+
+    /// The key and the version that encrypt now.
+    fn sealing_key(
+        &self,
+        caller: &Caller,
+        action: &'static str,
+        key: &str,
+        meter: &Meter,
+    ) -> Result<(Uuid, Uuid, Allowed)> {
+        self.store.read(&self.open()?.realm, |r| {
             let (key, state) = self.find_key(r, key)?;
-            let _allowed = self.authorize_key(caller, action, &key)?;
+            meter.key(key.id);
+            let allowed = self.authorize_key(caller, action, &key)?;
             if !wraps(key.spec.family) || key.usage != KeyUsage::EncryptDecrypt {
                 return Err(Error::Unsupported(format!("encryption with a key of KeySpec {}", key.spec.name)));
             }
@@ -49,13 +71,9 @@ impl Kms {
                 return Err(key_state(&key, state));
             }
             let version = key.primary.ok_or_else(|| key_state(&key, KeyState::PendingImport))?;
-            Ok((key.id, version))
-        })?;
-        let ready = self.ready(caller, action, version)?;
-        let iv = random::bytes::<IV_LEN>();
-        let job = Job::Encrypt(gcm(ready.key.spec.family, iv, key, version, context));
-        let sealed = ready.work.once(&job, plaintext)?.to_vec();
-        Ok((Done { key, version }, Blob { version, iv, sealed }.to_bytes()))
+            meter.version(version);
+            Ok((key.id, version, allowed))
+        })
     }
 
     /// Needs no key: the blob names the version that encrypted (S004-062).
@@ -76,13 +94,18 @@ impl Kms {
             Error::KeyVersionNotFound(_) => Error::KeyNotFound(blob.version.to_string()),
             other => other,
         })?;
-        if !wraps(ready.key.spec.family) || ready.key.style == Style::Raw {
-            return Err(Error::Ciphertext);
-        }
         let key = ready.key.id;
-        let job = Job::Decrypt(gcm(ready.key.spec.family, blob.iv, key, blob.version, context));
-        let plaintext = ready.work.once(&job, &blob.sealed)?;
-        Ok((Done { key, version: blob.version }, plaintext))
+        self.metered(caller, action, |meter| {
+            meter.key(key);
+            meter.version(blob.version);
+            if !wraps(ready.key.spec.family) || ready.key.style == Style::Raw {
+                return Err(Error::Ciphertext);
+            }
+            let job = Job::Decrypt(gcm(ready.key.spec.family, blob.iv, key, blob.version, context));
+            meter.job(&job);
+            let plaintext = ready.work.once(&job, &blob.sealed)?;
+            Ok((Done { key, version: blob.version }, plaintext))
+        })
     }
 }
 

@@ -194,7 +194,7 @@ impl Kms {
         let ticket = self.ticket(&key, token)?;
         let id = key.primary.unwrap_or_else(Uuid::new_v4);
         let taken = self.take_over(caller, &key, id, &ticket, wrapped, &allowed)?;
-        let stored = self.store_material(caller, name, id, &taken, expires);
+        let stored = self.store_material(caller, key.id, id, &taken, expires);
         match stored {
             // The same material was there already: the new copy of it in the device goes.
             Ok(false) | Err(_) => {
@@ -210,15 +210,15 @@ impl Kms {
     fn store_material(
         &self,
         caller: &Caller,
-        name: &str,
+        key: Uuid,
         id: Uuid,
         taken: &Taken,
         expires: Option<Moment>,
     ) -> Result<bool> {
         const ACTION: &str = "ImportKeyMaterial";
-        let audit = self.audit(caller, ACTION, name);
+        let audit = self.audit(caller, ACTION, key);
         self.store.write(&self.open()?.realm, &audit, |r| {
-            let (mut key, state) = self.find_key_by_id(r, name)?;
+            let (mut key, state) = self.find_key_by_id(r, &key.to_string())?;
             if state == KeyState::PendingDeletion {
                 return Err(Error::StateChange { resource: key.id.to_string(), reason: format!("it is {state}") });
             }
@@ -312,7 +312,7 @@ impl Kms {
         const ACTION: &str = "DeleteKeyMaterial";
         let (key, _) = self.external(caller, ACTION, name)?;
         let allowed = self.authorize_key(caller, ACTION, &key)?;
-        self.drop_material(caller, ACTION, name, &allowed)
+        self.drop_material(caller, ACTION, key.id, &allowed)
     }
 
     /// Takes the material of an imported key out of the records, then out of the device.
@@ -320,12 +320,12 @@ impl Kms {
         &self,
         caller: &Caller,
         action: &'static str,
-        name: &str,
+        key: Uuid,
         allowed: &Allowed,
     ) -> Result<()> {
-        let audit = self.audit(caller, action, name);
+        let audit = self.audit(caller, action, key);
         let (level, gone) = self.store.write(&self.open()?.realm, &audit, |r| {
-            let (mut key, state) = self.find_key_by_id(r, name)?;
+            let (mut key, state) = self.find_key_by_id(r, &key.to_string())?;
             let version = key.primary.map(|id| r.version(id)).transpose()?.flatten();
             if let Some(version) = &version {
                 r.update_version(&Version { material: None, ..version.clone() })?;

@@ -97,6 +97,9 @@ impl Kms {
             None => None,
         };
         let found = key.and_then(|key| state_at(&key, self.now()).map(|state| (key, state)));
+        if let Some((key, _)) = &found {
+            records.about(key.id);
+        }
         found.ok_or_else(|| not_found(&name, text))
     }
 

@@ -5,6 +5,8 @@ use uuid::Uuid;
 
 use crate::error::{Error, Result};
 use crate::kms::Kms;
+use crate::kms::authorize::Allowed;
+use crate::kms::usage::Meter;
 use crate::kms::use_key::key_state;
 use crate::model::Bytes;
 use crate::model::algorithm::{Job, Mac};
@@ -41,20 +43,39 @@ impl Kms {
         message: &[u8],
     ) -> Result<(Uuid, Bytes)> {
         let hash = hash_of(algorithm).ok_or_else(|| Error::invalid("Algorithm", "no such algorithm"))?;
-        let (key, version) = self.store.read(&self.open()?.realm, |r| {
+        let job = Job::Mac(Mac::Hmac(hash));
+        self.metered(caller, action, |meter| {
+            meter.job(&job);
+            let (key, version, allowed) = self.hmac_key(caller, action, key, algorithm, meter)?;
+            let ready = self.ready_if(version, |_| Ok(allowed))?;
+            Ok((key, ready.work.once(&job, message)?))
+        })
+    }
+
+    fn hmac_key(
+        &self,
+        caller: &Caller,
+        action: &'static str,
+        key: &str,
+        algorithm: &str,
+        meter: &Meter,
+    ) -> Result<(Uuid, Uuid, Allowed)> {
+        self.store.read(&self.open()?.realm, |r| {
             let (key, state) = self.find_key(r, key)?;
-            let _allowed = self.authorize_key(caller, action, &key)?;
+            meter.key(key.id);
+            let allowed = self.authorize_key(caller, action, &key)?;
             if key.spec.family != Family::Generic || key.spec.name != algorithm || key.style == Style::Raw {
                 return Err(Error::Unsupported(format!("{algorithm} with a key of KeySpec {}", key.spec.name)));
             }
             match (state, key.primary) {
-                (KeyState::Enabled, Some(version)) => Ok((key.id, version)),
+                (KeyState::Enabled, Some(version)) => {
+                    meter.version(version);
+                    Ok((key.id, version, allowed))
+                }
                 (KeyState::Enabled, None) => Err(key_state(&key, KeyState::PendingImport)),
                 (state, _) => Err(key_state(&key, state)),
             }
-        })?;
-        let ready = self.ready(caller, action, version)?;
-        Ok((key, ready.work.once(&Job::Mac(Mac::Hmac(hash)), message)?))
+        })
     }
 }
 

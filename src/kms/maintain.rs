@@ -50,6 +50,7 @@ impl Kms {
     /// `alikms maintain`: what is due becomes physical. Says what was done, a line each.
     pub fn maintain(&self, caller: &Caller) -> Result<Vec<String>> {
         let _allowed = self.authorize(caller, "Maintain", &self.realm.container("key"))?;
+        self.harvest(false)?;
         let mut said = Vec::new();
         self.each_key(|key| {
             let id = key.id.to_string();
@@ -58,7 +59,7 @@ impl Kms {
                 self.delete_now(caller, &key)?;
                 said.push(format!("deleted key {id}, whose deletion window ended"));
             } else if key.material_expires.is_some_and(|at| at <= now) {
-                self.drop_material(caller, "DeleteKeyMaterial", &id, &Allowed::by_time())?;
+                self.drop_material(caller, "DeleteKeyMaterial", key.id, &Allowed::by_time())?;
                 said.push(format!("deleted the expired material of key {id}"));
             } else {
                 let before = key.primary;
@@ -224,6 +225,7 @@ impl Kms {
         mut visit: impl FnMut(&Audit) -> Result<()>,
     ) -> Result<u64> {
         let _allowed = self.authorize(caller, "ReadAudit", &self.realm.container("audit"))?;
+        self.harvest(false)?;
         let mut offset = 0;
         loop {
             let page = Page { offset, limit: 1000 };

@@ -22,6 +22,7 @@ pub mod realm;
 pub mod rotation;
 pub mod service_key;
 pub mod tags;
+pub mod usage;
 pub mod use_key;
 pub mod versions;
 pub mod x509;

@@ -307,6 +307,7 @@ impl Kms {
                 Some(object) => object,
                 None => self.foreign_object(r, &leaf)?,
             };
+            tell(r, &object);
             apply(&mut object, seed);
             r.update_object(&object)?;
             Ok(object)
@@ -339,6 +340,7 @@ impl Kms {
         let audit = self.audit(caller, "SetAttributeValue", handle);
         self.store.write(&self.open()?.realm, &audit, |r| {
             let mut object = r.object(handle)?.ok_or_else(|| Error::KeyNotFound(handle.to_string()))?;
+            tell(r, &object);
             let _allowed = self.authorize_object(r, caller, "UpdateKeyDescription", &object)?;
             apply(&mut object, seed);
             r.update_object(&object)
@@ -356,6 +358,7 @@ impl Kms {
         let audit = self.audit(caller, action, handle);
         let gone = self.store.write(&opened.realm, &audit, |r| {
             let mut object = r.object(handle)?.ok_or_else(missing)?;
+            tell(r, &object);
             let _allowed = self.authorize_object(r, caller, "ScheduleKeyDeletion", &object)?;
             match object.class {
                 Class::PrivateKey | Class::SecretKey => return self.destroy_key(caller, r, &object),
@@ -449,4 +452,15 @@ fn apply(object: &mut Object, seed: &Seed) {
         object.identified = true;
     }
     object.attributes.extend(seed.attributes.iter().map(|(kind, value)| (*kind, value.clone())));
+}
+
+/// What a change of an object is about: the key or certificate that it belongs to, with the version, else itself.
+fn tell(records: &mut Records<'_>, object: &Object) {
+    match object.key.or(object.certificate) {
+        Some(owner) => records.about(owner),
+        None => records.about(object.unique),
+    }
+    if let Some(version) = object.version {
+        records.about(version);
+    }
 }

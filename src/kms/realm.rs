@@ -14,6 +14,7 @@ use crate::crypto::random;
 use crate::error::{Error, Result, StoreFault};
 use crate::fork::{Latest, Lock};
 use crate::kms::authorize::Allowed;
+use crate::kms::usage::Ledger;
 use crate::kms::use_key::Cache;
 use crate::model::Bytes;
 use crate::model::hash::Hash;
@@ -48,6 +49,7 @@ pub struct Kms {
     store_path: PathBuf,
     pub(super) device: Option<Arc<Hsm>>,
     pub(super) cache: Cache,
+    pub(super) ledger: Arc<Ledger>,
     unlock: Unlock,
     clock: Clock,
     opened: Latest<Opened>,
@@ -146,6 +148,7 @@ impl Kms {
         Self {
             config: token,
             realm,
+            ledger: Arc::new(Ledger::new(config.crypto_audit, &config.store, store.clone(), clock.clone())),
             store,
             store_path: config.store.clone(),
             device,

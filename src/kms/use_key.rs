@@ -25,7 +25,8 @@ const KEPT: usize = 1024;
 pub struct Ready {
     pub key: Key,
     pub version: Version,
-    pub work: Arc<dyn protection::Key>,
+    /// Its work is not written down by itself: see [`Kms::work`].
+    pub(super) work: Arc<dyn protection::Key>,
     /// The store's generation at which the records were last found unchanged.
     checked: AtomicU64,
     /// The process that opened it: a forked child opens it anew, since another thread may have been using it at the fork.
@@ -79,10 +80,11 @@ impl Kms {
     /// Opens a version for work that `caller` may do. `Error::KeyState` unless the key is usable now.
     pub fn ready(&self, caller: &Caller, action: &'static str, version: Uuid) -> Result<Arc<Ready>> {
         self.ready_if(version, |key| self.authorize_key(caller, action, key))
+            .map_err(|error| self.refused(caller, action, version, error))
     }
 
     /// The same for what is allowed on other grounds than a permission on the key: on its certificate.
-    pub(super) fn ready_if(&self, version: Uuid, may: impl Fn(&Key) -> Result<Allowed>) -> Result<Arc<Ready>> {
+    pub(super) fn ready_if(&self, version: Uuid, may: impl FnOnce(&Key) -> Result<Allowed>) -> Result<Arc<Ready>> {
         if let Some(ready) = self.cache.find(version)
             && ready.epoch == epoch()
             && self.unchanged(&ready)?
@@ -100,7 +102,9 @@ impl Kms {
             && ready.valid_until.is_none_or(|until| self.now() < until);
         // One action is not another: what was opened to sign may not decrypt for that reason.
         if current {
-            let _allowed = self.authorize_key(caller, action, &ready.key)?;
+            let _allowed = self
+                .authorize_key(caller, action, &ready.key)
+                .map_err(|error| self.refused(caller, action, ready.version.id, error))?;
         }
         if current { Ok(None) } else { self.ready(caller, action, ready.version.id).map(Some) }
     }
@@ -120,7 +124,7 @@ impl Kms {
         Ok(same)
     }
 
-    fn open_version(&self, version: Uuid, may: impl Fn(&Key) -> Result<Allowed>) -> Result<Arc<Ready>> {
+    fn open_version(&self, version: Uuid, may: impl FnOnce(&Key) -> Result<Allowed>) -> Result<Arc<Ready>> {
         let generation = self.store.generation();
         let (key, version) = self.store.read(&self.open()?.realm, |r| self.usable(r, version))?;
         let allowed = may(&key)?;

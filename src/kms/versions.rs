@@ -116,6 +116,7 @@ impl Kms {
                 return Err(Error::RejectedUnsupported("a symmetric key has its primary version".to_owned()));
             }
             let version = self.version_of(r, &key, version)?;
+            r.about(version.id);
             change(r, &mut key, version)?;
             refresh_key(r, &key, self.now())
         })

@@ -40,21 +40,35 @@ impl Records<'_> {
         Ok(head)
     }
 
-    /// Writes the next row behind this head.
-    pub(super) fn audit_append(&mut self, head: &Head, audit: &Audit) -> Result<()> {
+    /// What the change is about, whatever the caller called it: the audit row names it. Several things stand side by side.
+    pub fn about(&mut self, what: impl std::fmt::Display) {
+        let what = what.to_string();
+        if !self.about.contains(&what) {
+            self.about.push(what);
+        }
+    }
+
+    /// Writes the next rows behind this head.
+    pub(super) fn audit_append(&mut self, mut head: Head, lines: &[Audit]) -> Result<()> {
         let realm = self.realm.row.id;
-        let body = serde_json::to_string(audit).map_err(|error| Error::Internal(format!("audit: {error}")))?;
-        let number = head.number.saturating_add(1);
-        let hash = self.realm.kek.tag(&self.line_parts(&number.to_be_bytes(), &head.hash, &body));
-        self.transaction.run(
-            "INSERT INTO audit (realm, number, body, hash) VALUES (?1, ?2, ?3, ?4)",
-            &[realm.into(), number.into(), body.as_str().into(), (&hash[..]).into()],
-        )?;
-        let tag = self.realm.kek.tag(&self.head_parts(&number.to_be_bytes(), &hash));
+        for audit in lines {
+            let body = serde_json::to_string(audit).map_err(|error| Error::Internal(format!("audit: {error}")))?;
+            let number = head.number.saturating_add(1);
+            let hash = self.realm.kek.tag(&self.line_parts(&number.to_be_bytes(), &head.hash, &body)).to_vec();
+            self.transaction.run(
+                "INSERT INTO audit (realm, number, body, hash) VALUES (?1, ?2, ?3, ?4)",
+                &[realm.into(), number.into(), body.as_str().into(), hash.as_slice().into()],
+            )?;
+            head = Head { number, hash };
+        }
+        if lines.is_empty() {
+            return Ok(());
+        }
+        let tag = self.realm.kek.tag(&self.head_parts(&head.number.to_be_bytes(), &head.hash));
         self.transaction.run(
             "INSERT INTO audit_heads (realm, number, hash, tag) VALUES (?1, ?2, ?3, ?4)
              ON CONFLICT (realm) DO UPDATE SET number = excluded.number, hash = excluded.hash, tag = excluded.tag",
-            &[realm.into(), number.into(), (&hash[..]).into(), (&tag[..]).into()],
+            &[realm.into(), head.number.into(), head.hash.as_slice().into(), (&tag[..]).into()],
         )?;
         Ok(())
     }

@@ -11,6 +11,7 @@ mod create;
 mod database;
 mod files;
 mod gate;
+mod harvest;
 mod intents;
 mod keys;
 mod objects;
@@ -22,6 +23,7 @@ mod sqlite;
 mod statement;
 #[cfg(test)]
 mod tests;
+mod uses;
 mod versions;
 
 use std::path::Path;
@@ -39,6 +41,7 @@ use crate::seal::slot::Slot;
 pub use attempts::AttemptLock;
 use database::{Database, Mode, Transaction};
 use sqlite::Sqlite;
+pub use uses::{Use, Uses};
 
 /// How often a transaction that met a conflict is run.
 const RUNS: usize = 5;
@@ -84,9 +87,26 @@ pub struct Audit {
     pub action: String,
     /// Key, certificate or alias.
     pub resource: String,
+    /// Of the key, where the line tells of its use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<Uuid>,
+    /// How the key was used.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub mechanism: String,
+    /// `ok`, or what went wrong. A change is written down if it was made; lines before schema version 2 lack it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub outcome: String,
+    /// So many uses, from `since` to `at`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub count: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Moment>,
     pub request: Uuid,
     pub pid: u32,
     pub uid: u32,
+    /// By its path.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub program: String,
 }
 
 /// Something begun on a device that is not finished: found after a crash, it is cleaned up.
@@ -169,7 +189,7 @@ impl Store {
         Ok(answer)
     }
 
-    /// One transaction, with its audit row. `work` may run again after a conflict, so it has no side effect beside its records.
+    /// One transaction, with its audit row, whose resource is what `work` found it is about, if it says so. `work` may run again after a conflict, so it has no side effect beside its records.
     /// If it answers an error nothing is changed and no audit row is written. What was said of `work` at [`Store::read`] holds.
     pub fn write<T>(
         &self,
@@ -181,8 +201,22 @@ impl Store {
             let mut records = Records::open(transaction, realm)?;
             let head = records.audit_head()?;
             let answer = work(&mut records)?;
-            records.audit_append(&head, audit)?;
+            let mut line = audit.clone();
+            if !records.about.is_empty() {
+                line.resource = records.about.join(" ");
+            }
+            records.audit_append(head, &[line])?;
             Ok(answer)
+        })
+    }
+
+    /// Writes down what happened meanwhile, in one transaction with the records about it: the lines that `work` answers.
+    fn note_down(&self, realm: &OpenRealm, mut work: impl FnMut(&mut Records<'_>) -> Result<Vec<Audit>>) -> Result<()> {
+        self.change(Mode::Quiet, |transaction| {
+            let mut records = Records::open(transaction, realm)?;
+            let head = records.audit_head()?;
+            let lines = work(&mut records)?;
+            records.audit_append(head, &lines)
         })
     }
 
@@ -210,4 +244,6 @@ impl Store {
 pub struct Records<'a> {
     transaction: &'a mut dyn Transaction,
     realm: &'a OpenRealm,
+    /// See [`Records::about`].
+    about: Vec<String>,
 }

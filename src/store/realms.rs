@@ -20,6 +20,7 @@ const TABLES: &[&str] = &[
     "policies",
     "audit",
     "audit_heads",
+    "uses",
 ];
 
 impl Store {
@@ -131,7 +132,7 @@ impl<'a> Records<'a> {
         if proof != Value::Null && proof.blob()? != realm.kek.proof() {
             return Err(Error::Locked);
         }
-        Ok(Self { transaction, realm })
+        Ok(Self { transaction, realm, about: Vec::new() })
     }
 }
 

@@ -14,7 +14,8 @@ pub(super) fn known() -> u32 {
 /// serve searches and must agree with the body. `position` counts insertions: oldest first, pages without a sort.
 /// The indexes of `objects` are those that `objects.rs` relies on: `(realm, label, class)` serves a search by label with
 /// a class directly, and one without as a merge of one look-up for each class.
-pub(super) const STEPS: &[&str] = &["
+pub(super) const STEPS: &[&str] = &[
+    "
 CREATE TABLE realms (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     uuid BLOB NOT NULL UNIQUE,
@@ -152,4 +153,16 @@ CREATE TABLE audit_heads (
     hash BLOB NOT NULL,
     tag BLOB NOT NULL
 ) STRICT;
-"];
+",
+    "
+CREATE TABLE uses (
+    position INTEGER PRIMARY KEY,
+    realm INTEGER NOT NULL,
+    id BLOB NOT NULL,
+    revision INTEGER NOT NULL,
+    body TEXT NOT NULL,
+    tag BLOB NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX uses_id ON uses (realm, id);
+",
+];

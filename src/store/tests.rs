@@ -73,7 +73,21 @@ fn slot(kind: SlotKind, kek: &Kek) -> Slot {
 
 pub(super) fn audit() -> Audit {
     let (caller, action) = ("account".into(), "CreateKey".into());
-    Audit { at: Moment(1), caller, action, resource: "key".into(), request: Uuid::new_v4(), pid: 1, uid: 2 }
+    Audit {
+        at: Moment(1),
+        caller,
+        action,
+        resource: "key".into(),
+        version: None,
+        mechanism: String::new(),
+        outcome: "ok".into(),
+        count: None,
+        since: None,
+        request: Uuid::new_v4(),
+        pid: 1,
+        uid: 2,
+        program: "/usr/bin/alikms".into(),
+    }
 }
 
 pub(super) fn key(number: u8) -> Key {
@@ -419,9 +433,9 @@ fn faults_are_called_by_their_names() {
     fixture.write(|records| records.insert_key(&large));
 
     fixture.raw().pragma_update(None, "user_version", 99).unwrap();
-    let newer = Err(Error::Store(StoreFault::Newer { found: 99, known: 1 }));
+    let newer = Err(Error::Store(StoreFault::Newer { found: 99, known: 2 }));
     assert_eq!(fixture.store.realms(), newer);
-    fixture.raw().pragma_update(None, "user_version", 1).unwrap();
+    fixture.raw().pragma_update(None, "user_version", 2).unwrap();
     assert_eq!(fixture.store.realms().unwrap().len(), 1);
 
     // Another file under the name: the open connections are not used on.

@@ -198,7 +198,10 @@ impl Session {
         };
         let job = Job::Derive(derivation);
         match &item.source {
-            Source::Kms { version, .. } => self.ready(item, action, *version)?.work.once(&job, &[]).map_err(fault),
+            Source::Kms { version, .. } => {
+                let ready = self.ready(item, action, *version)?;
+                self.slot().kms.work(&self.caller(), action, &ready)?.once(&job, &[]).map_err(fault)
+            }
             Source::Session(key) => key.work()?.once(&job, &[]).map_err(fault),
             Source::Plain => Err(ck(CKR_KEY_HANDLE_INVALID)),
         }

@@ -119,6 +119,12 @@ impl Item {
         self.bytes(CKA_KEY_TYPE).and_then(ulong_of)
     }
 
+    /// The KeyId of a key of the KMS.
+    pub fn key_id(&self) -> Option<Uuid> {
+        let text = std::str::from_utf8(self.bytes(CKA_ALIKMS_KEY_ID)?).ok()?;
+        Uuid::try_parse(text).ok()
+    }
+
     pub fn is_private(&self) -> bool {
         self.is(CKA_PRIVATE)
     }

@@ -85,7 +85,11 @@ impl Session {
             if let Some(arn) = item.bytes(CKA_ALIKMS_ARN).and_then(|arn| std::str::from_utf8(arn).ok()) {
                 let _allowed = self.slot().kms.authorize_owner(&self.caller(), action, arn)?;
             }
-            return Ok(Engine::Public(item.prepared()?));
+            let used = match &item.source {
+                Source::Kms { version, .. } => self.slot().kms.public_use(action, item.key_id(), *version),
+                _ => None,
+            };
+            return Ok(Engine::Public(item.prepared()?, used));
         }
         match &item.source {
             Source::Kms { version, .. } => {

@@ -10,6 +10,7 @@ use cryptoki_sys::*;
 use crate::crypto::append;
 use crate::crypto::digest::Hasher;
 use crate::error::{Error, Result};
+use crate::kms::usage::PublicUse;
 use crate::kms::use_key::Ready;
 use crate::model::Bytes;
 use crate::model::algorithm::{Cipher, Job, SM2_OVERHEAD, Signing, Sm2Layout};
@@ -32,10 +33,29 @@ const MAX_MESSAGE: usize = 64 << 20;
 pub enum Engine {
     /// A key of the KMS: checked again whenever it is about to work.
     Kms { ready: Arc<Ready>, action: &'static str },
-    /// A public key.
-    Public(Arc<Prepared>),
+    /// A public key; and whose half it is, if that is written down.
+    Public(Arc<Prepared>, Option<PublicUse>),
     /// A key of this process.
     Session(Arc<dyn Key>),
+}
+
+impl Engine {
+    /// The private or secret key as it was found: what it does from now on is written down.
+    pub fn at_work(&self, session: &Session) -> Result<Arc<dyn Key>> {
+        match self {
+            Self::Kms { ready, action } => session.slot().kms.work(&session.caller(), action, ready),
+            Self::Public(..) => Err(ck(CKR_KEY_TYPE_INCONSISTENT)),
+            Self::Session(key) => Ok(key.clone()),
+        }
+    }
+}
+
+/// Hands on what a public key did, and writes it down if it is half of a key of the KMS.
+pub(super) fn settle<T>(session: &Session, used: &Option<PublicUse>, job: &Job, result: Result<T>) -> Result<T> {
+    match used {
+        Some(used) => session.slot().kms.used_public(&session.caller(), used, job, result),
+        None => result,
+    }
 }
 
 /// One operation with a key.
@@ -244,8 +264,8 @@ impl Work {
         let output = match &self.engine {
             Engine::Kms { .. } => self.key(session)?.once(&self.task.job, input)?,
             Engine::Session(key) => key.once(&self.task.job, input)?,
-            Engine::Public(key) => match &self.task.job {
-                Job::Encrypt(cipher) => Bytes::new(key.encrypt(cipher, input)?),
+            Engine::Public(key, used) => match &self.task.job {
+                Job::Encrypt(cipher) => Bytes::new(settle(session, used, &self.task.job, key.encrypt(cipher, input))?),
                 _ => return Err(Error::Internal("a public key cannot do this".to_owned())),
             },
         };
@@ -264,11 +284,12 @@ impl Work {
     fn key(&self, session: &Session) -> Result<Arc<dyn Key>> {
         match &self.engine {
             Engine::Kms { ready, action, .. } => {
-                let renewed = session.slot().kms.refresh(&session.caller(), action, ready).map_err(rejected)?;
-                Ok(renewed.map_or_else(|| ready.work.clone(), |renewed| renewed.work.clone()))
+                match session.slot().kms.refresh(&session.caller(), action, ready).map_err(rejected)? {
+                    Some(ready) => Engine::Kms { ready, action }.at_work(session),
+                    None => self.engine.at_work(session),
+                }
             }
-            Engine::Session(key) => Ok(key.clone()),
-            Engine::Public(_) => Err(ck(CKR_KEY_TYPE_INCONSISTENT)),
+            engine => engine.at_work(session),
         }
     }
 
@@ -384,15 +405,15 @@ impl Work {
         }
         self.check_length(signature)?;
         match (&self.engine, &self.task.job) {
-            (Engine::Public(key), Job::Sign(scheme)) => {
-                let key = key.clone();
-                match self.task.hash {
+            (Engine::Public(key, used), Job::Sign(scheme)) => {
+                let verified = match self.task.hash {
                     Some(hash) => {
                         let digest = self.task.digest(hash, input);
                         key.verify(scheme, &self.hashed(hash, digest), signature)
                     }
                     None => key.verify(scheme, input, signature),
-                }
+                };
+                settle(session, used, &self.task.job, verified)
             }
             _ => compare(&self.once(session, input)?, signature),
         }
@@ -414,7 +435,9 @@ impl Work {
             }
         };
         match (&self.engine, &self.task.job) {
-            (Engine::Public(key), Job::Sign(scheme)) => key.verify(scheme, &input, signature),
+            (Engine::Public(key, used), Job::Sign(scheme)) => {
+                settle(session, used, &self.task.job, key.verify(scheme, &input, signature))
+            }
             _ => Err(Error::Internal("verification without a public key".to_owned())),
         }
     }

@@ -59,7 +59,7 @@ impl Session {
         check_level(&item, &template)?;
         let engine = self.engine(&item, UNWRAP)?;
         let modulus = item.public().map_or(0, |public| public.bits().div_ceil(8));
-        let value = open(&engine, &scheme, wrapped, &wanted, modulus).map_err(wrapped_fault)?;
+        let value = open(self, &engine, &scheme, wrapped, &wanted, modulus).map_err(wrapped_fault)?;
         let (family, value) = wanted.read(&template, value)?;
         self.keep_unwrapped(wanted.class, family, value, &template, token)
     }
@@ -191,12 +191,23 @@ fn family_of(key_type: CK_KEY_TYPE) -> Option<Family> {
 }
 
 /// `modulus`: length of the RSA key in bytes.
-fn open(engine: &Engine, scheme: &Scheme, wrapped: &[u8], wanted: &Wanted, modulus: usize) -> Result<Bytes> {
+fn open(
+    session: &Session,
+    engine: &Engine,
+    scheme: &Scheme,
+    wrapped: &[u8],
+    wanted: &Wanted,
+    modulus: usize,
+) -> Result<Bytes> {
+    let unwrap = |cipher: &Cipher, wrapped: &[u8]| match engine {
+        Engine::Public(..) => Err(ck(CKR_UNWRAPPING_KEY_TYPE_INCONSISTENT)),
+        engine => engine.at_work(session)?.unwrap(cipher, wrapped),
+    };
     let is_secret = wanted.class == Class::SecretKey;
     match scheme {
         Scheme::RsaAes { outer, bytes } => {
             let (outside, inside) = wrapped.split_at_checked(modulus).ok_or(Error::CiphertextLength)?;
-            let between = unwrap(engine, outer, outside)?;
+            let between = unwrap(outer, outside)?;
             if between.len() != *bytes {
                 return Err(Error::Ciphertext);
             }
@@ -210,12 +221,12 @@ fn open(engine: &Engine, scheme: &Scheme, wrapped: &[u8], wanted: &Wanted, modul
             if is_secret && wanted.length.is_none() && !matches!(wanted.key_type, CKK_AES | CKK_ALIKMS_SM4) {
                 return Err(ck(CKR_TEMPLATE_INCOMPLETE));
             }
-            let padded = unwrap(engine, &Cipher::AesCbc { iv: *iv }, wrapped)?;
+            let padded = unwrap(&Cipher::AesCbc { iv: *iv }, wrapped)?;
             let found = unwrapping::unpad(&padded, BLOCK);
             Ok(if is_secret { unwrapping::fitted(&found, wrapped, wanted.length_for(found.len())) } else { found })
         }
         Scheme::One(cipher @ Cipher::AesCbc { .. }) if is_secret => {
-            let mut value = unwrap(engine, cipher, wrapped)?;
+            let mut value = unwrap(cipher, wrapped)?;
             let length = wanted.length.unwrap_or(value.len());
             // No key is cut out of a longer one.
             if length.next_multiple_of(BLOCK) != value.len() {
@@ -227,18 +238,10 @@ fn open(engine: &Engine, scheme: &Scheme, wrapped: &[u8], wanted: &Wanted, modul
         Scheme::One(Cipher::AesCbc { .. }) => Err(ck(CKR_TEMPLATE_INCONSISTENT)),
         Scheme::One(Cipher::RsaPkcs1) if is_secret => {
             // Implicit rejection made up a message for a wrong padding; a length that cannot be is made up as well.
-            let found = unwrap(engine, &Cipher::RsaPkcs1, wrapped)?;
+            let found = unwrap(&Cipher::RsaPkcs1, wrapped)?;
             Ok(unwrapping::fitted(&found, wrapped, wanted.length_for(found.len())))
         }
-        Scheme::One(cipher) => unwrap(engine, cipher, wrapped),
-    }
-}
-
-fn unwrap(engine: &Engine, cipher: &Cipher, wrapped: &[u8]) -> Result<Bytes> {
-    match engine {
-        Engine::Kms { ready, .. } => ready.work.unwrap(cipher, wrapped),
-        Engine::Session(key) => key.unwrap(cipher, wrapped),
-        Engine::Public(_) => Err(ck(CKR_UNWRAPPING_KEY_TYPE_INCONSISTENT)),
+        Scheme::One(cipher) => unwrap(cipher, wrapped),
     }
 }
 

@@ -14,7 +14,7 @@ use crate::token::iv::{Generator, IvMaker};
 use crate::token::mechanism::{Does, MechanismRow};
 use crate::token::object::{Item, SessionKey, Source};
 use crate::token::operate::{Kind, bad_parameter, check_policy, oaep, task};
-use crate::token::operation::Engine;
+use crate::token::operation::{Engine, settle};
 use crate::token::separation::{check_mechanism, check_wrap};
 use crate::token::{Answer, Mechanism, Parameter, Room, Session, ck};
 
@@ -68,14 +68,14 @@ impl Session {
             Scheme::One(cipher @ Cipher::AesCbc { .. }) => {
                 let mut padded = value.clone();
                 padded.resize(value.len().next_multiple_of(BLOCK), 0);
-                wrap(&engine, cipher, &padded)
+                wrap(self, &engine, cipher, &padded)
             }
-            Scheme::One(cipher) => wrap(&engine, cipher, &value),
+            Scheme::One(cipher) => wrap(self, &engine, cipher, &value),
             Scheme::RsaAes { outer, bytes } => {
                 let mut between = Bytes::new(vec![0; *bytes]);
                 random::fill(&mut between);
                 let inner = software::key(Family::Aes, &between)?.wrap(&Cipher::AesKeyWrapPad, &value)?;
-                wrap(&engine, outer, &between).map(|outer| Bytes::new([outer.as_slice(), &inner].concat()))
+                wrap(self, &engine, outer, &between).map(|outer| Bytes::new([outer.as_slice(), &inner].concat()))
             }
         };
         let output = output.map_err(|error| match error {
@@ -181,10 +181,12 @@ fn value_of(item: &Item) -> Result<Bytes> {
     }
 }
 
-fn wrap(engine: &Engine, cipher: &Cipher, value: &Bytes) -> Result<Bytes> {
+fn wrap(session: &Session, engine: &Engine, cipher: &Cipher, value: &Bytes) -> Result<Bytes> {
     match engine {
-        Engine::Kms { ready, .. } => ready.work.wrap(cipher, value),
-        Engine::Public(key) => key.encrypt(cipher, value).map(Bytes::new),
-        Engine::Session(key) => key.wrap(cipher, value),
+        Engine::Public(key, used) => {
+            let job = Job::Encrypt(cipher.clone());
+            settle(session, used, &job, key.encrypt(cipher, value)).map(Bytes::new)
+        }
+        engine => engine.at_work(session)?.wrap(cipher, value),
     }
 }

@@ -76,7 +76,12 @@ fn action(line: &Line, entry: &Entry) -> Result<(), Stop> {
     }
     let kms = open(line)?;
     let request = Uuid::new_v4();
-    match entry.run(&kms, &caller(line, &kms)?, &params, request) {
+    let answer = entry.run(&kms, &caller(line, &kms)?, &params, request);
+    // What this process and others did with keys goes into the audit trail; if that cannot be done now, it waits in files.
+    if let Err(error) = kms.harvest(true) {
+        output::warn(&format!("the uses of keys could not be carried into the audit trail: {error}"));
+    }
+    match answer {
         Ok(answer) => output::answer(&answer, line.option("query")),
         Err(error) => Err(Stop::Api { fault: Fault::from(&error), request }),
     }

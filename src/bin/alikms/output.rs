@@ -25,6 +25,11 @@ pub enum Stop {
     Usage { message: String, meant: Option<String> },
 }
 
+/// Says on stderr what the user should know although the command goes on.
+pub fn warn(text: &str) {
+    let _ = std::io::stderr().write_all(format!("WARNING: {text}\n").as_bytes());
+}
+
 impl Stop {
     pub fn usage(message: impl Into<String>) -> Self {
         Self::Usage { message: message.into(), meant: None }

@@ -139,9 +139,10 @@ impl Kms {
         version: Uuid,
         public: &PublicKey,
     ) -> Result<impl FnOnce(Hash, &[u8]) -> Result<Vec<u8>> + use<>> {
-        let ready = self.ready(caller, "AsymmetricSign", version)?;
-        let public = public.clone();
-        Ok(move |hash: Hash, digest: &[u8]| sign_digest(ready.work.as_ref(), &public, hash, digest))
+        const ACTION: &str = "AsymmetricSign";
+        let ready = self.ready(caller, ACTION, version)?;
+        let (work, public) = (self.work(caller, ACTION, &ready)?, public.clone());
+        Ok(move |hash: Hash, digest: &[u8]| sign_digest(work.as_ref(), &public, hash, digest))
     }
 
     /// Issues a server or client certificate for a CSR; not in the list until it is synchronised.

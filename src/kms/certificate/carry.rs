@@ -153,7 +153,8 @@ impl Kms {
         let arn = self.realm.certificate_arn(signing.id);
         let ready = self.ready_if(version, |_| self.authorize(caller, ACTION, &arn))?;
         let bad_key = |_| Error::invalid("EncryptedSymmetricKey", "the signing key does not decrypt it to an SM4 key");
-        let symmetric = ready.work.once(&Job::Decrypt(Cipher::Sm2(Sm2Layout::C1C3C2)), wrapped_key).map_err(bad_key)?;
+        let work = self.work(caller, ACTION, &ready)?;
+        let symmetric = work.once(&Job::Decrypt(Cipher::Sm2(Sm2Layout::C1C3C2)), wrapped_key).map_err(bad_key)?;
         let symmetric = Sm4Key::new(&symmetric).map_err(bad_key)?;
         let bad = || Error::invalid("EncryptedPrivateKey", "Certificate and private key do not match");
         let value = symmetric.decrypt(&Cipher::Sm4Ecb, sealed).map_err(|_| bad())?;
@@ -283,6 +284,7 @@ impl Kms {
                     return Err(Error::invalid("Certificate", reason));
                 }
             };
+            r.about(certificate.id);
             describe(&mut certificate, particulars);
             certificate.updated = self.now();
             refresh_certificate(r, &mut certificate, self.now())?;

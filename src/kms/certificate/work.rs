@@ -7,6 +7,7 @@ use super::state_change;
 use crate::error::{Error, Result};
 use crate::kms::Kms;
 use crate::kms::asymmetric::{check_signature, make_signature, signing_input};
+use crate::kms::usage::Meter;
 use crate::kms::x509::{Leaf, signed_digest};
 use crate::model::Bytes;
 use crate::model::algorithm::{Algorithm, Job};
@@ -77,12 +78,17 @@ impl Kms {
         action: &'static str,
         id: &str,
         algorithm: &str,
-        states: &[CertificateStatus],
+        (states, meter): (&[CertificateStatus], &Meter),
     ) -> Result<Holder> {
         let algorithm =
             Algorithm::by_name(algorithm).ok_or_else(|| Error::invalid("Algorithm", "no such algorithm"))?;
         let holder = self.store.read(&self.open()?.realm, |r| {
             let certificate = self.find_certificate(r, id)?;
+            // A certificate whose key is elsewhere counts as well.
+            meter.key(certificate.key.unwrap_or(certificate.id));
+            if let Some(version) = certificate.version {
+                meter.version(version);
+            }
             let _allowed = self.authorize(caller, action, &self.realm.certificate_arn(certificate.id))?;
             if !states.contains(&certificate.status) {
                 return Err(state_change(&certificate));
@@ -132,10 +138,13 @@ impl Kms {
         message: Message<'_>,
     ) -> Result<(Uuid, Vec<u8>)> {
         const ACTION: &str = "CertificatePrivateKeySign";
-        let holder = self.holder(caller, ACTION, id, algorithm, ACTIVE)?;
-        let (scheme, input) = holder.input(message)?;
-        let ready = self.at_work(caller, ACTION, &holder)?;
-        Ok((holder.certificate.id, make_signature(ready.work.as_ref(), scheme, &input)?))
+        self.metered(caller, ACTION, |meter| {
+            let holder = self.holder(caller, ACTION, id, algorithm, (ACTIVE, meter))?;
+            let (scheme, input) = holder.input(message)?;
+            meter.job(&Job::Sign(scheme.clone()));
+            let ready = self.at_work(caller, ACTION, &holder)?;
+            Ok((holder.certificate.id, make_signature(ready.work.as_ref(), scheme, &input)?))
+        })
     }
 
     /// S000-030 to 032: a wrong signature is `false`, not an error.
@@ -147,9 +156,13 @@ impl Kms {
         message: Message<'_>,
         signature: &[u8],
     ) -> Result<(Uuid, bool)> {
-        let holder = self.holder(caller, "CertificatePublicKeyVerify", id, algorithm, VERIFIES)?;
-        let (scheme, input) = holder.input(message)?;
-        Ok((holder.certificate.id, check_signature(&holder.public, &scheme, &input, signature)?))
+        const ACTION: &str = "CertificatePublicKeyVerify";
+        self.metered(caller, ACTION, |meter| {
+            let holder = self.holder(caller, ACTION, id, algorithm, (VERIFIES, meter))?;
+            let (scheme, input) = holder.input(message)?;
+            meter.job(&Job::Sign(scheme.clone()));
+            Ok((holder.certificate.id, check_signature(&holder.public, &scheme, &input, signature)?))
+        })
     }
 
     pub fn certificate_encrypt(
@@ -159,17 +172,22 @@ impl Kms {
         algorithm: &str,
         plaintext: &[u8],
     ) -> Result<(Uuid, Vec<u8>)> {
-        let holder = self.holder(caller, "CertificatePublicKeyEncrypt", id, algorithm, ACTIVE)?;
-        let cipher = holder.algorithm.sealing().ok_or_else(|| holder.unfit())?;
+        const ACTION: &str = "CertificatePublicKeyEncrypt";
         let bad_length = || Error::invalid("Plaintext", "empty, or too long for this key and algorithm");
-        if plaintext.len() > holder.algorithm.longest_plaintext() {
-            return Err(bad_length());
-        }
-        let ciphertext = Prepared::new(&holder.public)?.encrypt(&cipher, plaintext).map_err(|error| match error {
-            Error::DataLength => bad_length(),
-            other => other,
-        })?;
-        Ok((holder.certificate.id, ciphertext))
+        self.metered(caller, ACTION, |meter| {
+            let holder = self.holder(caller, ACTION, id, algorithm, (ACTIVE, meter))?;
+            let cipher = holder.algorithm.sealing().ok_or_else(|| holder.unfit())?;
+            meter.job(&Job::Encrypt(cipher.clone()));
+            if plaintext.len() > holder.algorithm.longest_plaintext() {
+                return Err(bad_length());
+            }
+            let ciphertext =
+                Prepared::new(&holder.public)?.encrypt(&cipher, plaintext).map_err(|error| match error {
+                    Error::DataLength => bad_length(),
+                    other => other,
+                })?;
+            Ok((holder.certificate.id, ciphertext))
+        })
     }
 
     pub fn certificate_decrypt(
@@ -180,9 +198,12 @@ impl Kms {
         ciphertext: &[u8],
     ) -> Result<(Uuid, Bytes)> {
         const ACTION: &str = "CertificatePrivateKeyDecrypt";
-        let holder = self.holder(caller, ACTION, id, algorithm, ACTIVE)?;
-        let cipher = holder.algorithm.sealing().ok_or_else(|| holder.unfit())?;
-        let ready = self.at_work(caller, ACTION, &holder)?;
-        Ok((holder.certificate.id, ready.work.once(&Job::Decrypt(cipher), ciphertext)?))
+        self.metered(caller, ACTION, |meter| {
+            let holder = self.holder(caller, ACTION, id, algorithm, (ACTIVE, meter))?;
+            let job = Job::Decrypt(holder.algorithm.sealing().ok_or_else(|| holder.unfit())?);
+            meter.job(&job);
+            let ready = self.at_work(caller, ACTION, &holder)?;
+            Ok((holder.certificate.id, ready.work.once(&job, ciphertext)?))
+        })
     }
 }
