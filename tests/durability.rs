@@ -13,7 +13,8 @@ mod support;
 mod writer;
 
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -43,14 +44,81 @@ fn writer() {
     }
 }
 
+/// Says which configuration [`maker`] works with.
+const MAKER: &str = "ALIKMS_TEST_MAKER";
+/// So many processes make so many keys each.
+const MAKERS: usize = 4;
+const KEYS: usize = 3;
+
+/// Makes keys in the device; then, told to, says which it sees there. Does nothing unless a test below started it.
+#[test]
+fn maker() {
+    let Ok(conf) = std::env::var(MAKER) else { return };
+    let service = Service::new(Config::read(Path::new(&conf)).unwrap());
+    let kms = service.token(None).unwrap();
+    kms.unlock().unwrap();
+    let device = kms.device().unwrap();
+    device.ids().unwrap();
+    let mut told = String::new();
+    let mut wait = |word: &str| {
+        print!("\n@{word}\n");
+        std::io::stdout().flush().unwrap();
+        std::io::stdin().read_line(&mut told).unwrap();
+    };
+    wait("ready");
+    for _ in 0..KEYS {
+        let spec = [("ProtectionLevel", "HSM"), ("KeySpec", "RSA_2048"), ("KeyUsage", "SIGN/VERIFY")];
+        writer::act(kms, "CreateKey", &spec).unwrap();
+    }
+    wait("made");
+    wait(&format!("sees {}", device.ids().unwrap().len()));
+}
+
+/// SoftHSM never showed a process the keys that another one made at the same moment (docs/decisions.md).
+#[test]
+fn keys_that_several_processes_make_at_once_are_seen_by_all() {
+    let installation = Installation::with_device();
+    let _connected = installation.client();
+    let conf = installation.conf();
+    let start = || {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "maker", "--nocapture", "--test-threads=1"]).env(MAKER, &conf);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap()
+    };
+    // One after the other: SoftHSM rewrites the token's file when somebody logs in.
+    let mut makers = Vec::new();
+    for _ in 0..MAKERS {
+        let mut child = start();
+        let out = BufReader::new(child.stdout.take().unwrap());
+        makers.push((child, out.lines()));
+        let (_, lines) = makers.last_mut().unwrap();
+        assert!(lines.any(|line| line.unwrap() == "@ready"));
+    }
+    let go = |makers: &mut Vec<(Child, std::io::Lines<BufReader<std::process::ChildStdout>>)>| {
+        for (child, _) in makers.iter_mut() {
+            child.stdin.as_mut().unwrap().write_all(b"go\n").unwrap();
+        }
+    };
+    go(&mut makers);
+    for (_, lines) in &mut makers {
+        assert!(lines.any(|line| line.unwrap() == "@made"), "a maker failed");
+    }
+    go(&mut makers);
+    for (child, lines) in &mut makers {
+        let seen = lines.map(|line| line.unwrap()).find(|line| line.starts_with("@sees")).unwrap();
+        // And the one that connected the device.
+        assert_eq!(seen, format!("@sees {}", MAKERS * KEYS + 1));
+        child.stdin.take();
+        assert!(child.wait().unwrap().success());
+    }
+}
+
 /// An installation whose writers are killed.
 struct Field {
     installation: Installation,
     client: Client,
     service: Arc<Service>,
     ledger: Mutex<Ledger>,
-    /// For those who use the device: one process at a time (docs/decisions.md).
-    device: Mutex<()>,
 }
 
 impl Field {
@@ -60,7 +128,7 @@ impl Field {
         let client = installation.client();
         let service = Service::new(Config::read(&installation.conf()).unwrap());
         service.token(None).unwrap().unlock().unwrap();
-        Self { installation, client, service, ledger: Mutex::default(), device: Mutex::default() }
+        Self { installation, client, service, ledger: Mutex::default() }
     }
 
     /// With a clock that is ahead.
@@ -104,7 +172,6 @@ impl Field {
 
     /// Kills a writer and remembers what it said.
     fn sow(&self, kind: &str, dice: &mut Dice) {
-        let _device = (kind != "software").then(|| self.device.lock().unwrap());
         if kind == "alikms" {
             return self.sow_command(dice);
         }
@@ -215,7 +282,7 @@ fn what_was_answered_survives_and_nothing_is_half_done() {
                 scope.spawn(move || {
                     while killed.fetch_add(1, Ordering::Relaxed) < until {
                         let device = *dice.pick(&["alikms", "hsm", "hsm", "module"]);
-                        let kind = if lane < 2 { device } else { "software" };
+                        let kind = if lane < 3 { device } else { "software" };
                         field.sow(kind, &mut dice);
                     }
                 });

@@ -30,6 +30,8 @@ mod ram;
 mod rotation;
 #[path = "kms/upkeep.rs"]
 mod upkeep;
+#[path = "kms/uses.rs"]
+mod uses;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};

@@ -8,7 +8,7 @@ use subtle::ConstantTimeEq;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use crate::config::{Config, TokenConfig, Unlock};
+use crate::config::{Config, DeviceConfig, TokenConfig, Unlock};
 use crate::crypto::mac::Hmac;
 use crate::crypto::random;
 use crate::error::{Error, Result, StoreFault};
@@ -22,7 +22,7 @@ use crate::model::key::Level;
 use crate::model::names::Realm;
 use crate::model::time::Moment;
 use crate::protection::Protection;
-use crate::protection::hsm::Hsm;
+use crate::protection::hsm::{Hsm, Turnstile};
 use crate::protection::software::Software;
 use crate::seal::Kek;
 use crate::seal::slot::{Slot, SlotKind, create_unlock_file_for, read_unlock_file};
@@ -81,8 +81,12 @@ impl Service {
     /// With a clock of the caller's, so that tests can let years pass.
     pub fn with_clock(config: Config, clock: Clock) -> Arc<Self> {
         let store = Arc::new(Store::new(&config.store));
+        let turns = store.clone();
+        let turnstile: Turnstile =
+            Arc::new(move || turns.device_lock().map(|turn| -> Box<dyn std::any::Any> { Box::new(turn) }));
+        let device = |device: &DeviceConfig| Arc::new(Hsm::in_turns(device.clone(), turnstile.clone()));
         let devices: BTreeMap<_, _> =
-            config.devices.iter().map(|device| (device.name.clone(), Arc::new(Hsm::new(device.clone())))).collect();
+            config.devices.iter().map(|config| (config.name.clone(), device(config))).collect();
         let tokens = config
             .tokens
             .iter()

@@ -147,8 +147,8 @@ impl Kms {
         self.ledger.settle(&self.open()?.realm, &subject, mechanism(job), result)
     }
 
-    /// A key was asked for and refused, before it was told what for.
-    pub(super) fn refused(&self, caller: &Caller, action: &'static str, version: Uuid, error: Error) -> Error {
+    /// A key was asked for and refused, before it was told how it should work. Hands on the refusal.
+    pub fn refused(&self, caller: &Caller, action: &'static str, version: Uuid, error: Error) -> Error {
         if let Some(key) = self.key_of(version)
             && let Ok(opened) = self.open()
         {
@@ -284,6 +284,7 @@ fn outcome(error: &Error) -> &'static str {
     match error {
         Error::AccessDenied { .. } => "AccessDenied",
         Error::Ciphertext | Error::CiphertextLength => "Ciphertext",
+        Error::Cryptoki(_) => "Refused",
         Error::DataLength => "DataLength",
         Error::Device { .. } | Error::DevicePin { .. } | Error::DeviceUnavailable { .. } => "Device",
         Error::DeviceLacks { .. } => "DeviceLacks",

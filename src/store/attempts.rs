@@ -1,4 +1,4 @@
-//! One attempt at a PIN at a time, over all processes.
+//! One attempt at a PIN at a time, over all processes; and one at a time at a device that needs it.
 
 use std::fs::{File, TryLockError};
 use std::path::Path;

@@ -26,8 +26,8 @@ pub(super) trait Database: Send + Sync {
     fn begin(&self, mode: Mode) -> Result<Box<dyn Transaction + '_>>;
     /// See [`super::Store::generation`]. Never fails: what cannot be found out has changed.
     fn generation(&self) -> u64;
-    /// See [`super::Store::attempt_lock`].
-    fn attempt_lock(&self) -> Result<AttemptLock>;
+    /// A lock over all processes, on the file beside the store whose name ends like this. See [`super::Store::attempt_lock`].
+    fn file_lock(&self, suffix: &str) -> Result<AttemptLock>;
 }
 
 /// A transaction; dropping it without `commit` rolls back. The process cannot fork while it lives, so it must be short.

@@ -176,7 +176,12 @@ impl Store {
     /// One attempt at a PIN at a time over all processes: an advisory lock that dies with its holder. One for all tokens.
     /// Waits for up to 30 seconds, then `StoreFault::Busy`.
     pub fn attempt_lock(&self, _realm: i64) -> Result<AttemptLock> {
-        self.0.attempt_lock()
+        self.0.file_lock("-attempts")
+    }
+
+    /// The same for a device at which only one process at a time may make or destroy objects.
+    pub fn device_lock(&self) -> Result<AttemptLock> {
+        self.0.file_lock("-devices")
     }
 
     /// Reads at one moment: everything that `work` sees belongs together. `work` is short: the process cannot fork

@@ -228,8 +228,8 @@ impl Database for Sqlite {
         self.counter.clean().unwrap_or_else(|| self.look())
     }
 
-    fn attempt_lock(&self) -> Result<AttemptLock> {
-        AttemptLock::take(&beside(self.real(), "-attempts"), self.real())
+    fn file_lock(&self, suffix: &str) -> Result<AttemptLock> {
+        AttemptLock::take(&beside(self.real(), suffix), self.real())
     }
 }
 

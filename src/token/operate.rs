@@ -7,6 +7,7 @@ use crate::model::algorithm::{Cipher, Job, Mac, Signing};
 use crate::model::context::Context;
 use crate::model::hash::Hash;
 use crate::model::key::Style;
+use crate::model::object::Class;
 use crate::token::digesting::{DigestStage, Digesting};
 use crate::token::keys::hmac_type;
 use crate::token::mechanism::{Does, MechanismRow, hash_of, mgf_of};
@@ -16,6 +17,7 @@ use crate::token::provider::login_fault;
 use crate::token::sm;
 use crate::token::template::ulong_of;
 use crate::token::vendor::{CKA_ALIKMS_ARN, CKK_ALIKMS_SM4};
+use crate::token::wrap::check_use;
 use crate::token::{Answer, Mechanism, Parameter, Room, Session, ck};
 
 /// A direction of work: which attribute of the key permits it, and what the audit and RAM call it.
@@ -25,6 +27,12 @@ pub(super) struct Kind {
     pub permits: CK_ATTRIBUTE_TYPE,
     /// With a key of a pair, and with a secret key.
     pub actions: (&'static str, &'static str),
+}
+
+impl Kind {
+    fn action(&self, item: &Item) -> &'static str {
+        if item.class == Class::SecretKey { self.actions.1 } else { self.actions.0 }
+    }
 }
 
 pub(super) const ENCRYPT: Kind =
@@ -61,13 +69,7 @@ impl Session {
         if !fits(row, &item) {
             return Err(ck(CKR_KEY_TYPE_INCONSISTENT));
         }
-        if !item.is(kind.permits) {
-            return Err(ck(CKR_KEY_FUNCTION_NOT_PERMITTED));
-        }
-        if !item.allows(row.kind) {
-            return Err(ck(CKR_MECHANISM_INVALID));
-        }
-        check_policy(&item, row.does)?;
+        check_use(&item, kind.permits, row).map_err(|error| self.refused(&item, kind, error))?;
         let task = task(row.does, &mechanism.parameter, &item, kind.flag)?;
         let engine = match &task.job {
             Job::Encrypt(Cipher::Envelope { .. }) | Job::Decrypt(Cipher::Envelope { .. }) => {
@@ -78,9 +80,16 @@ impl Session {
         Ok(Work::new(engine, task, item.is(CKA_ALWAYS_AUTHENTICATE)))
     }
 
+    /// A use that the key itself does not allow is written down if it is a key of the KMS.
+    pub(super) fn refused(&self, item: &Item, kind: Kind, error: Error) -> Error {
+        match &item.source {
+            Source::Kms { version, .. } => self.slot().kms.refused(&self.caller(), kind.action(item), *version, error),
+            _ => error,
+        }
+    }
+
     pub(super) fn engine(&mut self, item: &Item, kind: Kind) -> Result<Engine> {
-        use crate::model::object::Class;
-        let action = if item.class == Class::SecretKey { kind.actions.1 } else { kind.actions.0 };
+        let action = kind.action(item);
         if item.class == Class::PublicKey {
             if let Some(arn) = item.bytes(CKA_ALIKMS_ARN).and_then(|arn| std::str::from_utf8(arn).ok()) {
                 let _allowed = self.slot().kms.authorize_owner(&self.caller(), action, arn)?;
@@ -237,7 +246,6 @@ impl Session {
 
     /// C_DigestKey: the value of a secret key of this process that may be read anyway.
     pub fn digest_key(&mut self, key: u64) -> Result<()> {
-        use crate::model::object::Class;
         let digest = taken(self.digest.take())?;
         let item = self.item(key, CKR_KEY_HANDLE_INVALID)?;
         let Source::Session(session_key) = &item.source else { return Err(ck(CKR_KEY_INDIGESTIBLE)) };

@@ -43,7 +43,7 @@ impl Session {
         let item = self.item(unwrapping, CKR_UNWRAPPING_KEY_HANDLE_INVALID)?;
         let row = self.row(mechanism.kind, CKF_UNWRAP)?;
         check_kind(&item, row, [Class::PrivateKey, Class::SecretKey], CKR_UNWRAPPING_KEY_TYPE_INCONSISTENT)?;
-        check_use(&item, UNWRAP.permits, row)?;
+        check_use(&item, UNWRAP.permits, row).map_err(|error| self.refused(&item, UNWRAP, error))?;
         if item.is(CKA_ALWAYS_AUTHENTICATE) {
             // There is no call between Init and the work in which to say the PIN again.
             return Err(ck(CKR_USER_NOT_LOGGED_IN));

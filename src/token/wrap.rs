@@ -43,7 +43,7 @@ impl Session {
         let wrapper = self.item(wrapping, CKR_WRAPPING_KEY_HANDLE_INVALID)?;
         let row = self.row(mechanism.kind, CKF_WRAP)?;
         check_kind(&wrapper, row, [Class::PublicKey, Class::SecretKey], CKR_WRAPPING_KEY_TYPE_INCONSISTENT)?;
-        check_use(&wrapper, WRAP.permits, row)?;
+        check_use(&wrapper, WRAP.permits, row).map_err(|error| self.refused(&wrapper, WRAP, error))?;
         let item = self.item(key, CKR_KEY_HANDLE_INVALID)?;
         if item.key_type().is_none() {
             return Err(ck(CKR_KEY_HANDLE_INVALID));

@@ -10,6 +10,7 @@ at_both_levels! {
     s004_070_to_074_what_a_context_may_be
     s004_075_076_equal_contexts_need_not_be_the_same_text
     s004_086_another_key_does_not_decrypt
+    re_encrypt_believes_no_other_source_than_the_blob_names
     plaintext_has_up_to_6144_bytes
     a_changed_ciphertext_is_refused
     asymmetric_keys_do_not_encrypt
@@ -140,6 +141,32 @@ fn s004_086_another_key_does_not_decrypt(bed: &Bed) {
     let other = bed.token("other");
     let blob = other.encrypt(&other.secret(), b"secret");
     assert_eq!(bed.refused("Decrypt", &[("CiphertextBlob", &blob)]), (404, "Forbidden.KeyNotFound"));
+}
+
+/// SourceKeyId and SourceKeyVersionId used to be ignored where they are not needed.
+fn re_encrypt_believes_no_other_source_than_the_blob_names(bed: &Bed) {
+    let (one, two) = (bed.secret(), bed.secret());
+    let blob = bed.encrypt(&one, b"secret");
+    let (own, other) = (bed.versions(&one).swap_remove(0), bed.versions(&two).swap_remove(0));
+    let run = |source: &[(&str, &str)]| {
+        let mut parameters = vec![("CiphertextBlob", blob.as_str()), ("DestinationKeyId", two.as_str())];
+        parameters.extend(source);
+        bed.run("ReEncrypt", &parameters).map_err(|fault| (fault.status, fault.code))
+    };
+    let arn = text(&bed.describe(&one)["Arn"]);
+    for right in [&[("SourceKeyId", one.as_str())][..], &[("SourceKeyId", &arn), ("SourceKeyVersionId", &own)]] {
+        assert_eq!(bed.decrypt(&text(&run(right).unwrap()["CiphertextBlob"])), b"secret");
+    }
+    for wrong in [
+        &[("SourceKeyId", two.as_str())][..],
+        &[("SourceKeyVersionId", other.as_str())],
+        &[("SourceKeyId", &one), ("SourceKeyVersionId", &other)],
+        &[("SourceKeyVersionId", "nonsense")],
+    ] {
+        assert_eq!(run(wrong), Err((400, "InvalidParameter")), "{wrong:?}");
+    }
+    let none = uuid::Uuid::new_v4().to_string();
+    assert_eq!(run(&[("SourceKeyId", &none)]), Err((404, "Forbidden.KeyNotFound")));
 }
 
 fn plaintext_has_up_to_6144_bytes(bed: &Bed) {

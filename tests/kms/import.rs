@@ -15,6 +15,7 @@ at_both_levels! {
     s004_083_and_084_the_same_material_comes_back_and_no_other
     s004_086_the_same_material_in_another_key_decrypts_nothing_of_the_first
     s004_087_material_has_256_bits
+    the_trail_names_the_key_that_material_came_to
     s004_097_to_099_a_token_is_of_one_key_for_a_day
     s004_108_material_that_expires_stops_working_at_that_moment
     s004_081_material_made_here_is_not_deleted_alone
@@ -115,6 +116,23 @@ fn s004_086_the_same_material_in_another_key_decrypts_nothing_of_the_first(level
     // The first key's ciphertext under the second key's name.
     let forged = [&theirs[..36], &ours[36..]].concat();
     assert_eq!(world.decrypts(&STANDARD.encode(forged)), Err("InvalidParameter"));
+}
+
+/// ImportKeyMaterial and DeleteKeyMaterial used to write down the name that the caller gave.
+fn the_trail_names_the_key_that_material_came_to(level: Level) {
+    let world = World::new(level);
+    let key = external(&world);
+    let arn = world.described(&key, "Arn");
+    import(&world, &arn, wrapping(level), &[7; 32]).unwrap();
+    world.done("DeleteKeyMaterial", &[("KeyId", &arn)]);
+    let mut told = Vec::new();
+    let mut keep = |line: &alikms_pkcs11::store::Audit| {
+        told.extend((line.action.ends_with("KeyMaterial")).then(|| (line.action.clone(), line.resource.clone())));
+        Ok(())
+    };
+    let all = alikms_pkcs11::model::time::Moment(0);
+    world.kms().audit_trail(&alikms_pkcs11::model::caller::Caller::account(), all, &mut keep).unwrap();
+    assert_eq!(told, [("ImportKeyMaterial".into(), key.clone()), ("DeleteKeyMaterial".into(), key)]);
 }
 
 fn s004_087_material_has_256_bits(level: Level) {

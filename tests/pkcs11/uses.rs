@@ -193,7 +193,7 @@ fn failures_refusals_and_work_in_parts_count() {
         ["AsymmetricSign", "ECDSA", "ok", "1"],
         ["AsymmetricVerify", "ECDSA", "ok", "1"],
         ["AsymmetricVerify", "ECDSA", "Signature", "1"],
-        ["AsymmetricSign", "", "KeyState", "1"],
+        ["AsymmetricSign", "", "Refused", "1"],
     ] {
         assert!(told.iter().any(|found| found == &expected), "{expected:?} in {told:#?}");
     }

@@ -93,7 +93,8 @@ pub static VERBS: &[Verb] = &[
         name: "audit",
         words: "",
         summary: "Prints the audit trail, one JSON object a line, oldest first",
-        text: "The chain of the lines is verified on the way: a line that was changed or taken away is an error.",
+        text: "The chain of the lines is verified on the way: a line that was changed or taken away is an error. What \
+               processes used keys for ([audit] crypto in alikms.toml) is carried into the trail first.",
         options: &[
             option("since", false, "DATE", "Only what happened since then: 2026-11-21T13:14:15Z."),
             option("verify", false, "", "Only verify the chain, and count its lines."),

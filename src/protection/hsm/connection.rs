@@ -3,7 +3,7 @@
 
 use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Instant;
 
 use cryptoki_sys::*;
@@ -14,6 +14,7 @@ use super::pin::Verdict;
 use super::pool::Device;
 use super::profile::{Class, NAMES};
 use super::templates::of_class;
+use super::turns::Turnstile;
 use crate::config::Isolate;
 use crate::error::{Error, Result};
 use crate::model::Bytes;
@@ -41,7 +42,9 @@ pub struct Connection {
     /// An object that was on the token: while it still is, another one that is not found is really gone.
     witness: Mutex<Option<Witness>>,
     /// Of a shy device: held for writing while objects are made or destroyed, for reading while they are looked for.
-    objects: Option<RwLock<()>>,
+    pub objects: Option<RwLock<()>>,
+    /// See [`super::turns`].
+    pub turnstile: Option<Turnstile>,
 }
 
 #[derive(Clone)]
@@ -126,6 +129,7 @@ impl Connection {
             since: old.since,
             witness: Mutex::default(),
             objects: device.profile()?.shy.then(RwLock::default),
+            turnstile: device.turnstile.clone(),
         })
     }
 
@@ -175,6 +179,7 @@ impl Connection {
             since: Instant::now(),
             witness: Mutex::default(),
             objects: device.profile()?.shy.then(RwLock::default),
+            turnstile: device.turnstile.clone(),
         };
         connection.touch_device(anchor).map_err(|failed| device.cannot("work", failed))?;
         Ok(connection)
@@ -252,6 +257,7 @@ impl Session {
         self.module().derive(self.handle, mechanism, base, template)
     }
 
+    /// In a turn of its own if it makes an object on the token.
     pub fn unwrap(
         &self,
         mechanism: &Mechanism<'_>,
@@ -259,7 +265,6 @@ impl Session {
         wrapped: &[u8],
         template: &[Attribute],
     ) -> Answer<CK_OBJECT_HANDLE> {
-        let _alone = self.alone();
         self.module().unwrap(self.handle, mechanism, unwrapping, wrapped, template)
     }
 
@@ -274,20 +279,6 @@ impl Session {
         [CKO_PRIVATE_KEY, CKO_SECRET_KEY]
             .into_iter()
             .any(|class| self.find(&of_class(class), 1).is_ok_and(|found| !found.is_empty()))
-    }
-
-    /// For the time in which objects are made or destroyed.
-    pub fn alone(&self) -> Option<RwLockWriteGuard<'_, ()>> {
-        self.connection.objects.as_ref().map(|lock| lock.write().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn in_company(&self) -> Option<RwLockReadGuard<'_, ()>> {
-        self.connection.objects.as_ref().map(|lock| lock.read().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    pub fn destroy(&self, object: CK_OBJECT_HANDLE) -> Answer<()> {
-        let _alone = self.alone();
-        self.module().destroy(self.handle, object)
     }
 
     pub fn find(&self, template: &[Attribute], max: usize) -> Answer<Vec<CK_OBJECT_HANDLE>> {

@@ -86,9 +86,11 @@ impl Hsm {
             if !session.find(&templates::search(CKO_SECRET_KEY, id.as_bytes()), 1)?.is_empty() {
                 return Err(Fault::Stop(Error::Internal(format!("the token has an object with the CKA_ID {id}"))));
             }
+            let turn = session.alone_on_token().map_err(Fault::Stop)?;
             let key = session
                 .unwrap(&unwrapping.mechanism(), pair, wrapped, &template)
                 .map_err(|failed| Fault::Stop(self.not_unwrapped(failed)))?;
+            drop(turn);
             self.compare(session, key, &template).map_err(Fault::Stop)?;
             self.check_length(session, key, spec)?;
             Ok(session.connection.token.serial.clone())

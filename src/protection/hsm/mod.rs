@@ -16,6 +16,7 @@ mod pool;
 mod profile;
 mod recover;
 mod templates;
+mod turns;
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -30,6 +31,7 @@ use self::pool::Device;
 use self::profile::mechanism_name;
 use self::recover::Fault;
 use self::templates::New;
+pub use self::turns::Turnstile;
 use crate::config::DeviceConfig;
 use crate::error::{Error, Result};
 use crate::model::Bytes;
@@ -70,7 +72,12 @@ const ALL: usize = 10_000_000;
 
 impl Hsm {
     pub fn new(config: DeviceConfig) -> Self {
-        Self { device: Arc::new(Device::new(config)) }
+        Self { device: Arc::new(Device::new(config, None)) }
+    }
+
+    /// The same for a device that other processes use too: one at a time makes or destroys objects on it if it is shy.
+    pub fn in_turns(config: DeviceConfig, turnstile: Turnstile) -> Self {
+        Self { device: Arc::new(Device::new(config, Some(turnstile))) }
     }
 
     /// Of the configuration's `[[device]]`.
@@ -232,7 +239,7 @@ impl Hsm {
     fn make(&self, session: &Session, spec: Spec, new: &New) -> Result<Option<PublicKey>> {
         let cannot = |failed| self.refusal(failed, spec, new.mechanism);
         let module = session.connection.module;
-        let alone = session.alone();
+        let alone = session.alone_on_token()?;
         let (public, private) = match &new.public {
             Some(public) => {
                 let made = module.generate_pair(session.handle, new.mechanism, public, &new.private).map_err(cannot)?;
@@ -282,7 +289,8 @@ impl Hsm {
         for class in CLASSES {
             for object in session.find(&templates::search(class, id), 64)? {
                 was_there = true;
-                match session.destroy(object) {
+                let turn = session.alone_on_token().map_err(Fault::Stop)?;
+                match session.destroy_on_token(&turn, object) {
                     // The halves of a pair may be one object to the device.
                     Ok(()) | Err(Failed { rv: CKR_OBJECT_HANDLE_INVALID, .. }) => {}
                     Err(failed) => return Err(Fault::Stop(self.device.error(failed))),

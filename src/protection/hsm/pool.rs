@@ -14,6 +14,7 @@ use super::connection::{Connection, Library, Session};
 use super::pin::Pins;
 use super::profile::{Class, Profile};
 use super::recover::Rung;
+use super::turns::Turnstile;
 use crate::config::{DeviceConfig, Isolate};
 use crate::error::{Error, Result};
 use crate::fork::PerProcess;
@@ -26,6 +27,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(25);
 /// One configured device. Nothing of it is loaded before a session is borrowed.
 pub struct Device {
     pub config: DeviceConfig,
+    /// Where processes wait for each other, if the device is shy.
+    pub turnstile: Option<Turnstile>,
     pub pins: Pins,
     /// The number of the last connection; a forked child goes on counting, so that no number ever comes twice to it.
     pub generations: AtomicU64,
@@ -89,8 +92,9 @@ enum Turn {
 }
 
 impl Device {
-    pub fn new(config: DeviceConfig) -> Self {
-        Self { config, pins: Pins::new(), generations: AtomicU64::new(0), process: PerProcess::new(Process::default) }
+    pub fn new(config: DeviceConfig, turnstile: Option<Turnstile>) -> Self {
+        let (generations, process) = (AtomicU64::new(0), PerProcess::new(Process::default));
+        Self { config, turnstile, pins: Pins::new(), generations, process }
     }
 
     pub fn profile(&self) -> Result<&'static Profile> {

@@ -1,0 +1,69 @@
+//! Turns at a shy device: one process at a time makes or destroys objects on its token.
+//!
+//! SoftHSM 2.6 counts the changes of a token in the file `generation`. Whoever makes an object adds one to what is in the
+//! file and takes the sum for what it has seen, so that it never looks for what another process made since its own last
+//! look (`Generation::commit`): two processes that make keys at the same moment do not see each other's until a third
+//! changes something. So a turn begins with a search, which makes the library read the count, and nobody else changes it
+//! before the turn ends.
+
+use std::any::Any;
+use std::sync::{Arc, PoisonError, RwLockReadGuard, RwLockWriteGuard};
+
+use cryptoki_sys::*;
+
+use super::calls::Answer;
+use super::connection::Session;
+use super::templates;
+use crate::error::Result;
+use crate::fork::{self, Hold};
+
+/// Waits for this process's turn; the turn lasts as long as what is answered, and ends with the process at the latest.
+pub type Turnstile = Arc<dyn Fn() -> Result<Box<dyn Any>> + Send + Sync>;
+
+/// The time in which nobody else makes or destroys objects. A device that is not shy needs none.
+pub struct Alone<'a> {
+    // In this order: the turn ends before the other threads and a fork go on.
+    _turn: Option<Box<dyn Any>>,
+    _objects: Option<RwLockWriteGuard<'a, ()>>,
+    /// A child would have the turn as well.
+    _hold: Option<Hold>,
+}
+
+impl Session {
+    /// For objects of this process: threads only.
+    pub fn alone(&self) -> Option<RwLockWriteGuard<'_, ()>> {
+        self.connection.objects.as_ref().map(|lock| lock.write().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// For objects on the token.
+    pub fn alone_on_token(&self) -> Result<Alone<'_>> {
+        // The turn first: who waits for other processes holds up nobody in this one, and with the turn only searches are
+        // waited for.
+        let turn = match &self.connection.turnstile {
+            Some(turnstile) if self.connection.objects.is_some() => Some(turnstile()?),
+            _ => None,
+        };
+        let objects = self.alone();
+        let hold = turn.is_some().then(fork::hold);
+        if turn.is_some() {
+            // What it finds does not matter.
+            let _ = self.connection.module.find(self.handle, &templates::search(CKO_DATA, &[]), 1);
+        }
+        Ok(Alone { _turn: turn, _objects: objects, _hold: hold })
+    }
+
+    pub fn in_company(&self) -> Option<RwLockReadGuard<'_, ()>> {
+        self.connection.objects.as_ref().map(|lock| lock.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// An object of this process.
+    pub fn destroy(&self, object: CK_OBJECT_HANDLE) -> Answer<()> {
+        let _alone = self.alone();
+        self.connection.module.destroy(self.handle, object)
+    }
+
+    /// An object on the token.
+    pub fn destroy_on_token(&self, _turn: &Alone<'_>, object: CK_OBJECT_HANDLE) -> Answer<()> {
+        self.connection.module.destroy(self.handle, object)
+    }
+}
