@@ -56,6 +56,8 @@ mod pins;
 mod robust;
 #[path = "pkcs11/rules.rs"]
 mod rules;
+#[path = "pkcs11/sharing.rs"]
+mod sharing;
 #[path = "pkcs11/signatures.rs"]
 mod signatures;
 #[path = "pkcs11/states.rs"]

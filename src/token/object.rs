@@ -362,14 +362,17 @@ fn describe_key(
         all.ulong(CKA_ALLOWED_MECHANISMS, CKM_ALIKMS_ENVELOPE);
     }
     let state = if view.usable { key.state.to_string() } else { "Disabled".to_owned() };
-    all.bytes(CKA_ALIKMS_ARN, realm.key_arn(key.id))
-        .bytes(CKA_ALIKMS_KEY_ID, key.id.to_string())
-        .bytes(CKA_ALIKMS_KEY_VERSION_ID, version.id.to_string())
+    // The key of a shared certificate belongs to another account: here only the certificate has a name.
+    match &view.certificate {
+        Some(shared) => all.bytes(CKA_ALIKMS_ARN, realm.certificate_arn(shared.id)),
+        None => all.bytes(CKA_ALIKMS_ARN, realm.key_arn(key.id)).bytes(CKA_ALIKMS_KEY_ID, key.id.to_string()),
+    };
+    all.bytes(CKA_ALIKMS_KEY_VERSION_ID, version.id.to_string())
         .bytes(CKA_ALIKMS_KEY_STATE, state)
         .bytes(CKA_ALIKMS_PROTECTION_LEVEL, key.level.name())
         .bytes(CKA_ALIKMS_ALIASES, view.aliases.join("\n"))
         .bytes(CKA_ALIKMS_CREATION_DATE, key.created.to_string());
-    if let Some(certificate) = key.certificate {
+    if let Some(certificate) = view.certificate.as_ref().map(|shared| shared.id).or(key.certificate) {
         all.bytes(CKA_ALIKMS_CERTIFICATE_ID, certificate.to_string());
     }
     Ok(())
