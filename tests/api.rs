@@ -48,6 +48,8 @@ mod rehearsals;
 mod requests;
 #[path = "api/shapes.rs"]
 mod shapes;
+#[path = "api/sharing.rs"]
+mod sharing;
 #[path = "api/states.rs"]
 mod states;
 #[path = "api/tag_resources.rs"]

@@ -10,6 +10,8 @@ mod support;
 mod attacks;
 #[path = "pkcs11/c_programs.rs"]
 mod c_programs;
+#[path = "pkcs11/certificate_attributes.rs"]
+mod certificate_attributes;
 #[path = "pkcs11/certificates.rs"]
 mod certificates;
 #[path = "pkcs11/ciphers.rs"]
@@ -56,6 +58,8 @@ mod pins;
 mod robust;
 #[path = "pkcs11/rules.rs"]
 mod rules;
+#[path = "pkcs11/sharing.rs"]
+mod sharing;
 #[path = "pkcs11/signatures.rs"]
 mod signatures;
 #[path = "pkcs11/states.rs"]

@@ -13,7 +13,7 @@ use crate::kms::certificate::list::Filter;
 use crate::kms::certificate::tasks::{Expiry, is_leakage_risk};
 use crate::kms::x509;
 use crate::model::caller::Caller;
-use crate::model::certificate::{Certificate, CertificateStatus, Der};
+use crate::model::certificate::{Certificate, CertificateStatus, Der, Share};
 use crate::model::time::Moment;
 use crate::store::Listed;
 
@@ -224,6 +224,10 @@ struct Summary {
     not_before: String,
     notification: bool,
     resource_group_id: String,
+    /// The account whose certificate it is; empty if it is our own (S002-047).
+    shared_by: String,
+    /// The account that may use it too; empty if there is none.
+    shared_with: String,
     source: &'static str,
     status: CertificateStatus,
     subject: String,
@@ -234,6 +238,7 @@ struct Summary {
 impl Summary {
     fn new(certificate: Certificate, now: Moment) -> Self {
         let date = |moment: Option<Moment>| moment.map(|at| at.to_string()).unwrap_or_default();
+        let account = |share: Option<Share>| share.filter(|share| !share.withdrawn).map(|share| share.account);
         Self {
             certificate_id: certificate.id,
             expiry: Expiry::of(&certificate, now).map_or("", Expiry::name),
@@ -245,6 +250,8 @@ impl Summary {
             not_before: date(certificate.not_before),
             name: certificate.name,
             resource_group_id: certificate.resource_group,
+            shared_by: account(certificate.shared_by).unwrap_or_default(),
+            shared_with: account(certificate.shared_with).unwrap_or_default(),
             source: certificate.source.name(),
             status: certificate.status,
             subject: certificate.subject,

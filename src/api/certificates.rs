@@ -26,14 +26,16 @@ pub struct CreateCertificate {
     client_token: Option<String>,
     /// May the private key be exported with its certificate; if not given `true` at level SOFTWARE. Never at level HSM.
     exportable_private_key: Option<bool>,
-    /// `RSA_2048`, `EC_P256` or `EC_SM2`.
+    /// `RSA_2048`, `EC_P256` or `EC_SM2`. `EC_P256` is the stronger; `RSA_2048` is understood by more programs, but no
+    /// longer supported by some systems after December 31, 2030; `EC_SM2` is for systems of the Chinese national standards.
     key_spec: String,
     /// Where the key works: `SOFTWARE` (the default) or `HSM`.
     protection_level: Option<Level>,
     /// The owner as RFC 2253 writes it, for example `CN=www.example.com,OU=web,O=Example,C=CN`: CN, OU, O and C are
     /// needed, ST, L and E possible.
     subject: String,
-    /// JSON list of up to 10 domain names, for example `["example.com","www.example.com"]`.
+    /// JSON list of up to 10 domain names, for example `["example.com","www.example.com"]`; meant for domain-validated (DV)
+    /// certificates.
     subject_alternative_names: Option<String>,
 }
 

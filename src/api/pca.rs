@@ -131,6 +131,8 @@ pub struct CreateRootCACertificate {
     path_len_constraint: Option<i64>,
     /// Where the key works: `SOFTWARE` (the default) or `HSM`.
     protection_level: Option<Level>,
+    /// May what it issues be shared with other accounts of this installation (`alikms share-certificate`); if not given `false`.
+    shareable: Option<bool>,
     /// Its name as RFC 2253 writes it.
     subject: String,
     /// For how many years it is valid: 1 to 30.
@@ -148,6 +150,7 @@ impl Action for CreateRootCACertificate {
             years: self.years,
             path_length: path_length(self.path_len_constraint)?,
             crl_days: self.crl_day,
+            shareable: self.shareable.unwrap_or(false),
         };
         Ok(Issued::new(kms, &kms.create_authority(caller, new)?))
     }
@@ -169,6 +172,8 @@ pub struct CreateSubCACertificate {
     path_len_constraint: Option<i64>,
     /// Where the key works: `SOFTWARE` (the default) or `HSM`.
     protection_level: Option<Level>,
+    /// May what it issues be shared with other accounts of this installation (`alikms share-certificate`); if not given `false`.
+    shareable: Option<bool>,
     /// Its name as RFC 2253 writes it.
     subject: String,
     /// For how many years it is valid: 1 to 30, not longer than the CA above it.
@@ -186,6 +191,7 @@ impl Action for CreateSubCACertificate {
             years: self.years,
             path_length: path_length(self.path_len_constraint)?,
             crl_days: self.crl_day,
+            shareable: self.shareable.unwrap_or(false),
         };
         Ok(Issued::new(kms, &kms.create_authority(caller, new)?))
     }

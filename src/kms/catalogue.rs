@@ -197,22 +197,30 @@ pub(super) fn refresh_certificate(records: &mut Records<'_>, certificate: &mut C
     }
 }
 
-/// A certificate without a key of ours: one object.
+/// A certificate without a key of ours: one object; a shared one shows its owner's key too, under an ID of our own.
 fn refresh_foreign(records: &mut Records<'_>, certificate: &Certificate, now: Moment) -> Result<()> {
-    let query = Query { certificate: Some(certificate.id), ..Query::default() };
-    let want = Wanted {
-        class: Class::Certificate,
-        label: certificate_name(Some(certificate), certificate.id),
-        id: chain_id(&certificate.leaf),
-        version: None,
-        certificate: Some(certificate.id),
-        value: certificate.leaf.clone(),
-        shown: is_shown(certificate) && certificate.source == Source::Uploaded,
+    let shared = certificate.shared_by.as_ref();
+    let classes: &[Class] = match shared {
+        None => &[Class::Certificate],
+        Some(_) => &[Class::PrivateKey, Class::PublicKey, Class::Certificate],
     };
-    match records.find_objects(&query, 0, 1)?.pop() {
-        Some(old) => renew(records, old, want),
-        None => records.insert_object(&mut new_object(want, now)),
+    for class in classes {
+        let want = Wanted {
+            class: *class,
+            label: certificate_name(Some(certificate), certificate.id),
+            id: shared.map_or_else(|| chain_id(&certificate.leaf), |_| certificate.id.as_bytes().to_vec()),
+            version: shared.map(|share| share.version),
+            certificate: Some(certificate.id),
+            value: if *class == Class::Certificate { certificate.leaf.clone() } else { Vec::new() },
+            shown: is_shown(certificate) && matches!(certificate.source, Source::Uploaded | Source::Shared),
+        };
+        let query = Query { certificate: Some(certificate.id), class: Some(*class), ..Query::default() };
+        match records.find_objects(&query, 0, 1)?.pop() {
+            Some(old) => renew(records, old, want)?,
+            None => records.insert_object(&mut new_object(want, now))?,
+        }
     }
+    Ok(())
 }
 
 /// One object for each distinct chain certificate, for as long as a shown certificate has it in its chain.

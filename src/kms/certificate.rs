@@ -5,6 +5,7 @@ pub mod authority;
 pub mod carry;
 pub mod deploy;
 pub mod list;
+pub mod share;
 pub mod tasks;
 pub mod work;
 
@@ -92,7 +93,9 @@ impl Kms {
         let id = parse_id(text).map_err(|_| Error::invalid("CertificateId", "not a GUID"))?;
         let found = records.certificate(id)?.filter(|certificate| certificate.delete_at.is_none());
         records.about(id);
-        found.ok_or_else(|| Error::CertificateNotFound(text.to_owned()))
+        let mut found = found.ok_or_else(|| Error::CertificateNotFound(text.to_owned()))?;
+        self.see_share(records, &mut found)?;
+        Ok(found)
     }
 
     /// Makes a key pair and its CSR (S001-001); rulings 7 and 12.
@@ -167,7 +170,17 @@ impl Kms {
             if own.as_ref() != Some(&public) {
                 return Err(Error::invalid("Certificate", "Certificate and private key do not match"));
             }
+            if certificate.leaf != leaf.der && certificate.shared_with.as_ref().is_some_and(|share| !share.withdrawn) {
+                return Err(Error::StateChange {
+                    resource: id.to_owned(),
+                    reason: "it is shared: withdraw it first, or renew with a new certificate and share that"
+                        .to_owned(),
+                });
+            }
             unlist(r, &mut certificate, self.now())?;
+            if certificate.leaf != leaf.der {
+                certificate.shared_with = None;
+            }
             fill(&mut certificate, &leaf, &chain);
             certificate.status = CertificateStatus::Active;
             certificate.updated = self.now();
@@ -188,7 +201,8 @@ impl Kms {
                 (None, Some(leaf)) => leaf.public()?,
                 (None, None) => return Err(Error::CertificateNotFound(id.to_owned())),
             };
-            let level = key.map_or(Level::Software, |key| key.level);
+            let lent = self.original(r, &certificate)?.map(|original| original.key);
+            let level = key.or(lent).map_or(Level::Software, |key| key.level);
             let view = leaf.as_ref().map(LeafView::of).unwrap_or_default();
             Ok((certificate, view, public, level))
         })
@@ -216,13 +230,29 @@ impl Kms {
             if matches!(certificate.status, CertificateStatus::Pending | CertificateStatus::Revoked) {
                 return Err(state_change(&certificate));
             }
-            certificate.status = status;
-            if status == CertificateStatus::Revoked {
-                certificate.revoked_at = Some(self.now());
+            if let Some(share) = &certificate.shared_by {
+                let reason = format!("it belongs to the account {}", share.account);
+                return Err(Error::StateChange { resource: id.to_owned(), reason });
             }
+            if status == CertificateStatus::Revoked {
+                return self.revoke(r, &certificate);
+            }
+            certificate.status = status;
             certificate.updated = self.now();
             refresh_certificate(r, &mut certificate, self.now())
         })
+    }
+
+    /// For ever, wherever it stands: a CA's record of what it issued, and the certificate in service.
+    fn revoke(&self, records: &mut Records<'_>, certificate: &Certificate) -> Result<()> {
+        let same = |it: &Certificate| it.leaf == certificate.leaf && it.status != CertificateStatus::Revoked;
+        for mut it in self.all_certificates(records)?.into_iter().filter(same) {
+            it.status = CertificateStatus::Revoked;
+            it.revoked_at = Some(self.now());
+            it.updated = self.now();
+            refresh_certificate(records, &mut it, self.now())?;
+        }
+        Ok(())
     }
 
     /// `alikms csr`: PEM CSR of the version in service, or the one named. Ruling 18: only CN is required.

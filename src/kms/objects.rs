@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::kms::Kms;
 use crate::kms::authorize::Allowed;
 use crate::kms::catalogue::{find_by_name, is_name_of, refresh_certificate, refresh_key};
+use crate::kms::certificate::share::is_borrowed;
 use crate::kms::lifecycle::{Making, state_at};
 use crate::kms::x509::Leaf;
 use crate::model::Bytes;
@@ -109,7 +110,7 @@ impl Kms {
             let found = self.with_views(r, search, objects, after)?;
             let mut kept = Vec::with_capacity(found.len());
             for object in found {
-                if self.sees(r, caller, &object.object)? {
+                if self.sees(r, caller, &object.object)? && self.is_lent(r, &object.object)? {
                     kept.push(object);
                 }
             }
@@ -169,6 +170,9 @@ impl Kms {
             let Some(object) = r.object(handle)? else { return Ok(None) };
             if !self.sees(r, caller, &object)? {
                 return Ok(None);
+            }
+            if is_borrowed(&object) {
+                return self.borrowed_view(r, object);
             }
             let key = object.key.map(|id| r.key(id)).transpose()?.flatten();
             let version_id = object.version.or_else(|| key.as_ref().and_then(|key| key.primary));
@@ -342,6 +346,9 @@ impl Kms {
             let mut object = r.object(handle)?.ok_or_else(|| Error::KeyNotFound(handle.to_string()))?;
             tell(r, &object);
             let _allowed = self.authorize_object(r, caller, "UpdateKeyDescription", &object)?;
+            if is_borrowed(&object) && !seed.attributes.is_empty() {
+                return Err(in_use(&object));
+            }
             apply(&mut object, seed);
             r.update_object(&object)
         })
@@ -361,6 +368,7 @@ impl Kms {
             tell(r, &object);
             let _allowed = self.authorize_object(r, caller, "ScheduleKeyDeletion", &object)?;
             match object.class {
+                Class::PrivateKey | Class::PublicKey if is_borrowed(&object) => return Err(in_use(&object)),
                 Class::PrivateKey | Class::SecretKey => return self.destroy_key(caller, r, &object),
                 Class::PublicKey if object.key.is_none() => r.delete_object(handle)?,
                 Class::PublicKey => {

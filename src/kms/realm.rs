@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
 
 use subtle::ConstantTimeEq;
 use uuid::Uuid;
@@ -26,7 +26,7 @@ use crate::protection::hsm::{Hsm, Turnstile};
 use crate::protection::software::Software;
 use crate::seal::Kek;
 use crate::seal::slot::{Slot, SlotKind, create_unlock_file_for, read_unlock_file};
-use crate::store::{OpenRealm, RealmRow, SlotRow, Store};
+use crate::store::{OpenRealm, RealmRow, Records, SlotRow, Store};
 
 /// So many wrong PINs in a row lock the slot.
 pub const MAX_FAILURES: u32 = 10;
@@ -57,6 +57,8 @@ pub struct Kms {
     verifiers: Lock<Vec<Verifier>>,
     /// Keys the verifiers; random, never leaves the process and its children.
     verifier_key: Zeroizing<[u8; 32]>,
+    /// Every token of the same `alikms.toml`; the service keeps them.
+    tokens: OnceLock<Vec<Weak<Kms>>>,
 }
 
 /// A realm whose key-encryption key is open.
@@ -87,7 +89,7 @@ impl Service {
         let device = |device: &DeviceConfig| Arc::new(Hsm::in_turns(device.clone(), turnstile.clone()));
         let devices: BTreeMap<_, _> =
             config.devices.iter().map(|config| (config.name.clone(), device(config))).collect();
-        let tokens = config
+        let tokens: Vec<Arc<Kms>> = config
             .tokens
             .iter()
             .map(|token| {
@@ -95,6 +97,9 @@ impl Service {
                 Arc::new(Kms::new(token.clone(), &config, store.clone(), device, clock.clone()))
             })
             .collect();
+        for token in &tokens {
+            token.tokens.get_or_init(|| tokens.iter().map(Arc::downgrade).collect());
+        }
         Arc::new(Self { config, tokens, devices })
     }
 
@@ -162,6 +167,7 @@ impl Kms {
             opened: Latest::new(),
             verifiers: Lock::new(Vec::new()),
             verifier_key: Zeroizing::new(random::bytes()),
+            tokens: OnceLock::new(),
         }
     }
 
@@ -203,14 +209,29 @@ impl Kms {
             Err(Error::Store(StoreFault::Missing(_))) => return Ok(None),
             rows => rows?,
         };
-        Ok(rows.into_iter().find(|row| row.account == self.realm.account && row.region == self.realm.region))
+        Ok(self.own(rows))
+    }
+
+    fn own(&self, rows: Vec<RealmRow>) -> Option<RealmRow> {
+        rows.into_iter().find(|row| row.account == self.realm.account && row.region == self.realm.region)
     }
 
     fn expect_row(&self) -> Result<RealmRow> {
-        self.row()?.ok_or_else(|| Error::Config {
+        self.row()?.ok_or_else(|| self.not_made())
+    }
+
+    fn not_made(&self) -> Error {
+        Error::Config {
             place: format!("token {}", self.config.label),
             reason: "it is not in the store yet: run `alikms init`".to_owned(),
-        })
+        }
+    }
+
+    /// Another account of this installation, in the same region.
+    pub(super) fn neighbour(&self, account: &str) -> Option<Arc<Kms>> {
+        let all = self.tokens.get().into_iter().flatten().filter_map(Weak::upgrade);
+        let there = Realm { account: account.to_owned(), region: self.realm.region.clone() };
+        all.into_iter().find(|token| token.realm == there && token.realm != self.realm)
     }
 
     /// Makes the realm. Without a user PIN it is set later (C_InitPIN).
@@ -288,7 +309,23 @@ impl Kms {
     fn open_with_file(&self) -> Result<&'static Opened> {
         let Unlock::File(path) = &self.unlock else { return Err(Error::Locked) };
         let row = self.expect_row()?;
-        let slot = self.store.slot(row.id, SlotKind::File)?.ok_or(Error::Locked)?;
+        let slot = self.store.slot(row.id, SlotKind::File)?;
+        self.open_slot(path, row, slot)
+    }
+
+    /// As [`Self::open`], while a transaction of another realm is under way.
+    pub(super) fn open_within(&self, records: &mut Records<'_>) -> Result<&'static Opened> {
+        if let Some(opened) = self.opened.get() {
+            return Ok(opened);
+        }
+        let Unlock::File(path) = &self.unlock else { return Err(Error::Locked) };
+        let row = self.own(records.realms()?).ok_or_else(|| self.not_made())?;
+        let slot = records.slot(row.id, SlotKind::File)?;
+        self.open_slot(path, row, slot)
+    }
+
+    fn open_slot(&self, path: &Path, row: RealmRow, slot: Option<SlotRow>) -> Result<&'static Opened> {
+        let slot = slot.ok_or(Error::Locked)?;
         let secret = read_unlock_file(path)?;
         let kek = slot.slot.open(&row.uuid.to_string(), &secret).map_err(|error| match error {
             Error::PinIncorrect => Error::Config {

@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::fork::{PerProcess, epoch};
 use crate::kms::Kms;
 use crate::kms::authorize::Allowed;
+use crate::kms::certificate::share::Lent;
 use crate::kms::lifecycle::working_state;
 use crate::model::caller::Caller;
 use crate::model::certificate::CertificateStatus;
@@ -33,6 +34,8 @@ pub struct Ready {
     epoch: u64,
     /// When something stored runs out by itself.
     valid_until: Option<Moment>,
+    /// The key is another account's.
+    lent: Option<Lent>,
 }
 
 /// The opened keys of a realm; each process has its own.
@@ -79,17 +82,28 @@ impl Cache {
 impl Kms {
     /// Opens a version for work that `caller` may do. `Error::KeyState` unless the key is usable now.
     pub fn ready(&self, caller: &Caller, action: &'static str, version: Uuid) -> Result<Arc<Ready>> {
-        self.ready_if(version, |key| self.authorize_key(caller, action, key))
+        self.ready_if(version, |key, lent| self.authorize_use(caller, action, key, lent))
             .map_err(|error| self.refused(caller, action, version, error))
     }
 
+    fn authorize_use(&self, caller: &Caller, action: &'static str, key: &Key, lent: Option<&Lent>) -> Result<Allowed> {
+        match lent {
+            None => self.authorize_key(caller, action, key),
+            Some(lent) => self.authorize_lent(caller, action, key, lent),
+        }
+    }
+
     /// The same for what is allowed on other grounds than a permission on the key: on its certificate.
-    pub(super) fn ready_if(&self, version: Uuid, may: impl FnOnce(&Key) -> Result<Allowed>) -> Result<Arc<Ready>> {
+    pub(super) fn ready_if(
+        &self,
+        version: Uuid,
+        may: impl FnOnce(&Key, Option<&Lent>) -> Result<Allowed>,
+    ) -> Result<Arc<Ready>> {
         if let Some(ready) = self.cache.find(version)
             && ready.epoch == epoch()
             && self.unchanged(&ready)?
         {
-            let _allowed = may(&ready.key)?;
+            let _allowed = may(&ready.key, ready.lent.as_ref())?;
             return Ok(ready);
         }
         self.open_version(version, may)
@@ -103,7 +117,7 @@ impl Kms {
         // One action is not another: what was opened to sign may not decrypt for that reason.
         if current {
             let _allowed = self
-                .authorize_key(caller, action, &ready.key)
+                .authorize_use(caller, action, &ready.key, ready.lent.as_ref())
                 .map_err(|error| self.refused(caller, action, ready.version.id, error))?;
         }
         if current { Ok(None) } else { self.ready(caller, action, ready.version.id).map(Some) }
@@ -116,22 +130,38 @@ impl Kms {
         if ready.checked.load(Ordering::Relaxed) == generation && !expired {
             return Ok(true);
         }
-        let (key, version) = self.store.read(&self.open()?.realm, |r| self.usable(r, ready.version.id))?;
-        let same = key == ready.key && version == ready.version;
+        let (key, version, lent) = self.usable_here(ready.version.id)?;
+        let by = |lent: &Option<Lent>| lent.as_ref().map(|lent| lent.certificate);
+        let same = key == ready.key && version == ready.version && by(&lent) == by(&ready.lent);
         if same {
             ready.checked.store(generation, Ordering::Relaxed);
         }
         Ok(same)
     }
 
-    fn open_version(&self, version: Uuid, may: impl FnOnce(&Key) -> Result<Allowed>) -> Result<Arc<Ready>> {
+    /// The records of a version of ours, or of one that another account lends us, that may be used now.
+    fn usable_here(&self, version: Uuid) -> Result<(Key, Version, Option<Lent>)> {
+        self.store.read(&self.open()?.realm, |r| match self.usable(r, version) {
+            Err(Error::KeyVersionNotFound(_)) => self.lent_version(r, version),
+            own => own.map(|(key, version)| (key, version, None)),
+        })
+    }
+
+    fn open_version(
+        &self,
+        version: Uuid,
+        may: impl FnOnce(&Key, Option<&Lent>) -> Result<Allowed>,
+    ) -> Result<Arc<Ready>> {
         let generation = self.store.generation();
-        let (key, version) = self.store.read(&self.open()?.realm, |r| self.usable(r, version))?;
-        let allowed = may(&key)?;
-        let work = self.open_work(&key, &version, &allowed)?;
+        let (key, version, lent) = self.usable_here(version)?;
+        let allowed = may(&key, lent.as_ref())?;
+        let work = match &lent {
+            None => self.open_work(&key, &version, &allowed)?,
+            Some(lent) => lent.owner()?.open_work(&key, &version, &allowed)?,
+        };
         let valid_until = [key.material_expires, key.delete_at].into_iter().flatten().min();
         let checked = AtomicU64::new(generation);
-        let ready = Arc::new(Ready { key, version, work, checked, epoch: epoch(), valid_until });
+        let ready = Arc::new(Ready { key, version, work, checked, epoch: epoch(), valid_until, lent });
         self.cache.keep(&ready);
         Ok(ready)
     }

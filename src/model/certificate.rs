@@ -125,6 +125,12 @@ pub struct Certificate {
     /// The signing certificate that this encryption certificate stands beside (SM2 dual certificates).
     #[serde(default)]
     pub beside: Option<Uuid>,
+    /// The account that may use it too; once given, it is never given again (S002-044).
+    #[serde(default)]
+    pub shared_with: Option<Share>,
+    /// The account whose certificate it is.
+    #[serde(default)]
+    pub shared_by: Option<Share>,
     pub created: Moment,
     pub updated: Moment,
 }
@@ -161,6 +167,8 @@ impl Certificate {
             revoked_at: None,
             authority: None,
             beside: None,
+            shared_with: None,
+            shared_by: None,
             created: now,
             updated: now,
         }
@@ -182,6 +190,23 @@ pub struct Authority {
     pub crl_number: u64,
     /// For how many days a CRL is valid.
     pub crl_days: i64,
+    /// May what it issues be shared with other accounts?
+    #[serde(default)]
+    pub shareable: bool,
+}
+
+/// One side of a certificate that two accounts have. The key stays with its owner (S002-004).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Share {
+    /// The other account.
+    pub account: String,
+    /// The certificate over there.
+    pub certificate: Uuid,
+    /// Of the owner's key.
+    pub version: Uuid,
+    pub at: Moment,
+    #[serde(default)]
+    pub withdrawn: bool,
 }
 
 /// A directory that a certificate was put into.

@@ -245,6 +245,27 @@ impl Store {
     }
 }
 
+impl<'a> Records<'a> {
+    /// Reads what belongs to another realm at the same moment.
+    pub fn elsewhere<T>(&mut self, realm: &OpenRealm, work: impl FnOnce(&mut Records<'_>) -> Result<T>) -> Result<T> {
+        work(&mut Records::open(&mut *self.transaction, realm)?)
+    }
+
+    /// Changes another realm in the same transaction, with an audit row there.
+    pub fn change_elsewhere<T>(
+        &mut self,
+        realm: &OpenRealm,
+        audit: &Audit,
+        work: impl FnOnce(&mut Records<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let mut records = Records::open(&mut *self.transaction, realm)?;
+        let head = records.audit_head()?;
+        let answer = work(&mut records)?;
+        records.audit_append(&head, audit)?;
+        Ok(answer)
+    }
+}
+
 /// The records of one realm within one transaction. Every record read is checked against its tag; one that fails is `StoreFault::Corrupt`.
 pub struct Records<'a> {
     transaction: &'a mut dyn Transaction,

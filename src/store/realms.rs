@@ -26,9 +26,9 @@ const TABLES: &[&str] = &[
 impl Store {
     pub fn realms(&self) -> Result<Vec<RealmRow>> {
         let mut transaction = self.0.begin(Mode::Read)?;
-        let rows = transaction.run(&format!("{REALM} ORDER BY id"), &[])?;
+        let rows = realms(transaction.as_mut())?;
         transaction.commit()?;
-        rows.into_iter().map(realm).collect()
+        Ok(rows)
     }
 
     /// `Error::InvalidParameter` if the label or the UUID is taken. All slots hold the same key-encryption key.
@@ -73,19 +73,9 @@ impl Store {
 
     pub fn slot(&self, realm: i64, kind: SlotKind) -> Result<Option<SlotRow>> {
         let mut transaction = self.0.begin(Mode::Read)?;
-        let sql = "SELECT body, revision, failures FROM slots WHERE realm = ?1 AND kind = ?2";
-        let rows = transaction.run(sql, &[realm.into(), kind.name().as_str().into()])?;
+        let found = slot(transaction.as_mut(), realm, kind)?;
         transaction.commit()?;
-        let Some(row) = rows.into_iter().next() else { return Ok(None) };
-        let [body, revision, failures] = columns(row)?;
-        let broken = || Error::corrupt(format!("slots {}", kind.name()));
-        let slot: Slot = serde_json::from_str(&body.text()?).map_err(|_| broken())?;
-        if slot.kind != kind {
-            return Err(broken());
-        }
-        // A count that is none counts as the worst.
-        let failures = u32::try_from(failures.int()?).unwrap_or(u32::MAX);
-        Ok(Some(SlotRow { slot, revision: revision.int()?, failures }))
+        Ok(found)
     }
 
     /// Inserts or replaces; failures become 0. `Error::Internal` for a slot of another key-encryption key than the token's.
@@ -134,6 +124,37 @@ impl<'a> Records<'a> {
         }
         Ok(Self { transaction, realm, about: Vec::new() })
     }
+}
+
+impl Records<'_> {
+    /// As [`Store::realms`], at the moment of this transaction.
+    pub fn realms(&mut self) -> Result<Vec<RealmRow>> {
+        realms(self.transaction)
+    }
+
+    /// As [`Store::slot`], at the moment of this transaction.
+    pub fn slot(&mut self, realm: i64, kind: SlotKind) -> Result<Option<SlotRow>> {
+        slot(self.transaction, realm, kind)
+    }
+}
+
+fn realms(transaction: &mut dyn Transaction) -> Result<Vec<RealmRow>> {
+    transaction.run(&format!("{REALM} ORDER BY id"), &[])?.into_iter().map(realm).collect()
+}
+
+fn slot(transaction: &mut dyn Transaction, realm: i64, kind: SlotKind) -> Result<Option<SlotRow>> {
+    let sql = "SELECT body, revision, failures FROM slots WHERE realm = ?1 AND kind = ?2";
+    let rows = transaction.run(sql, &[realm.into(), kind.name().as_str().into()])?;
+    let Some(row) = rows.into_iter().next() else { return Ok(None) };
+    let [body, revision, failures] = columns(row)?;
+    let broken = || Error::corrupt(format!("slots {}", kind.name()));
+    let slot: Slot = serde_json::from_str(&body.text()?).map_err(|_| broken())?;
+    if slot.kind != kind {
+        return Err(broken());
+    }
+    // A count that is none counts as the worst.
+    let failures = u32::try_from(failures.int()?).unwrap_or(u32::MAX);
+    Ok(Some(SlotRow { slot, revision: revision.int()?, failures }))
 }
 
 fn gone() -> Error {

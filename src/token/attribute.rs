@@ -4,6 +4,7 @@ use cryptoki_sys::*;
 
 use crate::error::Result;
 use crate::model::object::Class;
+use crate::token::certificate::SAID_BY_ITSELF;
 use crate::token::ck;
 use crate::token::template::{Entry, EntryValue, Template, ulong_of};
 use crate::token::vendor::CKA_ALIKMS_PROTECTION_LEVEL;
@@ -243,6 +244,9 @@ pub fn check_change(entry: &Entry, class: Class, now: Option<&[u8]>, trusts: boo
         return Err(ck(CKR_ATTRIBUTE_VALUE_INVALID));
     }
     let EntryValue::Bytes(wanted) = &entry.value else { return Err(ck(CKR_ATTRIBUTE_READ_ONLY)) };
+    if class == Class::Certificate && SAID_BY_ITSELF.contains(&entry.kind) {
+        return Err(ck(CKR_ATTRIBUTE_READ_ONLY));
+    }
     let unchanged = now == Some(wanted.as_slice());
     match row.change {
         _ if trusts && entry.kind == CKA_TRUSTED => Ok(()),

@@ -15,9 +15,10 @@ use crate::model::object::{Class, Object};
 use crate::model::spec::{Family, Spec};
 use crate::protection::{Usages, software};
 use crate::token::attribute::{Making, check_change, check_new, class_of};
+use crate::token::certificate;
 use crate::token::keys::{self, Imported};
 use crate::token::mechanism::{Does, Keys, MechanismRow};
-use crate::token::object::{Builder, Item, SessionKey, Source, describe_x509, kept, level_of};
+use crate::token::object::{Builder, Item, SessionKey, Source, kept, level_of};
 use crate::token::separation::{check_gain, wraps_only};
 use crate::token::sm::SM4_KEY;
 use crate::token::vendor::CKA_ALIKMS_WRAPS_ONLY;
@@ -122,23 +123,14 @@ impl Session {
     }
 
     fn create_certificate(&mut self, template: &Template, token: bool) -> Result<u64> {
-        match template.ulong(CKA_CERTIFICATE_TYPE)? {
-            Some(CKC_X_509) => {}
-            Some(_) => return Err(ck(CKR_ATTRIBUTE_VALUE_INVALID)),
-            None => return Err(ck(CKR_TEMPLATE_INCOMPLETE)),
-        }
-        let der = template.bytes(CKA_VALUE).ok_or(ck(CKR_TEMPLATE_INCOMPLETE))?;
-        let mut all = Builder::default();
-        all.common(Class::Certificate, false, Uuid::new_v4());
-        describe_x509(&mut all, der)?;
-        if template.bool(CKA_TRUSTED)? == Some(true) {
-            return Err(ck(CKR_ATTRIBUTE_READ_ONLY));
-        }
+        let der = certificate::check_new(template)?;
         if token {
             let object = self.slot().kms.create_certificate_object(&self.caller(), der, &seed(template))?;
             return Ok(object.handle);
         }
-        all.apply(template);
+        let mut all = Builder::default();
+        all.common(Class::Certificate, false, Uuid::new_v4());
+        certificate::describe_own(&mut all, der, template)?;
         Ok(self.add(Class::Certificate, all.take(), false, Source::Plain))
     }
 

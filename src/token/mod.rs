@@ -2,6 +2,7 @@
 
 mod alias;
 pub mod attribute;
+pub mod certificate;
 mod derive;
 mod digesting;
 pub mod dual;

@@ -10,7 +10,6 @@ use uuid::Uuid;
 use crate::error::{Error, Result};
 use crate::fork::{Lock, epoch};
 use crate::kms::objects::ObjectView;
-use crate::kms::x509::Leaf;
 use crate::model::Bytes;
 use crate::model::curve::Curve;
 use crate::model::key::{Key, KeyUsage, Level, Style, Version};
@@ -21,6 +20,7 @@ use crate::model::spec::Family;
 use crate::protection::public::Prepared;
 use crate::protection::{self, software};
 use crate::token::attribute::{AttributeRow, Create, Shape, class_number};
+use crate::token::certificate;
 use crate::token::ck;
 use crate::token::keys;
 use crate::token::sm;
@@ -316,7 +316,7 @@ pub fn token_item(view: &ObjectView, handle: u64, label: Option<&[u8]>, realm: &
             Source::Session(SessionKey::new(family, None, Some(public)))
         }
         (_, _, Class::Certificate) => {
-            describe_certificate(&mut all, view, realm)?;
+            certificate::describe(&mut all, view, realm)?;
             Source::Plain
         }
         _ => {
@@ -368,14 +368,17 @@ fn describe_key(
         all.ulong(CKA_ALLOWED_MECHANISMS, CKM_ALIKMS_ENVELOPE);
     }
     let state = if view.usable { key.state.to_string() } else { "Disabled".to_owned() };
-    all.bytes(CKA_ALIKMS_ARN, realm.key_arn(key.id))
-        .bytes(CKA_ALIKMS_KEY_ID, key.id.to_string())
-        .bytes(CKA_ALIKMS_KEY_VERSION_ID, version.id.to_string())
+    // The key of a shared certificate belongs to another account: here only the certificate has a name.
+    match &view.certificate {
+        Some(shared) => all.bytes(CKA_ALIKMS_ARN, realm.certificate_arn(shared.id)),
+        None => all.bytes(CKA_ALIKMS_ARN, realm.key_arn(key.id)).bytes(CKA_ALIKMS_KEY_ID, key.id.to_string()),
+    };
+    all.bytes(CKA_ALIKMS_KEY_VERSION_ID, version.id.to_string())
         .bytes(CKA_ALIKMS_KEY_STATE, state)
         .bytes(CKA_ALIKMS_PROTECTION_LEVEL, key.level.name())
         .bytes(CKA_ALIKMS_ALIASES, view.aliases.join("\n"))
         .bytes(CKA_ALIKMS_CREATION_DATE, key.created.to_string());
-    if let Some(certificate) = key.certificate {
+    if let Some(certificate) = view.certificate.as_ref().map(|shared| shared.id).or(key.certificate) {
         all.bytes(CKA_ALIKMS_CERTIFICATE_ID, certificate.to_string());
     }
     Ok(())
@@ -391,46 +394,6 @@ fn generating(family: Family) -> CK_MECHANISM_TYPE {
         Family::Rsa => CKM_RSA_PKCS_KEY_PAIR_GEN,
         Family::Sm4 => CKM_ALIKMS_SM4_KEY_GEN,
     }
-}
-
-fn describe_certificate(all: &mut Builder, view: &ObjectView, realm: &Realm) -> Result<()> {
-    describe_x509(all, &view.object.value)?;
-    if let Some(certificate) = &view.certificate {
-        all.bytes(CKA_ALIKMS_CERTIFICATE_ID, certificate.id.to_string())
-            .bytes(CKA_ALIKMS_ARN, realm.certificate_arn(certificate.id));
-    }
-    Ok(())
-}
-
-/// What an X.509 certificate says of itself (PKCS#11 3.2 §4.6.3).
-pub fn describe_x509(all: &mut Builder, der: &[u8]) -> Result<()> {
-    const AUTHORITY: CK_ULONG = 2;
-    const TOKEN_USER: CK_ULONG = 1;
-    let leaf = Leaf::from_der(der).map_err(|_| ck(CKR_ATTRIBUTE_VALUE_INVALID))?;
-    let fault = |error: der::Error| Error::Internal(error.to_string());
-    let spki = leaf.certificate.tbs_certificate().subject_public_key_info().to_der().map_err(fault)?;
-    let mut check = crate::crypto::digest::hash(crate::model::hash::Hash::Sha1, der);
-    check.truncate(3);
-    all.ulong(CKA_CERTIFICATE_TYPE, CKC_X_509)
-        .bool(CKA_TRUSTED, false)
-        .ulong(CKA_CERTIFICATE_CATEGORY, if leaf.is_authority() { AUTHORITY } else { TOKEN_USER })
-        .ulong(CKA_JAVA_MIDP_SECURITY_DOMAIN, 0)
-        .ulong(CKA_NAME_HASH_ALGORITHM, CKM_SHA_1)
-        .empty(&[CKA_ID, CKA_URL, CKA_HASH_OF_SUBJECT_PUBLIC_KEY, CKA_HASH_OF_ISSUER_PUBLIC_KEY])
-        .bytes(CKA_CHECK_VALUE, check)
-        .bytes(CKA_START_DATE, date(leaf.not_before()))
-        .bytes(CKA_END_DATE, date(leaf.not_after()))
-        .bytes(CKA_SUBJECT, leaf.subject().to_der().map_err(fault)?)
-        .bytes(CKA_ISSUER, leaf.issuer().to_der().map_err(fault)?)
-        .bytes(CKA_SERIAL_NUMBER, leaf.serial_der()?)
-        .bytes(CKA_PUBLIC_KEY_INFO, spki)
-        .bytes(CKA_VALUE, der);
-    Ok(())
-}
-
-/// A CK_DATE: eight digits.
-fn date(at: crate::model::time::Moment) -> Vec<u8> {
-    at.to_string().bytes().filter(u8::is_ascii_digit).take(8).collect()
 }
 
 /// What a caller said about a token object that its record keeps: everything that nothing else determines.
@@ -450,9 +413,10 @@ pub fn kept(template: &Template) -> BTreeMap<u64, Vec<u8>> {
         CKA_ISSUER,
         CKA_CERTIFICATE_TYPE,
     ];
+    let is_certificate = template.ulong(CKA_CLASS).is_ok_and(|class| class == Some(CKO_CERTIFICATE));
     let keep = |kind: u64| {
         let import = AttributeRow::find(kind).is_none_or(|row| row.create == Create::Import);
-        !import && !DERIVED.contains(&kind)
+        !import && !DERIVED.contains(&kind) && !(is_certificate && certificate::SAID_BY_ITSELF.contains(&kind))
     };
     template
         .0

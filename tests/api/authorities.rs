@@ -14,7 +14,7 @@ at_both_levels! {
     an_authority_keeps_its_limits
     what_is_no_request_gets_no_certificate
     s002_038_039_041_issued_certificates_come_into_the_list
-    s002_056_only_long_lived_certificates_of_a_private_ca_are_a_risk
+    s002_056_057_only_long_lived_certificates_of_a_private_ca_are_a_risk
 }
 
 /// Certificates of a CA in files.
@@ -284,7 +284,7 @@ fn s002_038_039_041_issued_certificates_come_into_the_list(bed: &Bed) {
     assert_eq!(bed.state(&key), "Enabled");
 }
 
-fn s002_056_only_long_lived_certificates_of_a_private_ca_are_a_risk(bed: &Bed) {
+fn s002_056_057_only_long_lived_certificates_of_a_private_ca_are_a_risk(bed: &Bed) {
     let files = Files::new();
     let root = id(&root(bed, "EC_P256", &[]));
     let csr = files.csr(EC, "/CN=a", "");
@@ -295,4 +295,11 @@ fn s002_056_only_long_lived_certificates_of_a_private_ca_are_a_risk(bed: &Bed) {
         issued["CertificateList"].as_array().unwrap().last().unwrap()["LeakageRisk"].as_bool().unwrap()
     };
     assert_eq!([of("90"), of("365"), of("366"), of("367"), of("800")], [false, false, false, true, true]);
+    // What is recommended is what one gets without a choice: a year.
+    let all = [("ParentIdentifier", root.as_str()), ("Csr", &csr), ("Domain", "a.example")];
+    files.write("year", &text(&bed.ok("CreateServerCertificateWithCsr", &all)["X509Certificate"]));
+    let issued = bed.ok("ListClientCertificate", &[("Identifier", &root)]);
+    assert_eq!(issued["CertificateList"].as_array().unwrap().last().unwrap()["LeakageRisk"], false);
+    assert!(files.verifies("x509 -in {year} -noout -checkend 31000000"));
+    assert!(!files.verifies("x509 -in {year} -noout -checkend 31622400"));
 }

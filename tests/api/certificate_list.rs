@@ -49,8 +49,8 @@ fn s000_034_s002_001_005_035_the_list(bed: &Bed) {
     assert_eq!(found, [&ids[..], std::slice::from_ref(&last)].concat());
     assert_eq!(
         fields(&all[0]),
-        "CertificateId Deployments Expiry KeySpec LeakageRisk Name NotAfter NotBefore Notification ResourceGroupId Source \
-         Status Subject SubjectAlternativeNames Tags"
+        "CertificateId Deployments Expiry KeySpec LeakageRisk Name NotAfter NotBefore Notification ResourceGroupId SharedBy \
+         SharedWith Source Status Subject SubjectAlternativeNames Tags"
     );
     assert_eq!((&all[0]["Status"], &all[3]["Status"]), (&"PENDING".into(), &"ACTIVE".into()));
     assert_eq!((&all[0]["Source"], &all[0]["NotAfter"]), (&"CREATED".into(), &"".into()));

@@ -14,7 +14,7 @@ at_both_levels! {
     s002_010_011_012_024_061_the_key_matches_and_bears_no_password
     s002_013_to_015_what_openssl_compares_is_what_we_compare
     s002_016_022_every_form_of_key
-    s002_017_027_028_058_name_group_and_tags
+    s002_017_027_028_058_059_name_group_and_tags
     s002_023_a_certificate_for_a_csr_or_a_key_that_is_here
     s002_035_an_upload_is_listed_and_never_leaves_again
     what_is_here_already_is_refused
@@ -184,7 +184,7 @@ fn s002_016_022_every_form_of_key(bed: &Bed) {
     upload(bed, &it.leaf, &key);
 }
 
-fn s002_017_027_028_058_name_group_and_tags(bed: &Bed) {
+fn s002_017_027_028_058_059_name_group_and_tags(bed: &Bed) {
     let it = Foreign::new(EC);
     let name = format!("example.com-2026-{}", uuid::Uuid::new_v4());
     let tags = r#"[{"TagKey":"project","TagValue":"shop"},{"TagKey":"environment","TagValue":"production"}]"#;

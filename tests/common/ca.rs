@@ -50,8 +50,13 @@ impl Ca {
 
     /// The certificate for a CSR, in PEM, valid for some days from now.
     pub fn sign(&self, csr: &str) -> String {
+        self.sign_with(csr, &[])
+    }
+
+    /// The same, with more options of `openssl x509`.
+    pub fn sign_with(&self, csr: &str, options: &[&str]) -> String {
         std::fs::write(self.path("leaf.csr"), csr).unwrap();
-        self.issue("leaf.csr", "ca", "leaf", &["-copy_extensions", "copy", "-days", "10"]);
+        self.issue("leaf.csr", "ca", "leaf", &[&["-copy_extensions", "copy", "-days", "10"], options].concat());
         self.read("leaf.pem")
     }
 

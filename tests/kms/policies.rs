@@ -185,7 +185,7 @@ fn a_key_policy_holds_at_the_token_at_once() {
 }
 
 #[test]
-fn access_keys_of_a_user() {
+fn s001_021_access_keys_of_a_user() {
     let world = World::new(Level::Software);
     let kms = world.kms();
     world.user("alice", &allow("ListKeys", &["*".into()]));
@@ -202,7 +202,10 @@ fn access_keys_of_a_user() {
         alikms_pkcs11::api::Fault::from(&error).code
     };
     assert_ne!(code(&id, "wrong"), "ok");
-    assert_eq!(code("ALIKMSnobody", &secret), "InvalidAccessKeyId.NotFound");
+    let fault =
+        alikms_pkcs11::api::Fault::from(&kms.login_with_access_key("ALIKMSnobody", secret.as_bytes()).unwrap_err());
+    assert_eq!((fault.status, fault.code), (404, "InvalidAccessKeyId.NotFound"));
+    assert_eq!(fault.message, "The AccessKey ID provided does not exist in our records.");
 
     // Two at most; neither list nor audit trail tells a secret.
     let second = text(&world.done("CreateAccessKey", &[user]), "/AccessKey/AccessKeyId");

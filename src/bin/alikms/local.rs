@@ -73,6 +73,26 @@ pub fn attach_certificate(line: &Line, _: &[&str]) -> Result<ExitCode, Stop> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// `alikms share-certificate`.
+pub fn share_certificate(line: &Line, _: &[&str]) -> Result<ExitCode, Stop> {
+    let kms = open(line)?;
+    let account = line.option("AccountId").unwrap_or_default();
+    let theirs = kms.share_certificate(&caller(line, &kms)?, certificate(line), account)?;
+    output::answer(&json!({ "CertificateId": theirs.to_string() }), line.option("query"))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `alikms withdraw-certificate`.
+pub fn withdraw_certificate(line: &Line, _: &[&str]) -> Result<ExitCode, Stop> {
+    let kms = open(line)?;
+    kms.withdraw_certificate(&caller(line, &kms)?, certificate(line))?;
+    done_with(&format!("certificate {} is shared with nobody any more\n", certificate(line)))
+}
+
+fn certificate(line: &Line) -> &str {
+    line.option("CertificateId").unwrap_or_default()
+}
+
 /// `alikms promote`.
 pub fn promote(line: &Line, _: &[&str]) -> Result<ExitCode, Stop> {
     let kms = open(line)?;

@@ -135,8 +135,21 @@ fn config(line: &Line) -> Result<Config, Stop> {
     })
 }
 
+/// A token that is open, with the others of `alikms.toml`, whose certificates may be shared with it.
+struct Open {
+    kms: Arc<Kms>,
+    _service: Arc<Service>,
+}
+
+impl std::ops::Deref for Open {
+    type Target = Kms;
+    fn deref(&self) -> &Kms {
+        &self.kms
+    }
+}
+
 /// The token that the command line names, or the first one, opened.
-fn open(line: &Line) -> Result<Arc<Kms>, Stop> {
+fn open(line: &Line) -> Result<Open, Stop> {
     let config = config(line)?;
     let label = line.option("token");
     if let Some(label) = label {
@@ -148,20 +161,22 @@ fn open(line: &Line) -> Result<Arc<Kms>, Stop> {
             });
         }
     }
-    opened(line, Service::new(config).token(label)?)
+    let service = Service::new(config);
+    opened(line, &service, service.token(label)?)
 }
 
 /// The token that the command line names, or all of them, opened.
-fn open_each(line: &Line) -> Result<Vec<Arc<Kms>>, Stop> {
-    match line.option("token") {
-        Some(_) => Ok(vec![open(line)?]),
-        None => Service::new(config(line)?).tokens().iter().map(|kms| opened(line, kms)).collect(),
+fn open_each(line: &Line) -> Result<Vec<Open>, Stop> {
+    if line.option("token").is_some() {
+        return Ok(vec![open(line)?]);
     }
+    let service = Service::new(config(line)?);
+    service.tokens().iter().map(|kms| opened(line, &service, kms)).collect()
 }
 
-fn opened(line: &Line, kms: &Arc<Kms>) -> Result<Arc<Kms>, Stop> {
+fn opened(line: &Line, service: &Arc<Service>, kms: &Arc<Kms>) -> Result<Open, Stop> {
     match unlock(line, kms) {
-        Ok(()) => Ok(Arc::clone(kms)),
+        Ok(()) => Ok(Open { kms: Arc::clone(kms), _service: Arc::clone(service) }),
         Err(error @ Error::Locked) => {
             Err(Stop::Tip { message: error.to_string(), tip: "Give the token's PIN: --pin file:PATH".into() })
         }

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use alikms_pkcs11::Error;
 use alikms_pkcs11::config::{DeviceConfig, TokenConfig, Unlock};
 use alikms_pkcs11::kms::{Kms, Service};
+use alikms_pkcs11::model::caller::Caller;
 use alikms_pkcs11::protection::hsm::Hsm;
 
 use crate::args::Line;
@@ -50,10 +51,22 @@ fn heading(token: &TokenConfig) -> String {
     )
 }
 
-/// Are the keys to be had, and how many are there.
+/// Are the keys to be had, how many are there, and does a certificate want attention?
 fn keys(line: &Line, kms: &Kms) -> (bool, String) {
-    match unlock(line, kms).and_then(|()| kms.count_keys()) {
-        Ok((software, hsm)) => (true, format!("keys: {hsm} HSM, {software} SOFTWARE")),
+    let counted = unlock(line, kms).and_then(|()| {
+        let pending = kms.pending_tasks(&Caller::account(), false)?;
+        Ok((kms.count_keys()?, pending.len()))
+    });
+    match counted {
+        Ok(((software, hsm), tasks)) => {
+            let keys = format!("keys: {hsm} HSM, {software} SOFTWARE");
+            // S002-051: who looks at the token is told without asking.
+            let tasks = match tasks {
+                0 => String::new(),
+                _ => format!("\n  certificates that something is to be done about: {tasks}, see `alikms tasks`"),
+            };
+            (true, keys + &tasks)
+        }
         Err(Error::Locked) => (true, "locked: give --pin to see the keys".into()),
         Err(error) => (false, format!("NOT USABLE: {error}")),
     }

@@ -289,6 +289,21 @@ pub static VERBS: &[Verb] = &[
         run: local::set_user_pin,
     },
     Verb {
+        name: "share-certificate",
+        words: "",
+        summary: "Gives another account of alikms.toml the use of a certificate with its key",
+        text: "The certificate is one of CreateCertificate or beside a CMK, issued here by a CA with Shareable=true. It can be \
+               shared once. The receiver sees it in its list and in its token and works with the key, but can neither export \
+               nor share it. What its owner does to certificate and key acts on the receiver's next operation. Answers the \
+               CertificateId that the receiver has.",
+        options: &[
+            option("CertificateId", true, "ID", "The certificate."),
+            option("AccountId", true, "NUMBER", "The account that receives it; its [[token]] is in the same region."),
+        ],
+        example: "alikms share-certificate --CertificateId 9a28de48-8d8b-484d-a766-dec4a6a3b2c1 --AccountId 2000000000000002",
+        run: local::share_certificate,
+    },
+    Verb {
         name: "status",
         words: "",
         summary: "Shows the tokens with their keys, and whether each device can be reached",
@@ -317,6 +332,15 @@ pub static VERBS: &[Verb] = &[
         options: &[option("version", false, "ID", "Another version than the one in service.")],
         example: "alikms uri alias/web",
         run: uri::run,
+    },
+    Verb {
+        name: "withdraw-certificate",
+        words: "",
+        summary: "Takes back what share-certificate gave, for ever",
+        text: "The receiver's next operation with the key fails, and the certificate leaves its list.",
+        options: &[option("CertificateId", true, "ID", "The certificate, as its owner names it.")],
+        example: "alikms withdraw-certificate --CertificateId 9a28de48-8d8b-484d-a766-dec4a6a3b2c1",
+        run: local::withdraw_certificate,
     },
 ];
 

@@ -37,6 +37,8 @@ pub struct NewAuthority {
     pub path_length: Option<u8>,
     /// 1 to 365.
     pub crl_days: Option<i64>,
+    /// May what it issues be shared with other accounts (S002-042)?
+    pub shareable: bool,
 }
 
 /// What a CSR is answered with.
@@ -110,7 +112,7 @@ impl Kms {
         self.store.write(&self.open()?.realm, &audit, |r| {
             let mut certificate = self.attach(r, &version, &leaf, &chain)?;
             certificate.spec = Some(new.spec);
-            certificate.authority = Some(Authority { path_length, crl_number: 0, crl_days });
+            certificate.authority = Some(Authority { path_length, crl_number: 0, crl_days, shareable: new.shareable });
             certificate.issued_by = parent.as_ref().map(|(parent, _)| parent.id);
             r.update_certificate(&certificate)?;
             Ok(certificate)
@@ -207,7 +209,7 @@ impl Kms {
         const ACTION: &str = "CreateRevokeClientCertificate";
         let audit = self.audit(caller, ACTION, id);
         self.store.write(&self.open()?.realm, &audit, |r| {
-            let mut certificate = self.find_certificate(r, id)?;
+            let certificate = self.find_certificate(r, id)?;
             let _allowed = self.authorize(caller, ACTION, &self.realm.certificate_arn(certificate.id))?;
             if certificate.issued_by.is_none() {
                 return Err(Error::invalid("Identifier", "no CA here issued this certificate"));
@@ -215,10 +217,7 @@ impl Kms {
             if certificate.status == CertificateStatus::Revoked {
                 return Err(state_change(&certificate));
             }
-            certificate.status = CertificateStatus::Revoked;
-            certificate.revoked_at = Some(self.now());
-            certificate.updated = self.now();
-            refresh_certificate(r, &mut certificate, self.now())
+            self.revoke(r, &certificate)
         })
     }
 

@@ -151,7 +151,7 @@ impl Kms {
             return Err(state_change(&signing));
         }
         let arn = self.realm.certificate_arn(signing.id);
-        let ready = self.ready_if(version, |_| self.authorize(caller, ACTION, &arn))?;
+        let ready = self.ready_if(version, |_, _| self.authorize(caller, ACTION, &arn))?;
         let bad_key = |_| Error::invalid("EncryptedSymmetricKey", "the signing key does not decrypt it to an SM4 key");
         let work = self.work(caller, ACTION, &ready)?;
         let symmetric = work.once(&Job::Decrypt(Cipher::Sm2(Sm2Layout::C1C3C2)), wrapped_key).map_err(bad_key)?;
@@ -174,9 +174,11 @@ impl Kms {
     }
 
     /// Is it neither here already, nor its key? `own`: the version that is being made for it. Deleted ones do not
-    /// count.
+    /// count, nor does what a CA here only remembers to have issued.
     fn check_new(&self, records: &mut Records<'_>, leaf: &Leaf, own: Option<Uuid>) -> Result<()> {
-        let known = |certificate: &Certificate| certificate.leaf == leaf.der && certificate.delete_at.is_none();
+        let known = |certificate: &Certificate| {
+            certificate.leaf == leaf.der && certificate.delete_at.is_none() && !certificate.unlisted
+        };
         if let Some(known) = self.all_certificates(records)?.into_iter().find(known) {
             return Err(Error::invalid("Certificate", format!("it is here already: {}", known.id)));
         }
@@ -300,6 +302,9 @@ impl Kms {
         let (certificate, key, version) = self.store.write(&opened.realm, &audit, |r| {
             let certificate = self.find_certificate(r, id)?;
             let _allowed = self.authorize(caller, ACTION, &self.realm.certificate_arn(certificate.id))?;
+            if let Some(share) = &certificate.shared_by {
+                return Err(Error::Unsupported(format!("exporting a certificate of the account {}", share.account)));
+            }
             let key = certificate.key.map(|key| r.key(key)).transpose()?.flatten();
             let version = certificate.version.map(|version| r.version(version)).transpose()?.flatten();
             let (Some(key), Some(version)) = (key, version) else {

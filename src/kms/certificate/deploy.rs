@@ -8,12 +8,8 @@ use crate::kms::Kms;
 use crate::kms::catalogue::is_shown;
 use crate::model::caller::Caller;
 use crate::model::certificate::{Certificate, Deployment};
-use crate::model::key::Key;
 use crate::model::object::Class;
 use crate::store::{Query, Records};
-
-/// At most so many objects has a key.
-const ALL: usize = 100_000;
 
 /// A certificate with the name by which programs find its private key.
 #[derive(Debug, Clone)]
@@ -35,7 +31,7 @@ impl Kms {
                 resource: key.id.to_string(),
                 reason: format!("its version in service, {}, has no certificate: attach one", version.id),
             })?;
-            self.deployable(r, caller, certificate, &key)
+            self.deployable(r, caller, certificate)
         })
     }
 
@@ -46,23 +42,25 @@ impl Kms {
             if !is_shown(&certificate) {
                 return Err(state_change(&certificate));
             }
-            let key = certificate.key.map(|key| r.key(key)).transpose()?.flatten();
-            let none = || Error::Unsupported("the private key of this certificate is not here".to_owned());
-            self.deployable(r, caller, certificate, &key.ok_or_else(none)?)
+            if certificate.key.is_none() && certificate.shared_by.is_none() {
+                return Err(Error::Unsupported("the private key of this certificate is not here".to_owned()));
+            }
+            self.deployable(r, caller, certificate)
         })
     }
 
-    fn deployable(
-        &self,
-        records: &mut Records<'_>,
-        caller: &Caller,
-        certificate: Certificate,
-        key: &Key,
-    ) -> Result<Deployable> {
+    fn deployable(&self, records: &mut Records<'_>, caller: &Caller, certificate: Certificate) -> Result<Deployable> {
         let _allowed = self.authorize(caller, "DeployCertificate", &self.realm.certificate_arn(certificate.id))?;
-        let query = Query { key: Some(key.id), class: Some(Class::PrivateKey), shown_only: true, ..Query::default() };
-        let objects = records.find_objects(&query, 0, ALL)?;
-        let own = objects.into_iter().find(|object| object.version == certificate.version);
+        let shared = certificate.shared_by.as_ref();
+        let query = Query {
+            key: certificate.key,
+            version: shared.map_or(certificate.version, |share| Some(share.version)),
+            certificate: shared.map(|_| certificate.id),
+            class: Some(Class::PrivateKey),
+            shown_only: true,
+            ..Query::default()
+        };
+        let own = records.find_objects(&query, 0, 1)?.pop();
         let hidden = || Error::StateChange {
             resource: certificate.id.to_string(),
             reason: "programs do not see its private key: it is disabled, deleted or retired".to_owned(),

@@ -52,7 +52,10 @@ impl Kms {
             if items.is_empty() {
                 return Ok(all);
             }
-            all.extend(items);
+            for mut certificate in items {
+                self.see_share(records, &mut certificate)?;
+                all.push(certificate);
+            }
         }
     }
 

@@ -73,7 +73,7 @@ pub struct Pending {
 /// S002-056: a certificate of a private CA that is valid for longer than a year.
 pub fn is_leakage_risk(certificate: &Certificate) -> bool {
     let length = certificate.not_after.zip(certificate.not_before).map(|(end, begin)| end.0.saturating_sub(begin.0));
-    let private = certificate.source == Source::PrivateCa || certificate.issued_by.is_some();
+    let private = matches!(certificate.source, Source::PrivateCa | Source::Shared) || certificate.issued_by.is_some();
     private && length.is_some_and(|length| length > LONG_DAYS * DAY)
 }
 

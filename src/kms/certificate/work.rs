@@ -96,7 +96,7 @@ impl Kms {
             let version = certificate.version.map(|version| r.version(version)).transpose()?.flatten();
             let key = match version {
                 Some(version) => r.key(version.key)?.map(|key| (key, version)),
-                None => None,
+                None => self.original(r, &certificate)?.map(|original| (original.key, original.version)),
             };
             let public = Leaf::from_der(&certificate.leaf)?.public()?;
             Ok(Holder { certificate, key, public, algorithm })
@@ -123,9 +123,10 @@ impl Kms {
         action: &'static str,
         holder: &Holder,
     ) -> Result<std::sync::Arc<crate::kms::use_key::Ready>> {
-        self.ready_if(holder.version()?.id, |key| match key.certificate {
-            Some(certificate) => self.authorize(caller, action, &self.realm.certificate_arn(certificate)),
-            None => self.authorize_key(caller, action, key),
+        self.ready_if(holder.version()?.id, |key, lent| match (lent, key.certificate) {
+            (Some(lent), _) => self.authorize_lent(caller, action, key, lent),
+            (None, Some(certificate)) => self.authorize(caller, action, &self.realm.certificate_arn(certificate)),
+            (None, None) => self.authorize_key(caller, action, key),
         })
     }
 
