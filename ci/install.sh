@@ -7,7 +7,7 @@
 BUILD="gcc libc6-dev"
 QUICKSTART="$BUILD softhsm2 libengine-pkcs11-openssl nginx-light|nginx|nginx-full|nginx-extras openssl curl procps"
 TEST="$QUICKSTART opensc osslsigncode gnutls-bin openssh-client openssh-server libp11-kit-dev binutils pkg-config|pkgconf
-  python3 openjdk-17-jdk-headless|openjdk-17-jdk|default-jdk-headless|default-jdk jq xxd util-linux"
+  p11-kit p11-kit-modules libnss3-tools apache2-bin stunnel4 knot knot-dnssecutils python3 openjdk-17-jdk-headless|openjdk-17-jdk|default-jdk-headless|default-jdk jq xxd util-linux"
 CHECK="$BUILD shellcheck"
 COUNT="valgrind"
 
