@@ -7,7 +7,8 @@
 BUILD="gcc libc6-dev"
 QUICKSTART="$BUILD softhsm2 libengine-pkcs11-openssl nginx-light|nginx|nginx-full|nginx-extras openssl curl procps"
 TEST="$QUICKSTART opensc osslsigncode gnutls-bin openssh-client openssh-server libp11-kit-dev binutils pkg-config|pkgconf
-  python3 openjdk-17-jdk-headless|openjdk-17-jdk|default-jdk-headless|default-jdk jq xxd util-linux"
+  p11-kit p11-kit-modules libnss3-tools apache2-bin stunnel4 knot knot-dnssecutils python3 python3-venv g++ nodejs
+  openjdk-17-jdk-headless|openjdk-17-jdk|default-jdk-headless|default-jdk jq xxd util-linux"
 CHECK="$BUILD shellcheck"
 COUNT="valgrind"
 
@@ -39,6 +40,8 @@ for set in "${@:-test}"; do
     *) die "ci/install.sh knows the sets quickstart, test, check and count, not '$set'." ;;
   esac
 done
+# Debian's nodejs comes without npm and without headers, those of others with both.
+[[ $words != *nodejs* ]] || command -v npm >/dev/null || words+=" npm libnode-dev"
 need_rust
 command -v dpkg-query >/dev/null || die "this is not a Debian system. Install by hand what corresponds to:$(printf ' %s' $words)"
 
@@ -65,3 +68,4 @@ case " ${*:-test} " in
       die "'cargo ${part%%:*}' is not here: run 'rustup component add ${part##*:}'."
     done ;;
 esac
+case " ${*:-test} " in *" test "*) ci/clients.sh ;; esac

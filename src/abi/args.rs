@@ -155,18 +155,24 @@ impl In<u8> {
 
     /// A string that ends with NUL, without it. CKR_ARGUMENTS_BAD for null or if it is longer than `max` bytes.
     pub(super) fn c_string(self, max: usize) -> Result<Vec<u8>> {
+        let text = self.text(max + 1)?;
+        if text.len() > max { Err(bad()) } else { Ok(text) }
+    }
+
+    /// `len` bytes, or fewer if a NUL comes before. CKR_ARGUMENTS_BAD for null.
+    pub(super) fn text(self, len: usize) -> Result<Vec<u8>> {
         if self.is_null() {
             return Err(bad());
         }
         let mut text = Vec::new();
-        for i in 0..=max {
-            // SAFETY: not null, and no NUL was found before this byte, so it belongs to the string.
-            match unsafe { self.0.add(i).read() } {
-                0 => return Ok(text),
+        while text.len() < len {
+            // SAFETY: not null, and no NUL was found before this byte, so it belongs to the text.
+            match unsafe { self.0.add(text.len()).read() } {
+                0 => break,
                 byte => text.push(byte),
             }
         }
-        Err(bad())
+        Ok(text)
     }
 }
 

@@ -40,10 +40,10 @@ cryptoki! {
         info.put(p.mechanism_info(slot, kind)?)
     }
 
-    /// The label has 32 bytes, padded with blanks.
+    /// The label has 32 bytes, padded with blanks; what comes as a C string (PyKCS11) ends at its NUL.
     fn C_InitToken(slot: CK_SLOT_ID, pin: In<u8>, pin_len: CK_ULONG, label: In<u8>) |p| {
-        let label = label.bytes(32)?.try_into().map_err(|_| ck(CKR_ARGUMENTS_BAD))?;
-        p.init_token(slot, pin.bytes_if_any(pin_len)?, label)
+        let label = label.text(32)?;
+        p.init_token(slot, pin.bytes_if_any(pin_len)?, &label)
     }
 
     fn C_InitPIN(session: CK_SESSION_HANDLE, pin: In<u8>, pin_len: CK_ULONG) |p| {

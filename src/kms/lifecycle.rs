@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::kms::Kms;
 use crate::kms::authorize::{Allowed, not_found};
 use crate::kms::catalogue::refresh_key;
+use crate::kms::objects::objects_of;
 use crate::kms::use_key::key_state;
 use crate::model::Bytes;
 use crate::model::caller::Caller;
@@ -370,6 +371,11 @@ impl Kms {
             };
             key.state = if has_material { KeyState::Enabled } else { KeyState::PendingImport };
             r.update_key(&key)?;
+            // A tool that destroyed the pair destroyed its public half, too.
+            for mut object in objects_of(r, &key)?.into_iter().filter(|object| object.hidden) {
+                object.hidden = false;
+                r.update_object(&object)?;
+            }
             refresh_key(r, &key, self.now())
         })
     }

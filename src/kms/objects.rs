@@ -355,7 +355,7 @@ impl Kms {
     }
 
     /// C_DestroyObject (DESIGN §3): a private or secret key goes into its deletion window if it is the key's only version,
-    /// a public key is hidden, a certificate detached, a data object deleted.
+    /// a public key is hidden (until a deletion of its key is cancelled), a certificate detached, a data object deleted.
     pub fn destroy_object(&self, caller: &Caller, handle: u64) -> Result<()> {
         let opened = self.open()?;
         let missing = || Error::KeyNotFound(handle.to_string());
@@ -372,6 +372,12 @@ impl Kms {
                 Class::PrivateKey | Class::SecretKey => return self.destroy_key(caller, r, &object),
                 Class::PublicKey if object.key.is_none() => r.delete_object(handle)?,
                 Class::PublicKey => {
+                    let key = object.key.map(|id| r.key(id)).transpose()?.flatten();
+                    let pending = key.is_some_and(|key| key.state == KeyState::PendingDeletion);
+                    // Its private half may have gone first; what is out of sight for another reason is not there.
+                    if object.hidden || !(object.shown || pending) {
+                        return Err(missing());
+                    }
                     object.hidden = true;
                     object.shown = false;
                     r.update_object(&object)?;
@@ -439,7 +445,7 @@ pub(super) fn blank_object(class: Class, value: Vec<u8>, now: Moment) -> Object 
     }
 }
 
-fn objects_of(records: &mut Records<'_>, key: &Key) -> Result<Vec<Object>> {
+pub(super) fn objects_of(records: &mut Records<'_>, key: &Key) -> Result<Vec<Object>> {
     records.find_objects(&Query { key: Some(key.id), ..Query::default() }, 0, ALL)
 }
 

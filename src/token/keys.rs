@@ -279,7 +279,7 @@ pub fn read_secret(template: &Template, class: Class) -> Result<Imported> {
 }
 
 /// Generic secrets, and those whose type says what they are for.
-fn is_generic(kind: CK_KEY_TYPE) -> bool {
+pub fn is_generic(kind: CK_KEY_TYPE) -> bool {
     matches!(kind, CKK_GENERIC_SECRET | CKK_HKDF) || Hash::ALL.iter().any(|hash| hmac_type(*hash) == Some(kind))
 }
 

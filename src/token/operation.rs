@@ -352,7 +352,10 @@ impl Work {
         };
         if !enough {
             self.stage = Stage::Fed(feed);
-            let answer = if room == Room::Ask { Answer::Size(bound) } else { Answer::TooSmall(bound) };
+            // A client that gets 0 may have no buffer to pass, asks again with NULL in its place and never gives its data
+            // away (PyKCS11): a byte more than is needed is within the rule (PKCS#11 3.2 §5.2).
+            let asked = bound.max(usize::from(!part.is_empty()));
+            let answer = if room == Room::Ask { Answer::Size(asked) } else { Answer::TooSmall(bound) };
             return Ok((answer, Some(self)));
         }
         let Feed::Stream(stream) = &mut feed else { return Err(Error::Internal("not a stream".to_owned())) };

@@ -13,9 +13,6 @@ use crate::token::sessions::{Sessions, home};
 use crate::token::slot::{Login, Slot, own_version, padded};
 use crate::token::{Session, ck};
 
-/// A token label in C_InitToken.
-const LABEL: usize = 32;
-
 pub struct Provider {
     /// Never freed, as the run is not: sessions refer to them and count nothing.
     slots: Vec<&'static Slot>,
@@ -99,7 +96,7 @@ impl Provider {
     }
 
     /// `pin` None: NULL pointer. A token with keys is only initialised again where `destroy = "immediate"` allows it.
-    pub fn init_token(&self, slot: u64, pin: Option<&[u8]>, label: &[u8; LABEL]) -> Result<()> {
+    pub fn init_token(&self, slot: u64, pin: Option<&[u8]>, label: &[u8]) -> Result<()> {
         let slot = self.slot(slot)?;
         let pin = Bytes::new(pin.ok_or(ck(CKR_ARGUMENTS_BAD))?.to_vec());
         if slot.counts().all > 0 {

@@ -11,6 +11,7 @@ use crate::fork::epoch;
 use crate::kms::objects::{Search, Seed};
 use crate::kms::use_key::Ready;
 use crate::model::caller::Caller;
+use crate::model::object::Class;
 use crate::token::attribute::{check_change, class_of};
 use crate::token::ck;
 use crate::token::digesting::Digesting;
@@ -282,11 +283,18 @@ impl Session {
             self.slot.remove(object);
             return Ok(());
         }
-        if let Source::Kms { usable: false, .. } = item.source {
-            return Err(ck(CKR_OBJECT_HANDLE_INVALID));
+        match item.source {
+            // A public key may be out of sight only because its private half was destroyed just before.
+            Source::Kms { usable: false, .. } if item.class != Class::PublicKey => {
+                return Err(ck(CKR_OBJECT_HANDLE_INVALID));
+            }
+            _ => {}
         }
         let (row, _) = self.slot.row_of(object).ok_or(ck(CKR_OBJECT_HANDLE_INVALID))?;
-        self.slot.kms.destroy_object(&self.caller(), row)
+        self.slot.kms.destroy_object(&self.caller(), row).map_err(|error| match error {
+            Error::KeyNotFound(_) => ck(CKR_OBJECT_HANDLE_INVALID),
+            other => other,
+        })
     }
 
     pub fn find_init(&mut self, template: &Template) -> Result<()> {

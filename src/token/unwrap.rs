@@ -2,8 +2,6 @@
 //! where the mechanism has a padding that could be asked about, not even that (`crypto::unwrapping`).
 
 use cryptoki_sys::*;
-use der::Decode;
-use der::asn1::ObjectIdentifier;
 
 use crate::crypto::ec::EcKey;
 use crate::crypto::rsa::RsaKey;
@@ -18,7 +16,7 @@ use crate::protection::software;
 use crate::token::attribute::{Making, check_new, class_of};
 use crate::token::keys;
 use crate::token::make::Birth;
-use crate::token::object::{Item, SessionKey, level_of};
+use crate::token::object::{Item, SessionKey, key_type_of, level_of};
 use crate::token::operate::{Kind, bad_parameter};
 use crate::token::operation::Engine;
 use crate::token::separation::{check_mechanism, kept_sensitive, with_demands};
@@ -127,7 +125,7 @@ impl Wanted {
         let key_type = template.ulong(CKA_KEY_TYPE)?.ok_or(ck(CKR_TEMPLATE_INCOMPLETE))?;
         let class = class_of(class).ok_or(ck(CKR_ATTRIBUTE_VALUE_INVALID))?;
         let fits = match class {
-            Class::PrivateKey => matches!(key_type, CKK_RSA | CKK_EC),
+            Class::PrivateKey => matches!(key_type, CKK_RSA | CKK_EC | CKK_EC_EDWARDS | CKK_EC_MONTGOMERY),
             Class::SecretKey => family_of(key_type).is_some(),
             _ => false,
         };
@@ -169,8 +167,11 @@ impl Wanted {
             }
             _ => {
                 let key = EcKey::from_der(&value).map_err(invalid)?;
-                let named = template.bytes(CKA_EC_PARAMS).map(ObjectIdentifier::from_der);
-                if named.is_some_and(|named| named != Ok(key.curve().oid())) {
+                if key_type_of(Family::Ec(key.curve())) != self.key_type {
+                    return Err(ck(CKR_WRAPPED_KEY_INVALID));
+                }
+                let named = template.bytes(CKA_EC_PARAMS).map(keys::curve_of);
+                if named.is_some_and(|named| !matches!(named, Ok(curve) if curve == key.curve())) {
                     return Err(ck(CKR_TEMPLATE_INCONSISTENT));
                 }
                 Ok((Family::Ec(key.curve()), key.scalar()))
@@ -184,8 +185,7 @@ fn family_of(key_type: CK_KEY_TYPE) -> Option<Family> {
     match key_type {
         CKK_AES => Some(Family::Aes),
         CKK_ALIKMS_SM4 => Some(Family::Sm4),
-        CKK_GENERIC_SECRET => Some(Family::Generic),
-        CKK_SHA_1_HMAC | CKK_SHA224_HMAC | CKK_SHA256_HMAC | CKK_SHA384_HMAC | CKK_SHA512_HMAC => Some(Family::Generic),
+        kind if keys::is_generic(kind) => Some(Family::Generic),
         _ => None,
     }
 }

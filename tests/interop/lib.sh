@@ -172,6 +172,14 @@ uri() { echo "pkcs11:token=$TOKEN;object=$PREFIX-$1;type=private"; }
 uri_by_id() { echo "pkcs11:token=$TOKEN;id=$(sed 's/../%&/g' "$(of "$1" cka)");type=private"; }
 with_pin() { echo "$1;pin-value=$PIN"; }
 
+# token_at_level LEVEL: keys that generic tools create are at this level from here on.
+token_at_level() {
+  [ "$REFERENCE" != 1 ] || return 0
+  sed -E "s/^(protection_level = )\"HSM\"/\\1\"$1\"/" "$FIXTURE/alikms.toml" >"$W/alikms.toml"
+  chmod 644 "$W/alikms.toml"
+  export ALIKMS_CONF=$W/alikms.toml
+}
+
 # engine_conf FILE: openssl.cnf for libengine-pkcs11-openssl. init = 1 because nginx loads keys without initialising the engine.
 engine_conf() {
   cat >"$1" <<CONF

@@ -74,6 +74,46 @@ fn in_parts(c: &Client, mechanism: &Mech, key: CK_OBJECT_HANDLE, data: &[u8], en
 }
 
 /// McGrew and Viega, "The Galois/Counter Mode of Operation", test case 4; both forms of the parameter.
+/// PyKCS11 makes its buffer as long as it is told, and passes NULL for one of no bytes: which is a question again, and the
+/// data never arrives. So the answer to the question is never 0 for something.
+#[test]
+fn an_update_is_never_told_to_bring_no_buffer() {
+    let installation = Installation::software();
+    let c = installation.client();
+    let key = c.secret(CKK_AES, &[7; 32]);
+    let like_pykcs11 = |call: &dyn Fn(CK_BYTE_PTR, CK_ULONG_PTR) -> CK_RV| {
+        let mut len = 0;
+        assert_eq!(call(std::ptr::null_mut(), &raw mut len), CKR_OK);
+        let mut buffer = vec![0; len as usize];
+        let start = if len == 0 { std::ptr::null_mut() } else { buffer.as_mut_ptr() };
+        assert_eq!(call(start, &raw mut len), CKR_OK);
+        buffer.truncate(len as usize);
+        buffer
+    };
+    let gcm = Mech::gcm(&[3; 12], b"aad", 128);
+    let padded = Mech::with(CKM_AES_CBC_PAD, [3; 16]);
+    for (mechanism, step) in [(gcm, 5), (padded, 5), (Mech::ctr([3; 16], 128), 1)] {
+        let data = message(21);
+        let whole = c.encrypt(mechanism.clone(), key, &data).unwrap();
+        c.encrypt_init(mechanism.clone(), key).unwrap();
+        let mut made = Vec::new();
+        for part in data.chunks(step) {
+            let (from, len) = (part.as_ptr().cast_mut(), part.len() as CK_ULONG);
+            made.extend(like_pykcs11(&|out, size| crate::call!(c.m, C_EncryptUpdate(c.h, from, len, out, size))));
+        }
+        made.extend(like_pykcs11(&|out, size| crate::call!(c.m, C_EncryptFinal(c.h, out, size))));
+        assert_eq!(made, whole, "{:#x}", mechanism.kind);
+        c.decrypt_init(mechanism.clone(), key).unwrap();
+        let mut found = Vec::new();
+        for part in whole.chunks(step) {
+            let (from, len) = (part.as_ptr().cast_mut(), part.len() as CK_ULONG);
+            found.extend(like_pykcs11(&|out, size| crate::call!(c.m, C_DecryptUpdate(c.h, from, len, out, size))));
+        }
+        found.extend(like_pykcs11(&|out, size| crate::call!(c.m, C_DecryptFinal(c.h, out, size))));
+        assert_eq!(found, data, "{:#x}", mechanism.kind);
+    }
+}
+
 #[test]
 fn gcm_known_answer() {
     let installation = Installation::software();

@@ -155,6 +155,10 @@ fn c_init_token() {
         let info = m.token_info();
         assert_eq!(std::str::from_utf8(&info.label).unwrap().trim_end(), "Schlüssel für alle");
     }
+    // A C string (PyKCS11): nothing behind its NUL is read as label, or read at all.
+    let mut short = *b"my label\0\xff\xff";
+    assert_eq!(call!(m, C_InitToken(m.slot(), b"officer".as_ptr().cast_mut(), 7, short.as_mut_ptr())), CKR_OK);
+    assert_eq!(std::str::from_utf8(&m.token_info().label).unwrap().trim_end(), "my label");
     assert_eq!(call!(m, C_InitToken(m.slot(), std::ptr::null_mut(), 0, [b' '; 32].as_mut_ptr())), CKR_ARGUMENTS_BAD);
     let pin = b"officer".as_ptr().cast_mut();
     assert_eq!(call!(m, C_InitToken(m.slot(), pin, 7, std::ptr::null_mut())), CKR_ARGUMENTS_BAD);

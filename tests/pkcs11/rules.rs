@@ -132,6 +132,18 @@ fn destruction() {
     installation.print(&["EnableKey", "--KeyId", &id]);
     c.sign(CKM_ECDSA, private, &[1; 32]).unwrap();
 
+    // A whole pair in the other order: the public half is there to be destroyed until it has been, and comes back as well.
+    let (public, private) = c.ec_pair(P256, &[b(CKA_TOKEN, true), s(CKA_LABEL, "both")]).unwrap();
+    let id = String::from_utf8(c.get(private, crate::support::KEY_ID).unwrap()).unwrap();
+    c.destroy(private).unwrap();
+    c.destroy(public).unwrap();
+    assert_eq!(c.destroy(public), Err(CKR_OBJECT_HANDLE_INVALID));
+    installation.print(&["CancelKeyDeletion", "--KeyId", &id]);
+    installation.print(&["EnableKey", "--KeyId", &id]);
+    assert_eq!(c.find(&[s(CKA_LABEL, "both")]).len(), 2);
+    installation.print(&["DisableKey", "--KeyId", &id]);
+    assert_eq!(c.destroy(public), Err(CKR_OBJECT_HANDLE_INVALID), "out of sight, and not by being destroyed");
+
     // A key with two versions is not one tool's to destroy.
     let many = installation.create_key("many", &["--KeySpec=EC_P256"]);
     installation.print(&["CreateKeyVersion", "--KeyId", &many]);

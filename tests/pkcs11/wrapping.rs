@@ -4,8 +4,8 @@ use cryptoki_sys::*;
 
 use crate::call;
 use crate::support::{
-    Attr, Client, Installation, LEVEL, Mech, P256, P384, WRAPS_ONLY, b, hex, nested, number, openssl, raw, s, u, unhex,
-    v,
+    Attr, Client, ED25519, Installation, LEVEL, Mech, P256, P384, WRAPS_ONLY, X25519, b, hex, nested, number, openssl,
+    raw, s, u, unhex, v,
 };
 
 fn secret(key_type: CK_KEY_TYPE) -> Vec<Attr> {
@@ -42,6 +42,60 @@ fn known_answers() {
     std::fs::write(installation.path("key"), [9; 24]).unwrap();
     let words = ["enc", "-aes-128-cbc", "-K", &hex(&[7; 16]), "-iv", &hex(&[3; 16]), "-in", "key"];
     assert_eq!(openssl(&installation.path(""), &words).unwrap(), wrapped);
+}
+
+/// Every type of key that C_CreateObject takes goes out and comes in again as what it was.
+#[test]
+fn every_type_comes_back() {
+    let installation = Installation::software();
+    let c = installation.client();
+    let aes = wrapper(&c, &[7; 32]);
+    let secrets = [
+        CKK_AES,
+        CKK_GENERIC_SECRET,
+        CKK_HKDF,
+        CKK_SHA_1_HMAC,
+        CKK_SHA224_HMAC,
+        CKK_SHA256_HMAC,
+        CKK_SHA384_HMAC,
+        CKK_SHA512_HMAC,
+        CKK_SHA512_224_HMAC,
+        CKK_SHA512_256_HMAC,
+        CKK_SHA3_224_HMAC,
+        CKK_SHA3_256_HMAC,
+        CKK_SHA3_384_HMAC,
+        CKK_SHA3_512_HMAC,
+    ];
+    for key_type in secrets {
+        let key = c.secret(key_type, &[5; 32]);
+        let wrapped = c.wrap(CKM_AES_KEY_WRAP_KWP, aes, key).unwrap();
+        let again = c.unwrap(CKM_AES_KEY_WRAP_KWP, aes, &wrapped, &secret(key_type)).unwrap();
+        assert_eq!(number(&c.get(again, CKA_KEY_TYPE).unwrap()), key_type, "{key_type:#x}");
+        assert_eq!(c.get(again, CKA_VALUE).unwrap(), [5; 32], "{key_type:#x}");
+    }
+    let open = [b(CKA_SENSITIVE, false), b(CKA_EXTRACTABLE, true)];
+    let pairs = [
+        (CKM_EC_KEY_PAIR_GEN, P256, CKK_EC),
+        (CKM_EC_EDWARDS_KEY_PAIR_GEN, ED25519, CKK_EC_EDWARDS),
+        (CKM_EC_MONTGOMERY_KEY_PAIR_GEN, X25519, CKK_EC_MONTGOMERY),
+    ];
+    for (mechanism, curve, key_type) in pairs {
+        let (_, key) = c.generate_pair(mechanism, &[v(CKA_EC_PARAMS, curve)], &open).unwrap();
+        let wrapped = c.wrap(CKM_AES_KEY_WRAP_KWP, aes, key).unwrap();
+        let template = |key_type, more: &[Attr]| {
+            [&[u(CKA_CLASS, CKO_PRIVATE_KEY), u(CKA_KEY_TYPE, key_type)][..], &open, more].concat()
+        };
+        let again = c.unwrap(CKM_AES_KEY_WRAP_KWP, aes, &wrapped, &template(key_type, &[v(CKA_EC_PARAMS, curve)]));
+        let again = again.unwrap();
+        for kind in [CKA_VALUE, CKA_EC_PARAMS, CKA_EC_POINT, CKA_KEY_TYPE] {
+            assert_eq!(c.get(again, kind), c.get(key, kind), "{key_type:#x} {kind:#x}");
+        }
+        // As another type it is not taken, whatever its bytes are.
+        for (_, _, other) in pairs.iter().filter(|(_, _, other)| *other != key_type) {
+            let made = c.unwrap(CKM_AES_KEY_WRAP_KWP, aes, &wrapped, &template(*other, &[]));
+            assert_eq!(made, Err(CKR_WRAPPED_KEY_INVALID), "{key_type:#x} as {other:#x}");
+        }
+    }
 }
 
 /// Each mechanism with each kind of key that it takes: out, in again, and the same key.

@@ -112,8 +112,10 @@ impl Work {
         };
         let made = self.put_out(fed + part) - self.put_out(fed);
         self.stage = Stage::Fed(fed, out);
-        if let Some(reply) = room(made, offer, self) {
-            return reply;
+        if let Some((code, size, rest)) = room(made, offer, self) {
+            // To a question alone, never 0 for something: the asker might take it that no buffer is wanted.
+            let size = if code == CKR_OK { size.map(|size| size.max(part.min(1))) } else { size };
+            return (code, size, rest);
         }
         self.stage = Stage::Fed(fed + part, out + made);
         (CKR_OK, Some(made), Some(self))
