@@ -8,6 +8,8 @@ BUILD="gcc libc6-dev"
 QUICKSTART="$BUILD softhsm2 libengine-pkcs11-openssl nginx-light|nginx|nginx-full|nginx-extras openssl curl procps"
 TEST="$QUICKSTART opensc osslsigncode gnutls-bin openssh-client openssh-server libp11-kit-dev binutils pkg-config|pkgconf
   p11-kit p11-kit-modules libnss3-tools apache2-bin stunnel4 knot knot-dnssecutils python3 python3-venv g++ nodejs
+  libclang1-14|clang libclang-common-14-dev|clang libssl-dev libsqlite3-dev
+  swtpm tpm2-tools tpm2-abrmd libtss2-tcti-swtpm0 libtss2-tcti-tabrmd0 libtpm2-pkcs11-1 libtpm2-pkcs11-tools dbus|dbus-daemon
   openjdk-17-jdk-headless|openjdk-17-jdk|default-jdk-headless|default-jdk jq xxd util-linux"
 CHECK="$BUILD shellcheck"
 COUNT="valgrind"

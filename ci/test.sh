@@ -46,6 +46,7 @@ run_clients() {
 }
 
 timed "what the tests need" ci/install.sh test
+timed "devices for the tests" ci/devices.sh
 timed "cargo build --release" cargo build --release --locked
 timed "cargo's tests" run_cargo || true
 timed "real clients" run_clients || true

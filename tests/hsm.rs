@@ -3,11 +3,17 @@
 
 #[path = "hsm/faults.rs"]
 mod faults;
+#[path = "hsm/faulty.rs"]
+mod faulty;
 #[path = "hsm/keys.rs"]
 mod keys;
 #[path = "hsm/ladder.rs"]
 mod ladder;
 #[path = "hsm/processes.rs"]
 mod processes;
+#[path = "hsm/storm.rs"]
+mod storm;
+#[path = "hsm/suite.rs"]
+mod suite;
 #[path = "hsm/support.rs"]
 mod support;

@@ -59,6 +59,8 @@ struct Device {
     #[serde(default)]
     env: BTreeMap<Spanned<String>, String>,
     isolate: Text,
+    #[serde(default, rename = "override")]
+    changes: toml::Table,
 }
 
 #[derive(Deserialize)]
@@ -237,7 +239,7 @@ impl Source<'_> {
         }
         Ok(DeviceConfig {
             name,
-            profile: table.profile.map_or(Ok("generic".into()), |text| self.filled("profile", text))?,
+            profile: table.profile.map_or(Ok("auto".into()), |text| self.filled("profile", text))?,
             library,
             token,
             slot: table.slot,
@@ -246,6 +248,7 @@ impl Source<'_> {
             init_args: table.init_args,
             env,
             isolate: table.isolate.map(isolate).transpose()?,
+            changes: table.changes,
         })
     }
 

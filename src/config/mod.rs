@@ -14,6 +14,8 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use serde::Deserialize;
+
 use crate::error::{Error, Result};
 use crate::fork;
 use crate::model::key::Level;
@@ -57,7 +59,7 @@ pub enum CryptoAudit {
 #[derive(Debug, Clone)]
 pub struct DeviceConfig {
     pub name: String,
-    /// Which family of devices; `generic` if not given.
+    /// Which family of devices; `auto`, by the library's name, if not given.
     pub profile: String,
     pub library: PathBuf,
     /// At least one of token, slot, serial is given.
@@ -71,9 +73,12 @@ pub struct DeviceConfig {
     pub env: BTreeMap<String, String>,
     /// None: as the profile says.
     pub isolate: Option<Isolate>,
+    /// `[device.override]`: entries of the profile that are otherwise for this device. Looked at when it is used.
+    pub changes: toml::Table,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Isolate {
     /// The library is loaded from a private copy, so that nothing of it is shared with the application.
     Copy,

@@ -161,6 +161,11 @@ struct Sealed<'a> {
     message: &'a OctetStringRef,
 }
 
+/// A ciphertext of one layout in another.
+pub fn rearrange(from: Sm2Layout, to: Sm2Layout, ciphertext: &[u8]) -> Result<Vec<u8>> {
+    from_standard(to, to_standard(from, ciphertext)?)
+}
+
 /// Any layout as C1 ‖ C3 ‖ C2 with an uncompressed point.
 fn to_standard(layout: Sm2Layout, ciphertext: &[u8]) -> Result<Vec<u8>> {
     let standard = match layout {

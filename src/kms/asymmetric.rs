@@ -82,7 +82,7 @@ impl Kms {
             let (scheme, input) = signing_input(chosen.algorithm, digest)?;
             meter.job(&Job::Sign(scheme.clone()));
             let done = chosen.done();
-            let ready = self.ready_if(done.version, |_| Ok(chosen.allowed))?;
+            let ready = self.ready_if(done.version, |_, _| Ok(chosen.allowed))?;
             Ok((done, make_signature(ready.work.as_ref(), scheme, &input)?))
         })
     }
@@ -145,7 +145,7 @@ impl Kms {
             let chosen = self.asymmetric(caller, ACTION, key, version, algorithm, (KeyUsage::EncryptDecrypt, meter))?;
             let (done, job) = (chosen.done(), Job::Decrypt(chosen.cipher()?));
             meter.job(&job);
-            let ready = self.ready_if(done.version, |_| Ok(chosen.allowed))?;
+            let ready = self.ready_if(done.version, |_, _| Ok(chosen.allowed))?;
             Ok((done, ready.work.once(&job, ciphertext)?))
         })
     }

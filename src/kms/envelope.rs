@@ -40,7 +40,7 @@ impl Kms {
         self.rotate_if_due(caller, key)?;
         self.metered(caller, action, |meter| {
             let (key, version, allowed) = self.sealing_key(caller, action, key, meter)?;
-            let ready = self.ready_if(version, |_| Ok(allowed))?;
+            let ready = self.ready_if(version, |_, _| Ok(allowed))?;
             let iv = random::bytes::<IV_LEN>();
             let job = Job::Encrypt(gcm(ready.key.spec.family, iv, key, version, context));
             meter.job(&job);

@@ -47,7 +47,7 @@ impl Kms {
         self.metered(caller, action, |meter| {
             meter.job(&job);
             let (key, version, allowed) = self.hmac_key(caller, action, key, algorithm, meter)?;
-            let ready = self.ready_if(version, |_| Ok(allowed))?;
+            let ready = self.ready_if(version, |_, _| Ok(allowed))?;
             Ok((key, ready.work.once(&job, message)?))
         })
     }

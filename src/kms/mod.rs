@@ -4,6 +4,7 @@ pub mod access_key;
 pub mod alias;
 pub mod asymmetric;
 pub mod authorize;
+pub mod backup;
 pub mod catalogue;
 pub mod certificate;
 pub mod container;

@@ -1,7 +1,7 @@
 //! How a store is made: the directory, the files, their group and modes (DESIGN §5), whatever the umask.
 
 use std::fs::{self, DirBuilder, File, Permissions};
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown, lchown};
 use std::path::{Path, PathBuf};
 
@@ -18,6 +18,22 @@ const DIRECTORY_MODE: u32 = 0o2770;
 /// See [`super::Store::create`]. The database appears under its name when it is complete: what a crash leaves behind is
 /// taken away by the next attempt.
 pub(super) fn create(path: &Path, group: Option<u32>) -> Result<bool> {
+    make(path, group, &sqlite::format)
+}
+
+/// See [`super::Store::restore`].
+pub(super) fn restore(path: &Path, group: Option<u32>, image: &[u8]) -> Result<bool> {
+    make(path, group, &|draft| {
+        let written = File::options().write(true).open(draft).and_then(|mut file| {
+            file.write_all(image)?;
+            file.sync_all()
+        });
+        written.map_err(|error| files::fault(draft, &error))
+    })
+}
+
+/// `fill` makes an empty file into a store.
+fn make(path: &Path, group: Option<u32>, fill: &dyn Fn(&Path) -> Result<()>) -> Result<bool> {
     let path = std::path::absolute(path).map_err(|error| files::fault(path, &error))?;
     let fault = |error: io::Error| files::fault(&path, &error);
     if fs::symlink_metadata(&path).is_ok() {
@@ -42,7 +58,7 @@ pub(super) fn create(path: &Path, group: Option<u32>) -> Result<bool> {
     }
     // Closed again before SQLite opens it.
     files::new(&draft).and_then(|file| files::share(&file, group)).map_err(fault)?;
-    sqlite::format(&draft)?;
+    fill(&draft)?;
     counter::make(&beside(&path, "-counter"), &draft).map_err(fault)?;
     fs::rename(&draft, &path).and_then(|()| File::open(&directory)?.sync_all()).map_err(fault)?;
 

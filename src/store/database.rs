@@ -34,6 +34,8 @@ pub(super) trait Database: Send + Sync {
 pub(super) trait Transaction {
     /// Runs one statement; the rows that it answers, if it does.
     fn run(&mut self, sql: &str, args: &[Value<'_>]) -> Result<Vec<Row>>;
+    /// The whole database as it is to this transaction, as the bytes of a file.
+    fn image(&mut self) -> Result<Vec<u8>>;
     /// After this the change is on the disk, and every process's `generation` is another one.
     fn commit(self: Box<Self>) -> Result<()>;
 }

@@ -161,6 +161,12 @@ impl Store {
         create::create(path, group)
     }
 
+    /// Makes a store, as [`Self::create`] does, of what [`Self::image`] answered. False, and nothing is touched, if there
+    /// is a store already.
+    pub fn restore(path: &Path, group: Option<u32>, image: &[u8]) -> Result<bool> {
+        create::restore(path, group, image)
+    }
+
     /// Does not touch the file yet.
     pub fn new(path: &Path) -> Self {
         Self(Box::new(Sqlite::new(path)))
@@ -225,6 +231,14 @@ impl Store {
         })
     }
 
+    /// The whole store, every token's part of it, at one moment, as the bytes of an SQLite file.
+    pub fn image(&self) -> Result<Vec<u8>> {
+        let mut transaction = self.0.begin(Mode::Read)?;
+        let image = transaction.image()?;
+        transaction.commit()?;
+        Ok(image)
+    }
+
     /// The audit trail, oldest first, hash-chained; a broken chain is `StoreFault::Corrupt`.
     /// Only the rows of the page and the trail's end are checked: read all pages to check all of it.
     pub fn audit(&self, realm: &OpenRealm, page: Page) -> Result<Listed<Audit>> {
@@ -261,7 +275,7 @@ impl<'a> Records<'a> {
         let mut records = Records::open(&mut *self.transaction, realm)?;
         let head = records.audit_head()?;
         let answer = work(&mut records)?;
-        records.audit_append(&head, audit)?;
+        records.audit_append(head, std::slice::from_ref(audit))?;
         Ok(answer)
     }
 }

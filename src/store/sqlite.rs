@@ -263,6 +263,12 @@ impl Transaction for Work<'_> {
         outcome
     }
 
+    fn image(&mut self) -> Result<Vec<u8>> {
+        let Some(link) = &mut self.link else { return Err(Error::Internal("the transaction has ended".into())) };
+        let image = link.connection.serialize("main");
+        image.map(|image| image.to_vec()).map_err(|error| fault(Some(&link.connection), self.owner.real(), error))
+    }
+
     fn commit(mut self: Box<Self>) -> Result<()> {
         let Some(link) = self.link.take() else { return Err(Error::Internal("the transaction has ended".into())) };
         let begun = if self.mode == Mode::Write { self.owner.counter.begin() } else { None };

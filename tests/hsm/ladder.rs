@@ -1,10 +1,7 @@
 //! The recovery ladder, code by code, with a device that errs as told (`faulty.c`). Each story runs in a child, because
 //! the SoftHSM behind the device is one for the process.
 
-use std::fs::File;
-use std::process::Command;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use alikms_pkcs11::Error;
@@ -12,110 +9,12 @@ use alikms_pkcs11::config::Isolate;
 use alikms_pkcs11::model::hash::Hash;
 use alikms_pkcs11::model::key::Material;
 use alikms_pkcs11::protection::Protection;
-use alikms_pkcs11::protection::hsm::Hsm;
 use cryptoki_sys::*;
-use tempfile::TempDir;
 use uuid::Uuid;
 
+use crate::faulty::{Call, story};
 use crate::processes::in_child;
 use crate::support::*;
-
-/// As in `faulty.c`.
-#[repr(C)]
-pub struct Order {
-    rv: AtomicU64,
-    left: AtomicU64,
-    after: AtomicU64,
-    delay: AtomicU64,
-    limit: AtomicU64,
-    calls: AtomicU64,
-}
-
-#[derive(Clone, Copy)]
-enum Call {
-    Initialize,
-    Finalize,
-    Open,
-    Close,
-    CloseAll,
-    Login,
-    FindInit,
-    Get,
-    GeneratePair,
-    SignInit,
-    Sign,
-    Random,
-    Destroy,
-}
-
-struct Faulty {
-    token: Token,
-    orders: &'static [Order; 13],
-}
-
-fn library() -> String {
-    static LIBRARY_FILE: OnceLock<(TempDir, String)> = OnceLock::new();
-    let (_, path) = LIBRARY_FILE.get_or_init(|| {
-        let directory = TempDir::new().unwrap();
-        let path = directory.path().join("libfaulty.so").display().to_string();
-        let made = Command::new("cc")
-            .args(["-shared", "-fPIC", "-O1", "-fvisibility=hidden", "-o", &path])
-            .arg(format!("-DLIBRARY=\"{LIBRARY}\""))
-            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/hsm/faulty.c"))
-            .status();
-        assert!(made.unwrap().success());
-        (directory, path)
-    });
-    path.clone()
-}
-
-impl Faulty {
-    fn new() -> Self {
-        let token = Token::new();
-        let path = token.directory.path().join("orders");
-        let file = File::options().read(true).write(true).create_new(true).open(path).unwrap();
-        file.set_len(4096).unwrap();
-        // SAFETY: the file is this test's own, and is used by atomic operations only.
-        let map = Box::leak(Box::new(unsafe { memmap2::MmapMut::map_mut(&file) }.unwrap()));
-        // SAFETY: a page, mapped for ever, is longer than the orders and zeros are valid for them.
-        let orders = unsafe { &*map.as_ptr().cast() };
-        Self { token, orders }
-    }
-
-    fn hsm(&self, isolate: Isolate) -> Hsm {
-        let mut config = self.token.config();
-        config.library = library().into();
-        config.init_args = Some(self.token.directory.path().join("orders").display().to_string());
-        config.isolate = Some(isolate);
-        Hsm::new(config)
-    }
-
-    /// Makes the next `times` calls answer `rv` without doing anything.
-    fn order(&self, call: Call, rv: CK_RV, times: u64) {
-        self.order_after(call, rv, times, 0);
-    }
-
-    /// `after`: 1 the work is done all the same; 2 the answer is CKR_OK and falsified by `rv`.
-    fn order_after(&self, call: Call, rv: CK_RV, times: u64, after: u64) {
-        let order = &self.orders[call as usize];
-        order.rv.store(rv, Ordering::SeqCst);
-        order.after.store(after, Ordering::SeqCst);
-        order.left.store(times, Ordering::SeqCst);
-    }
-
-    fn calls(&self, call: Call) -> u64 {
-        self.orders[call as usize].calls.load(Ordering::SeqCst)
-    }
-}
-
-fn story(work: impl FnOnce(Faulty)) {
-    library();
-    let faulty = Faulty::new();
-    assert!(in_child(|| {
-        work(faulty);
-        true
-    }));
-}
 
 #[test]
 fn each_loss_is_mended_by_the_lowest_rung_that_does() {
@@ -266,18 +165,28 @@ fn a_generation_that_fails_half_way_leaves_nothing_behind() {
                 assert!(hsm.ids().unwrap().is_empty(), "{rv:x}");
             }
             // Made otherwise than asked for.
-            for attribute in [CKA_EXTRACTABLE, CKA_SENSITIVE, CKA_SIGN, CKA_ID, CKA_NEVER_EXTRACTABLE, CKA_LOCAL] {
+            for attribute in [CKA_EXTRACTABLE, CKA_SENSITIVE, CKA_SIGN, CKA_NEVER_EXTRACTABLE, CKA_LOCAL] {
                 faulty.order_after(Call::Get, attribute, 2, 2);
                 assert!(matches!(make(), Err(Error::DeviceLacks { .. })), "{attribute:x}");
                 assert!(hsm.ids().unwrap().is_empty(), "{attribute:x}");
             }
             // SoftHSM shows a whole new object as if it had no attributes, CKA_TOKEN false among them, when other processes
             // make and destroy objects at the same moment (tests/durability.rs): that is no lack of the device's.
-            faulty.order_after(Call::Get, CKA_TOKEN, 1, 2);
-            let made = make().unwrap();
-            assert_eq!(hsm.ids().unwrap().len(), 1);
-            let Material::Device { id, .. } = &made.material else { panic!("{made:?}") };
-            hsm.destroy(Uuid::from_slice(id).unwrap(), &made.material).unwrap();
+            for attribute in [CKA_TOKEN, CKA_ID] {
+                faulty.order_after(Call::Get, attribute, 1, 2);
+                let made = make().unwrap();
+                assert_eq!(hsm.ids().unwrap().len(), 1);
+                let Material::Device { id, .. } = &made.material else { panic!("{made:?}") };
+                hsm.destroy(Uuid::from_slice(id).unwrap(), &made.material).unwrap();
+            }
+            // What is found by its CKA_ID and then says that it has another one may be anybody's: it is not destroyed.
+            faulty.order_after(Call::Get, CKA_ID, 2, 2);
+            assert!(make().is_err());
+            let [left] = hsm.ids().unwrap()[..] else { panic!("one is left") };
+            let material =
+                Material::Device { device: "soft".into(), serial: String::new(), id: left.as_bytes().into() };
+            hsm.destroy(left, &material).unwrap();
+            assert!(hsm.ids().unwrap().is_empty());
             // A session that has died in the pool is no reason to refuse.
             faulty.order(Call::Random, CKR_SESSION_HANDLE_INVALID, 1);
             make().unwrap();

@@ -34,12 +34,17 @@ fn eight_threads_share_a_pool_of_fewer_sessions() {
 
 /// Runs `work` in a forked child and tells whether it succeeded there.
 pub fn in_child(work: impl FnOnce() -> bool) -> bool {
+    in_child_for(60, work)
+}
+
+/// The same, for work that takes up to so many seconds.
+pub fn in_child_for(seconds: u32, work: impl FnOnce() -> bool) -> bool {
     // SAFETY: the child runs `work` and leaves without running destructors or the harness's exit handlers.
     let child = unsafe { libc::fork() };
     assert!(child >= 0);
     if child == 0 {
         // SAFETY: a child that waits for a lock that nobody will give back shall fail, not hang.
-        unsafe { libc::alarm(60) };
+        unsafe { libc::alarm(seconds) };
         let good = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).unwrap_or(false);
         // SAFETY: as above.
         unsafe { libc::_exit(if good { 0 } else { 1 }) };

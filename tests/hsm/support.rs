@@ -65,7 +65,10 @@ impl Token {
     }
 
     pub fn set_pin(&self, pin: &str) {
-        fs::write(self.directory.path().join("pin"), format!("{pin}\n")).unwrap();
+        // In one step: somebody may be reading it.
+        let (new, file) = (self.directory.path().join("pin.new"), self.directory.path().join("pin"));
+        fs::write(&new, format!("{pin}\n")).unwrap();
+        fs::rename(new, file).unwrap();
     }
 
     pub fn config(&self) -> DeviceConfig {
@@ -80,6 +83,7 @@ impl Token {
             init_args: None,
             env: BTreeMap::from([("SOFTHSM2_CONF".to_owned(), self.conf().display().to_string())]),
             isolate: None,
+            changes: toml::Table::new(),
         }
     }
 

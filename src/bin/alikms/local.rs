@@ -120,7 +120,7 @@ fn done_with(text: &str) -> Result<ExitCode, Stop> {
 }
 
 /// The number of a group: as it stands, from /etc/group, or from whatever else `getent` asks (LDAP and the like).
-fn group(name: &str) -> Result<u32, Stop> {
+pub fn group(name: &str) -> Result<u32, Stop> {
     if let Ok(number) = name.parse() {
         return Ok(number);
     }

@@ -1,6 +1,7 @@
 //! `alikms`: the actions of the KMS API and a few verbs of its own, as a command.
 
 mod args;
+mod backup;
 mod convert;
 mod deploy;
 mod features;

@@ -6,7 +6,7 @@ use alikms_pkcs11::api::help::wrap;
 
 use crate::args::Line;
 use crate::output::Stop;
-use crate::{check, convert, deploy, features, help, local, status, tasks, upkeep, uri};
+use crate::{backup, check, convert, deploy, features, help, local, status, tasks, upkeep, uri};
 
 /// One row of [`VERBS`].
 pub struct Verb {
@@ -101,6 +101,16 @@ pub static VERBS: &[Verb] = &[
         ],
         example: "alikms audit --verify",
         run: upkeep::audit,
+    },
+    Verb {
+        name: "backup",
+        words: "FILE",
+        summary: "Writes the whole store, with the slots of every token, to a new file, while it is in use",
+        text: "It is the store of one moment; a change to the file is noticed when it is restored. What is not in it is told: \
+               the unlock key, and the material of keys that are in a device. For that, see what the device's maker has.",
+        options: &[],
+        example: "alikms backup /var/backups/alikms-2026-11-21",
+        run: backup::backup,
     },
     Verb {
         name: "check",
@@ -265,6 +275,16 @@ pub static VERBS: &[Verb] = &[
         )],
         example: "alikms remind --hook 'logger -t alikms \"$ALIKMS_SUBJECT expires in $ALIKMS_DAYS_LEFT days\"'",
         run: tasks::remind,
+    },
+    Verb {
+        name: "restore",
+        words: "FILE",
+        summary: "Makes the store of alikms.toml of a backup",
+        text: "Only where there is none; and only if the backup proves to be as it was made, for which a token of alikms.toml must open: \
+               by the unlock key, or by --pin.",
+        options: &[option("group", false, "NAME", "The group whose members may use the store, such as www-data.")],
+        example: "alikms restore /var/backups/alikms-2026-11-21 --group www-data",
+        run: backup::restore,
     },
     Verb {
         name: "retire",

@@ -183,10 +183,10 @@ impl Module {
         call!(self, C_CloseAllSessions(slot))
     }
 
-    pub fn login(&self, session: CK_SESSION_HANDLE, pin: &[u8]) -> Answer<()> {
+    pub fn login(&self, session: CK_SESSION_HANDLE, user: CK_USER_TYPE, pin: &[u8]) -> Answer<()> {
         // The library gets a copy of its own, because nothing says that it only reads.
         let mut pin: Bytes = Bytes::new(pin.to_vec());
-        call!(self, C_Login(session, CKU_USER, pin.as_mut_ptr(), pin.len() as CK_ULONG))
+        call!(self, C_Login(session, user, pin.as_mut_ptr(), pin.len() as CK_ULONG))
     }
 
     pub fn logout(&self, session: CK_SESSION_HANDLE) -> Answer<()> {

@@ -12,9 +12,9 @@ use super::calls::{Act, Answer, Attribute, Failed, Mechanism};
 use super::device::{self, Module, Refusal};
 use super::pin::Verdict;
 use super::pool::Device;
-use super::profile::{Class, NAMES};
-use super::templates::of_class;
-use super::turns::Turnstile;
+use super::profile::{Class, NAMES, Profile};
+use super::templates::{New, of_class};
+use super::turns::{Alone, Turnstile};
 use crate::config::Isolate;
 use crate::error::{Error, Result};
 use crate::model::Bytes;
@@ -30,6 +30,8 @@ pub struct Connection {
     pub module: &'static Module,
     pub slot: CK_SLOT_ID,
     pub token: Token,
+    /// For each mechanism that goes by another number here: the standard's, and that.
+    instead: Vec<(CK_MECHANISM_TYPE, CK_MECHANISM_TYPE)>,
     /// Numbers in ascending order, with the flags where they were asked for and answered.
     pub mechanisms: Vec<(CK_MECHANISM_TYPE, Option<CK_MECHANISM_INFO>)>,
     /// Differs between all connections that a process or its parents ever had. Handles of keys are good for one only.
@@ -45,6 +47,8 @@ pub struct Connection {
     pub objects: Option<RwLock<()>>,
     /// See [`super::turns`].
     pub turnstile: Option<Turnstile>,
+    /// Held while a session is opened; true once the device was seen to have forgotten the anchor.
+    forgot: Mutex<bool>,
 }
 
 #[derive(Clone)]
@@ -121,6 +125,7 @@ impl Connection {
             module: old.module,
             slot: old.slot,
             token: old.token.clone(),
+            instead: old.instead.clone(),
             mechanisms: old.mechanisms.clone(),
             generation: device.generations.fetch_add(1, Ordering::Relaxed) + 1,
             anchor: old.anchor,
@@ -130,6 +135,7 @@ impl Connection {
             witness: Mutex::default(),
             objects: device.profile()?.shy.then(RwLock::default),
             turnstile: device.turnstile.clone(),
+            forgot: Mutex::default(),
         })
     }
 
@@ -151,6 +157,7 @@ impl Connection {
         anchor: CK_SESSION_HANDLE,
         deadline: Instant,
     ) -> Result<Self> {
+        let profile = device.profile()?;
         if token.flags & CKF_LOGIN_REQUIRED != 0 {
             log_in(device, module, anchor, deadline)?;
         }
@@ -158,10 +165,7 @@ impl Connection {
             .mechanisms(slot)
             .map_err(|failed| device.cannot("list its mechanisms", failed))?
             .into_iter()
-            .map(|id| {
-                let ours = NAMES.iter().any(|(known, _)| *known == id);
-                (id, if ours { module.mechanism_info(slot, id).ok() } else { None })
-            })
+            .map(|id| (id, if profile.knows(id) { module.mechanism_info(slot, id).ok() } else { None }))
             .collect();
         mechanisms.sort_by_key(|(id, _)| *id);
         let limit = match token.max_sessions {
@@ -172,17 +176,39 @@ impl Connection {
             module,
             slot,
             token,
+            instead: instead(profile, &mechanisms),
             mechanisms,
             generation: device.generations.fetch_add(1, Ordering::Relaxed) + 1,
             anchor,
-            capacity: device.profile()?.sessions.min(limit).saturating_sub(1).max(1),
+            capacity: profile.sessions.min(limit).saturating_sub(1).max(1),
             since: Instant::now(),
             witness: Mutex::default(),
             objects: device.profile()?.shy.then(RwLock::default),
             turnstile: device.turnstile.clone(),
+            forgot: Mutex::default(),
         };
         connection.touch_device(anchor).map_err(|failed| device.cannot("work", failed))?;
         Ok(connection)
+    }
+
+    /// One more session, of the same life of the device as the anchor. A device that has begun anew has forgotten its
+    /// sessions, may give their numbers out again, and may call another key by the handle of one that it had: with what
+    /// is known from before, the new session would sign with the wrong key.
+    pub fn open(&self) -> Answer<CK_SESSION_HANDLE> {
+        let began_anew = Failed { call: "C_OpenSession", rv: CKR_SESSION_HANDLE_INVALID };
+        let mut forgot = self.forgot.lock().unwrap_or_else(PoisonError::into_inner);
+        if *forgot {
+            return Err(began_anew);
+        }
+        let handle = self.module.open_session(self.slot)?;
+        let answer = self.module.is_logged_in(self.anchor).map(|_| ());
+        if handle != self.anchor && answer.is_ok() {
+            return Ok(handle);
+        }
+        let _ = self.module.close_session(handle);
+        *forgot = handle == self.anchor
+            || answer.is_err_and(|failed| matches!(failed.rv, CKR_SESSION_HANDLE_INVALID | CKR_SESSION_CLOSED));
+        answer.and(Err(began_anew))
     }
 
     /// A real operation, because what tokens say of themselves they say when they are gone, too.
@@ -193,9 +219,9 @@ impl Connection {
         self.module.random(session, &mut [0; 8])
     }
 
-    /// Whether somebody has logged us out: without a login private objects are not to be seen.
-    pub fn is_logged_out(&self, session: CK_SESSION_HANDLE) -> bool {
-        self.token.flags & CKF_LOGIN_REQUIRED != 0 && self.module.is_logged_in(session) == Ok(false)
+    /// Whether this session shows private objects: it lives, and nobody has logged us out.
+    pub fn is_logged_in(&self, session: CK_SESSION_HANDLE) -> bool {
+        self.token.flags & CKF_LOGIN_REQUIRED == 0 || self.module.is_logged_in(session) == Ok(true)
     }
 
     /// Whether the device has this mechanism for this use (a CKF_ flag); a device that tells no flags is believed.
@@ -203,7 +229,13 @@ impl Connection {
         self.info(id).is_some_and(|info| info.is_none_or(|info| info.flags & flag != 0))
     }
 
+    /// The number by which this device knows a mechanism.
+    pub fn number(&self, id: CK_MECHANISM_TYPE) -> CK_MECHANISM_TYPE {
+        self.instead.iter().find(|(standard, _)| *standard == id).map_or(id, |(_, own)| *own)
+    }
+
     pub fn info(&self, id: CK_MECHANISM_TYPE) -> Option<Option<&CK_MECHANISM_INFO>> {
+        let id = self.number(id);
         let at = self.mechanisms.binary_search_by_key(&id, |(id, _)| *id).ok()?;
         self.mechanisms.get(at).map(|(_, info)| info.as_ref())
     }
@@ -229,6 +261,10 @@ impl Session {
         self.connection.module
     }
 
+    fn own<'a>(&self, mechanism: &Mechanism<'a>) -> Mechanism<'a> {
+        Mechanism { id: self.connection.number(mechanism.id), parameter: mechanism.parameter.clone() }
+    }
+
     pub fn act(
         &self,
         act: Act,
@@ -237,7 +273,7 @@ impl Session {
         input: &[u8],
         room: usize,
     ) -> Answer<Bytes> {
-        self.module().act(self.handle, act, mechanism, key, input, room)
+        self.module().act(self.handle, act, &self.own(mechanism), key, input, room)
     }
 
     pub fn attributes(
@@ -248,13 +284,18 @@ impl Session {
         self.module().attributes(self.handle, object, wanted)
     }
 
+    pub fn has_id(&self, object: CK_OBJECT_HANDLE, id: &[u8]) -> Answer<bool> {
+        let values = self.attributes(object, &[(CKA_ID, id.len())])?;
+        Ok(values.first().is_some_and(|own| own.as_ref().is_some_and(|own| own.as_slice() == id)))
+    }
+
     pub fn derive(
         &self,
         mechanism: &Mechanism<'_>,
         base: CK_OBJECT_HANDLE,
         template: &[Attribute],
     ) -> Answer<CK_OBJECT_HANDLE> {
-        self.module().derive(self.handle, mechanism, base, template)
+        self.module().derive(self.handle, &self.own(mechanism), base, template)
     }
 
     /// In a turn of its own if it makes an object on the token.
@@ -265,14 +306,13 @@ impl Session {
         wrapped: &[u8],
         template: &[Attribute],
     ) -> Answer<CK_OBJECT_HANDLE> {
-        self.module().unwrap(self.handle, mechanism, unwrapping, wrapped, template)
+        self.module().unwrap(self.handle, &self.own(mechanism), unwrapping, wrapped, template)
     }
 
     /// Whether another key than the one with this CKA_ID is to be seen on the token at this moment.
     pub fn shows_others(&self, id: &[u8]) -> bool {
         if let Some(known) = self.connection.lock_witness().clone().filter(|witness| witness.id != id) {
-            let answer = self.attributes(known.object, &[(CKA_ID, known.id.len())]);
-            if answer.is_ok_and(|values| values.first().is_some_and(|id| id.as_deref() == Some(&known.id))) {
+            if self.has_id(known.object, &known.id) == Ok(true) {
                 return true;
             }
         }
@@ -281,9 +321,28 @@ impl Session {
             .any(|class| self.find(&of_class(class), 1).is_ok_and(|found| !found.is_empty()))
     }
 
+    /// The public half of a pair, if it is one, and the private or secret key; on the token.
+    pub fn generate(&self, _turn: &Alone<'_>, new: &New) -> Answer<(Option<CK_OBJECT_HANDLE>, CK_OBJECT_HANDLE)> {
+        let module = self.module();
+        let mechanism = self.connection.number(new.mechanism);
+        match &new.public {
+            Some(public) => {
+                let (public, private) = module.generate_pair(self.handle, mechanism, public, &new.private)?;
+                Ok((Some(public), private))
+            }
+            None => Ok((None, module.generate_key(self.handle, mechanism, &new.private)?)),
+        }
+    }
+
+    /// Nothing found means something only while we are logged in: without a login a device shows no private objects and
+    /// calls that no error. A key whose public half alone was destroyed would be left behind.
     pub fn find(&self, template: &[Attribute], max: usize) -> Answer<Vec<CK_OBJECT_HANDLE>> {
         let _company = self.in_company();
-        self.module().find(self.handle, template, max)
+        let found = self.module().find(self.handle, template, max)?;
+        if found.is_empty() && !self.connection.is_logged_in(self.handle) {
+            return Err(Failed { call: "C_FindObjects", rv: CKR_USER_NOT_LOGGED_IN });
+        }
+        Ok(found)
     }
 }
 
@@ -351,6 +410,16 @@ impl Library {
     }
 }
 
+/// The vendors' numbers that stand in for the standard's, where a device lists the one and not the other.
+fn instead(
+    profile: &Profile,
+    listed: &[(CK_MECHANISM_TYPE, Option<CK_MECHANISM_INFO>)],
+) -> Vec<(CK_MECHANISM_TYPE, CK_MECHANISM_TYPE)> {
+    let has = |id: CK_MECHANISM_TYPE| listed.iter().any(|(listed, _)| *listed == id);
+    let own = |id| profile.alternatives(id).iter().copied().find(|other| has(*other));
+    NAMES.iter().filter(|(id, _)| !has(*id)).filter_map(|(id, _)| Some((*id, own(*id)?))).collect()
+}
+
 fn accept(answer: Answer<()>, also: CK_RV) -> Answer<()> {
     match answer {
         Err(failed) if failed.rv == also => Ok(()),
@@ -411,8 +480,10 @@ impl Token {
 
 fn log_in(device: &Device, module: &Module, session: CK_SESSION_HANDLE, deadline: Instant) -> Result<()> {
     let pin = device.config.pin.read()?;
+    let profile = device.profile()?;
+    profile.check_pin(&pin).map_err(|form| device.unavailable(format!("its PIN is not tried: it must be {form}")))?;
     let outcome = device.pins.attempt(&pin, deadline, || {
-        let answer = module.login(session, &pin);
+        let answer = module.login(session, profile.user, &pin);
         let verdict = match answer {
             Ok(()) => Verdict::Accepted,
             Err(failed) if device.class(failed) == Class::Pin => Verdict::Refused,

@@ -10,7 +10,7 @@ use super::connection::Session;
 use super::healthy;
 use super::profile::{hash_numbers, mechanism_name};
 use super::recover::Fault;
-use super::templates::{self, New};
+use super::templates;
 use crate::error::{Error, Result};
 use crate::model::hash::Hash;
 use crate::model::key::Material;
@@ -72,8 +72,7 @@ impl Hsm {
         wrapped: &[u8],
         (id, spec, usages): (Uuid, Spec, Usages),
     ) -> Result<Material> {
-        let profile = self.device.profile()?;
-        let new = New::key(id, spec, usages, profile);
+        let new = self.template(id, spec, usages)?;
         // The length is that of the material: an unwrapping template must not name it.
         let mut template = new.private;
         template.retain(|attribute| attribute.id != CKA_VALUE_LEN);

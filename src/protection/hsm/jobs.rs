@@ -10,10 +10,11 @@ use super::calls::{Act, Mechanism, Parameter};
 use super::connection::Connection;
 use super::pool::Device;
 use super::profile::{GcmIv, Profile, hash_numbers, mechanism_name};
-use crate::crypto::{implicit_rejection, rsa};
+use crate::crypto::{ec, implicit_rejection, rsa, sm2};
 use crate::error::{Error, Result};
 use crate::model::Bytes;
-use crate::model::algorithm::{Cipher, Job, Mac, Signing};
+use crate::model::algorithm::{Cipher, Job, Mac, Signing, Sm2Layout};
+use crate::model::curve::Curve;
 use crate::model::hash::Hash;
 use crate::model::public::PublicKey;
 use crate::model::spec::{Family, Spec};
@@ -46,6 +47,10 @@ enum Finish<'a> {
     Pkcs1,
     /// A raw RSA block; devices that strip zeros get them back.
     Raw,
+    /// r ‖ s that is to be DER.
+    ToDer,
+    /// DER that is to be r ‖ s.
+    FromDer(Curve),
 }
 
 /// The key that a plan is for.
@@ -65,7 +70,17 @@ impl<'a> Plan<'a> {
         input: &'a [u8],
     ) -> Result<Self> {
         let plan = match (subject.spec.family, job) {
-            (family, _) if family.is_sm() => Err(device.lacks(format!("the mechanisms of {}", subject.spec.name))),
+            (Family::Ec(Curve::Sm2), Job::Sign(signing @ (Signing::Sm2 | Signing::Sm2Der))) => {
+                Self::sm2_sign(device, connection, *signing == Signing::Sm2Der, input)
+            }
+            (Family::Ec(Curve::Sm2), Job::Decrypt(Cipher::Sm2(layout))) => {
+                Self::sm2_decrypt(device, connection, *layout, input)
+            }
+            (Family::Ec(Curve::Sm2), Job::Sign(_)) => {
+                Err(Error::Unsupported("a scheme of other keys with an SM2 key".to_owned()))
+            }
+            (Family::Sm4, Job::Encrypt(cipher)) => Self::sm4(device, cipher, input, true),
+            (Family::Sm4, Job::Decrypt(cipher)) => Self::sm4(device, cipher, input, false),
             (Family::Ec(curve), Job::Sign(Signing::Ecdsa)) => Self::ecdsa(curve.field_len(), input),
             (Family::Rsa, Job::Sign(signing)) => Self::rsa_sign(subject, signing, input),
             (Family::Rsa, Job::Decrypt(cipher)) => {
@@ -74,7 +89,9 @@ impl<'a> Plan<'a> {
             (Family::Aes, Job::Encrypt(cipher)) => Self::aes(device, connection, cipher, input, true),
             (Family::Aes, Job::Decrypt(cipher)) => Self::aes(device, connection, cipher, input, false),
             (Family::Aes, Job::Mac(Mac::AesCmac)) => Ok(Self::mac(CKM_AES_CMAC, BLOCK, input)),
-            (Family::Generic, Job::Mac(Mac::Hmac(Hash::Sm3))) => Err(device.lacks("HMAC with SM3")),
+            (Family::Generic, Job::Mac(Mac::Hmac(Hash::Sm3))) => {
+                Ok(Self::mac(sm(device, &["CKM_ALIKMS_SM3_HMAC"])?.1, Hash::Sm3.len(), input))
+            }
             (Family::Generic, Job::Derive(_)) => Err(device.lacks(mechanism_name(CKM_HKDF_DERIVE))),
             (Family::Generic, Job::Mac(Mac::Hmac(hash))) => Ok(Self::mac(hash_numbers(*hash).2, hash.len(), input)),
             (family, job) => Err(Error::Unsupported(format!("{} with a {family:?} key", kind(job)))),
@@ -139,7 +156,9 @@ impl<'a> Plan<'a> {
         let raw = |finish| Self { act: Act::Decrypt, mechanism: bare(CKM_RSA_X_509), input: block, room: size, finish };
         match cipher {
             Cipher::RsaOaep { hash, mgf, label } => {
-                let takes = profile.takes_oaep(*hash, *mgf, label) && connection.does(CKM_RSA_PKCS_OAEP, CKF_DECRYPT);
+                // A device that cannot decrypt raw is asked all the same.
+                let takes = connection.does(CKM_RSA_PKCS_OAEP, CKF_DECRYPT)
+                    && (profile.takes_oaep(*hash, *mgf, label) || !connection.does(CKM_RSA_X_509, CKF_DECRYPT));
                 if !takes {
                     return Ok(raw(Finish::Oaep { hash: *hash, mgf: *mgf, label }));
                 }
@@ -215,6 +234,70 @@ impl<'a> Plan<'a> {
         Ok(Self { act, mechanism: Mechanism { id, parameter }, input: input.into(), room, finish })
     }
 
+    /// The device's signature is r ‖ s or DER, whichever it has; so is ours.
+    fn sm2_sign(device: &Device, connection: &Connection, der: bool, digest: &'a [u8]) -> Result<Self> {
+        let len = Curve::Sm2.field_len();
+        if digest.len() != len {
+            return Err(Error::DataLength);
+        }
+        let (theirs, id) = sm_of(device, connection, CKF_SIGN, &["CKM_ALIKMS_SM2", "CKM_ALIKMS_SM2_DER"])?;
+        let finish = match (theirs == 1, der) {
+            (false, false) => Finish::Exact(2 * len),
+            (false, true) => Finish::ToDer,
+            (true, false) => Finish::FromDer(Curve::Sm2),
+            (true, true) => Finish::AsIs,
+        };
+        // Two numbers of up to 33 bytes with two bytes before each, and two before both.
+        Ok(Self { act: Act::Sign, mechanism: bare(id), input: digest.into(), room: 2 * len + 8, finish })
+    }
+
+    fn sm2_decrypt(device: &Device, connection: &Connection, layout: Sm2Layout, input: &'a [u8]) -> Result<Self> {
+        let layouts = [layout, Sm2Layout::C1C3C2, Sm2Layout::C1C2C3, Sm2Layout::Der];
+        let names = layouts.map(|layout| match layout {
+            Sm2Layout::C1C2C3 => "CKM_ALIKMS_SM2_ENCRYPT_C1C2C3",
+            Sm2Layout::C1C3C2 => "CKM_ALIKMS_SM2_ENCRYPT_C1C3C2",
+            Sm2Layout::Der => "CKM_ALIKMS_SM2_ENCRYPT",
+        });
+        let (at, id) = sm_of(device, connection, CKF_DECRYPT, &names)?;
+        let theirs = layouts.get(at).copied().unwrap_or(layout);
+        let input = sm2::rearrange(layout, theirs, input)?;
+        let room = input.len();
+        Ok(Self { act: Act::Decrypt, mechanism: bare(id), input: input.into(), room, finish: Finish::AsIs })
+    }
+
+    fn sm4(device: &Device, cipher: &'a Cipher, input: &'a [u8], encrypt: bool) -> Result<Self> {
+        let len = input.len();
+        let wrong = || if encrypt { Error::DataLength } else { Error::CiphertextLength };
+        let whole = len.is_multiple_of(BLOCK);
+        let (name, parameter, room, finish) = match cipher {
+            Cipher::Sm4Cbc { .. } | Cipher::Sm4Ecb if !whole => return Err(wrong()),
+            Cipher::Sm4Cbc { iv } => ("CKM_ALIKMS_SM4_CBC", Parameter::Bytes(iv), len, Finish::Exact(len)),
+            Cipher::Sm4Ecb => ("CKM_ALIKMS_SM4_ECB", Parameter::None, len, Finish::Exact(len)),
+            Cipher::Sm4CbcPad { iv } if encrypt => {
+                let padded = (len / BLOCK + 1) * BLOCK;
+                ("CKM_ALIKMS_SM4_CBC_PAD", Parameter::Bytes(iv), padded, Finish::Exact(padded))
+            }
+            Cipher::Sm4CbcPad { .. } if len == 0 || !whole => return Err(wrong()),
+            Cipher::Sm4CbcPad { iv } => ("CKM_ALIKMS_SM4_CBC_PAD", Parameter::Bytes(iv), len, Finish::AsIs),
+            Cipher::Sm4Ctr { block, bits } => {
+                ("CKM_ALIKMS_SM4_CTR", Parameter::Ctr { bits: *bits, block: *block }, len, Finish::Exact(len))
+            }
+            Cipher::Sm4Gcm { iv, aad, tag } => {
+                let made = if encrypt { len + tag } else { len.checked_sub(*tag).ok_or_else(wrong)? };
+                (
+                    "CKM_ALIKMS_SM4_GCM",
+                    Parameter::Gcm { iv, aad, tag_bits: tag * 8 },
+                    made.max(len),
+                    Finish::Exact(made),
+                )
+            }
+            _ => return Err(Error::Unsupported("a scheme of other keys with an SM4 key".to_owned())),
+        };
+        let id = sm(device, &[name])?.1;
+        let act = if encrypt { Act::Encrypt } else { Act::Decrypt };
+        Ok(Self { act, mechanism: Mechanism { id, parameter }, input: input.into(), room, finish })
+    }
+
     fn mac(id: CK_MECHANISM_TYPE, len: usize, input: &'a [u8]) -> Self {
         Self::sign(bare(id), input.into(), len)
     }
@@ -245,6 +328,8 @@ impl<'a> Plan<'a> {
             Finish::Oaep { hash, mgf, label } => rsa::unpad_oaep(*hash, *mgf, label, &self.padded(answer)),
             Finish::Pkcs1 => implicit_rejection::unpad(secret, &self.input, &self.padded(answer)),
             Finish::Raw => Ok(self.padded(answer)),
+            Finish::ToDer => Ok(Bytes::new(ec::to_der(&answer)?)),
+            Finish::FromDer(curve) => Ok(Bytes::new(ec::from_der(*curve, &answer)?)),
         }
     }
 
@@ -270,6 +355,29 @@ fn raw_block<'a>(subject: Subject<'_>, input: &'a [u8]) -> Option<Cow<'a, [u8]>>
         Some(PublicKey::Rsa { modulus, .. }) if *block >= **modulus => None,
         _ => Some(block),
     }
+}
+
+/// The first of these names that the profile has a number for: which one, and the number.
+fn sm(device: &Device, names: &[&str]) -> Result<(usize, CK_MECHANISM_TYPE)> {
+    let profile = device.profile()?;
+    let known = names.iter().enumerate().find_map(|(at, name)| Some((at, profile.sm(name)?)));
+    known.ok_or_else(|| lacks_sm(device, names))
+}
+
+/// The same, of those that the device lists for this use.
+fn sm_of(
+    device: &Device,
+    connection: &Connection,
+    flag: CK_FLAGS,
+    names: &[&str],
+) -> Result<(usize, CK_MECHANISM_TYPE)> {
+    let profile = device.profile()?;
+    let listed = |(at, name): (usize, &&str)| Some((at, profile.sm(name).filter(|id| connection.does(*id, flag))?));
+    names.iter().enumerate().find_map(listed).ok_or_else(|| lacks_sm(device, names))
+}
+
+fn lacks_sm(device: &Device, names: &[&str]) -> Error {
+    device.lacks(names.first().copied().unwrap_or_default())
 }
 
 fn bare(id: CK_MECHANISM_TYPE) -> Mechanism<'static> {

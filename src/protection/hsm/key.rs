@@ -22,6 +22,7 @@ use crate::error::{Error, Result};
 use crate::fork;
 use crate::model::Bytes;
 use crate::model::algorithm::{Cipher, Derivation, Job, Signing};
+use crate::model::curve::Curve;
 use crate::model::hash::Hash;
 use crate::model::public::PublicKey;
 use crate::model::spec::{Family, Spec};
@@ -59,11 +60,10 @@ impl DeviceKey {
 
     /// Proves that the device still has the key: the handle is that of an object with our ID, or the key is found anew.
     fn check(&self, session: &Session) -> Result<(), Fault> {
-        if let Some(handle) = self.found.at(session.connection.generation) {
-            let answer = session.attributes(handle, &[(CKA_ID, self.id.len())]);
-            if answer.is_ok_and(|values| values.first().is_some_and(|id| id.as_deref() == Some(&self.id))) {
-                return Ok(());
-            }
+        if let Some(handle) = self.found.at(session.connection.generation)
+            && session.has_id(handle, &self.id) == Ok(true)
+        {
+            return Ok(());
         }
         self.find(session).map(|_| ())
     }
@@ -77,6 +77,9 @@ impl DeviceKey {
             [handle] => handle,
             _ => return Err(self.refuse("there is more than one of them on the token")),
         };
+        if !session.has_id(handle, &self.id)? {
+            return Err(self.refuse("what the device finds by its CKA_ID has another one"));
+        }
         if let Some(public) = &self.public {
             self.prove(session, handle, public)?;
         }
@@ -122,17 +125,18 @@ impl DeviceKey {
         handle: CK_OBJECT_HANDLE,
         public: &PublicKey,
     ) -> Result<Option<bool>, Fault> {
-        if self.spec.family.is_sm() {
-            return Ok(None);
-        }
         let challenge = random::bytes::<32>();
-        let (mechanism, signing, room) = match self.spec.family {
-            Family::Ec(curve) => (CKM_ECDSA, Signing::Ecdsa, 2 * curve.field_len()),
-            _ => (CKM_RSA_PKCS, Signing::RsaPkcs1, self.spec.bits / 8),
+        let signing = match self.spec.family {
+            Family::Ec(Curve::Sm2) => Signing::Sm2,
+            Family::Ec(_) => Signing::Ecdsa,
+            _ => Signing::RsaPkcs1,
         };
-        let mechanism = Mechanism { id: mechanism, parameter: Parameter::None };
-        match session.act(Act::Sign, &mechanism, handle, &challenge, room) {
+        let job = Job::Sign(signing.clone());
+        let subject = Subject { spec: self.spec, public: Some(public) };
+        let Ok(plan) = Plan::new(&self.device, &session.connection, subject, &job, &challenge) else { return Ok(None) };
+        match session.act(plan.act, &plan.mechanism, handle, &plan.input, plan.room) {
             Ok(signature) => {
+                let Ok(signature) = plan.finish(&self.device, signature, &[0; 32]) else { return Ok(Some(false)) };
                 let prepared = Prepared::new(public).map_err(Fault::Stop)?;
                 Ok(Some(prepared.verify(&signing, &challenge, &signature).is_ok()))
             }
@@ -201,6 +205,9 @@ impl DeviceKey {
         mechanism: &Mechanism<'_>,
         len: usize,
     ) -> Result<Bytes, Fault> {
+        if !self.device.profile().map_err(Fault::Stop)?.session_objects {
+            return Err(Fault::Stop(self.device.lacks("session objects, which hold what is agreed on")));
+        }
         if !session.connection.does(mechanism.id, CKF_DERIVE) {
             return Err(Fault::Stop(self.device.lacks(mechanism_name(mechanism.id))));
         }

@@ -36,6 +36,7 @@ use crate::config::DeviceConfig;
 use crate::error::{Error, Result};
 use crate::model::Bytes;
 use crate::model::algorithm::Job;
+use crate::model::curve::Curve;
 use crate::model::key::{Level, Material};
 use crate::model::public::PublicKey;
 use crate::model::spec::{Family, Spec};
@@ -65,6 +66,10 @@ pub struct DeviceReport {
 const CLASSES: [CK_OBJECT_CLASS; 3] = [CKO_PRIVATE_KEY, CKO_SECRET_KEY, CKO_PUBLIC_KEY];
 /// Mechanisms of which an AES key in a device needs at least one to be of use.
 const AES_MODES: &[CK_MECHANISM_TYPE] = &[CKM_AES_GCM, CKM_AES_CBC_PAD, CKM_AES_CBC, CKM_AES_CTR, CKM_AES_ECB];
+/// What an SM2 key in a device needs one of, and what an SM4 key does, by our names.
+const SM2_SIGNATURES: [&str; 2] = ["CKM_ALIKMS_SM2", "CKM_ALIKMS_SM2_DER"];
+const SM4_MODES: [&str; 5] =
+    ["CKM_ALIKMS_SM4_GCM", "CKM_ALIKMS_SM4_CBC_PAD", "CKM_ALIKMS_SM4_CBC", "CKM_ALIKMS_SM4_CTR", "CKM_ALIKMS_SM4_ECB"];
 /// Answers that say nothing about why.
 const VAGUE: &[CK_RV] = &[CKR_GENERAL_ERROR, CKR_FUNCTION_FAILED, CKR_DEVICE_ERROR];
 /// More objects than any device of ours keeps.
@@ -94,7 +99,7 @@ impl Hsm {
             let token = &connection.token;
             Ok(DeviceReport {
                 name: config.name.clone(),
-                profile: config.profile.clone(),
+                profile: self.device.profile().map_err(Fault::Stop)?.name.to_owned(),
                 library: config.library.display().to_string(),
                 token: token.label.clone(),
                 serial: token.serial.clone(),
@@ -139,11 +144,12 @@ impl Hsm {
 
     fn can(&self, connection: &Connection, spec: Spec) -> Result<()> {
         let device = &self.device;
-        if spec.family.is_software_only() {
-            // Some devices make a key on SM2's curve and then sign with ECDSA on it: that is not SM2.
-            return Err(device.lacks(format!("the mechanisms of {}: no profile names any", spec.name)));
+        let profile = device.profile()?;
+        if profile.lacks.iter().any(|name| name == spec.name) {
+            return Err(device.lacks(format!("keys of {}", spec.name)));
         }
-        let (generation, _) = templates::generation(spec.family);
+        // Some devices make a key on SM2's curve and then sign with ECDSA on it: that is not SM2.
+        let (generation, _) = self.generation(spec)?;
         let made_by = if spec.family.is_asymmetric() { CKF_GENERATE_KEY_PAIR } else { CKF_GENERATE };
         if !connection.does(generation, made_by) {
             return Err(device.lacks(mechanism_name(generation)));
@@ -164,11 +170,9 @@ impl Hsm {
             _ => Ok(()),
         };
         match spec.family {
-            Family::Sm4 => Ok(()),
+            Family::Sm4 => self.needs_sm(connection, spec, CKF_ENCRYPT, &SM4_MODES),
+            Family::Ec(Curve::Sm2) => self.needs_sm(connection, spec, CKF_SIGN, &SM2_SIGNATURES),
             Family::Aes => need(&AES_MODES.iter().map(|id| (*id, CKF_ENCRYPT)).collect::<Vec<_>>()),
-            Family::Ec(curve) if device.profile()?.lacks_curves.contains(&curve) => {
-                Err(device.lacks(format!("the curve {curve:?}")))
-            }
             Family::Ec(_) => need(&[(CKM_ECDSA, CKF_SIGN)]),
             Family::Generic => {
                 let (_, _, mac) = profile::hash_numbers(templates::mac_hash(spec));
@@ -176,6 +180,19 @@ impl Hsm {
             }
             Family::Rsa => need(&[(CKM_RSA_PKCS, CKF_SIGN)])
                 .or_else(|_| need(&[(CKM_RSA_PKCS_OAEP, CKF_DECRYPT), (CKM_RSA_X_509, CKF_DECRYPT)])),
+        }
+    }
+
+    fn generation(&self, spec: Spec) -> Result<(CK_MECHANISM_TYPE, CK_KEY_TYPE)> {
+        let known = templates::generation(spec.family, self.device.profile()?);
+        known.ok_or_else(|| self.device.lacks(format!("the mechanisms of {}: its profile names none", spec.name)))
+    }
+
+    fn needs_sm(&self, connection: &Connection, spec: Spec, flag: CK_FLAGS, names: &[&str]) -> Result<()> {
+        let profile = self.device.profile()?;
+        match names.iter().filter_map(|name| profile.sm(name)).any(|id| connection.does(id, flag)) {
+            true => Ok(()),
+            false => Err(self.device.lacks(format!("the mechanisms of {}", spec.name))),
         }
     }
 
@@ -190,6 +207,7 @@ impl Hsm {
                     (usages.decrypt, oaep, CKF_DECRYPT),
                 ]
             }
+            Family::Ec(Curve::Sm2) => &[],
             Family::Ec(_) => &[(usages.sign, CKM_ECDSA, CKF_SIGN), (usages.derive, CKM_ECDH1_DERIVE, CKF_DERIVE)],
             Family::Aes | Family::Generic | Family::Sm4 => &[],
         };
@@ -201,7 +219,6 @@ impl Hsm {
 
     /// On an error also whether it is certain that nothing was left behind.
     fn try_to_generate(&self, id: Uuid, spec: Spec, usages: Usages) -> Result<Generated, (Error, bool)> {
-        let profile = self.device.profile().map_err(|error| (error, true))?;
         let began = Cell::new(false);
         let made = self.device.run(&healthy, |session| {
             let connection = &session.connection;
@@ -216,7 +233,8 @@ impl Hsm {
                 }
             }
             began.set(true);
-            let public = self.make(session, spec, &New::key(id, spec, usages, profile)).map_err(Fault::Stop)?;
+            let new = self.template(id, spec, usages).map_err(Fault::Stop)?;
+            let public = self.make(session, spec, &new).map_err(Fault::Stop)?;
             Ok((public, connection.token.serial.clone()))
         });
         match made {
@@ -235,19 +253,23 @@ impl Hsm {
         }
     }
 
+    fn template(&self, id: Uuid, spec: Spec, usages: Usages) -> Result<New> {
+        let new = New::key(id, spec, usages, self.device.profile()?);
+        new.ok_or_else(|| self.device.lacks(format!("the mechanisms of {}: its profile names none", spec.name)))
+    }
+
     /// Makes the key in this session, reads it back and compares.
     fn make(&self, session: &Session, spec: Spec, new: &New) -> Result<Option<PublicKey>> {
-        let cannot = |failed| self.refusal(failed, spec, new.mechanism);
-        let module = session.connection.module;
-        let alone = session.alone_on_token()?;
-        let (public, private) = match &new.public {
-            Some(public) => {
-                let made = module.generate_pair(session.handle, new.mechanism, public, &new.private).map_err(cannot)?;
-                (Some(made.0), made.1)
+        let turn = session.alone_on_token()?;
+        let made = match session.generate(&turn, new) {
+            // What a device has no attribute for it cannot be asked to switch off; a template that it refused made nothing.
+            Err(Failed { rv: CKR_ATTRIBUTE_TYPE_INVALID, .. }) => {
+                session.generate(&turn, &new.without(&self.device.profile()?.optional))
             }
-            None => (None, module.generate_key(session.handle, new.mechanism, &new.private).map_err(cannot)?),
+            made => made,
         };
-        drop(alone);
+        drop(turn);
+        let (public, private) = made.map_err(|failed| self.refusal(failed, spec, new.mechanism))?;
         self.compare(session, private, &new.private_facts())?;
         let Some(public) = public else { return Ok(None) };
         self.compare(session, public, &new.public_facts())?;
@@ -289,6 +311,10 @@ impl Hsm {
         for class in CLASSES {
             for object in session.find(&templates::search(class, id), 64)? {
                 was_there = true;
+                // What a device finds by mistake is somebody else's key.
+                if !session.has_id(object, id)? {
+                    return Err(Fault::Stop(self.device.lacks("finding a key by its CKA_ID: it found another one")));
+                }
                 let turn = session.alone_on_token().map_err(Fault::Stop)?;
                 match session.destroy_on_token(&turn, object) {
                     // The halves of a pair may be one object to the device.

@@ -32,6 +32,7 @@ pub struct Device {
     pub pins: Pins,
     /// The number of the last connection; a forked child goes on counting, so that no number ever comes twice to it.
     pub generations: AtomicU64,
+    profile: std::result::Result<Profile, String>,
     process: PerProcess<Process>,
 }
 
@@ -93,13 +94,19 @@ enum Turn {
 
 impl Device {
     pub fn new(config: DeviceConfig, turnstile: Option<Turnstile>) -> Self {
-        let (generations, process) = (AtomicU64::new(0), PerProcess::new(Process::default));
-        Self { config, turnstile, pins: Pins::new(), generations, process }
+        let profile = Profile::of(&config.profile, &config.library, &config.changes);
+        Self {
+            config,
+            turnstile,
+            pins: Pins::new(),
+            generations: AtomicU64::new(0),
+            profile,
+            process: PerProcess::new(Process::default),
+        }
     }
 
-    pub fn profile(&self) -> Result<&'static Profile> {
-        let name = &self.config.profile;
-        Profile::by_name(name).ok_or_else(|| self.unavailable(format!("no device profile is called \"{name}\"")))
+    pub fn profile(&self) -> Result<&Profile> {
+        self.profile.as_ref().map_err(|wrong| self.unavailable(wrong))
     }
 
     pub fn class(&self, failed: Failed) -> Class {
@@ -153,7 +160,7 @@ impl Device {
                     state.opening += 1;
                     state.leave(&me);
                     drop(state);
-                    let opened = connection.module.open_session(connection.slot);
+                    let opened = connection.open();
                     state = process.lock();
                     let failed = match opened.and_then(|handle| state.lend(handle)) {
                         Ok(handle) => return Ok(Lent::new(process, Session { handle, connection })),
@@ -303,7 +310,7 @@ impl Drop for Repair<'_> {
 impl Device {
     /// Doubling, capped by the profile, and up to half of it less, so that processes do not come back in step.
     pub fn pause(&self, failures: u32) -> Duration {
-        let cap = self.profile().map_or(FIRST_PAUSE, |profile| profile.backoff);
+        let cap = self.profile().map_or(FIRST_PAUSE, Profile::backoff);
         let full = FIRST_PAUSE.saturating_mul(1 << failures.min(16)).min(cap);
         let [dice] = crate::crypto::random::bytes::<1>();
         full - full.mul_f64(f64::from(dice) / 512.0)
@@ -429,7 +436,7 @@ impl<'a> Lent<'a> {
             state.forget(old);
             state.opening += 1;
         }
-        *handle = connection.module.open_session(connection.slot)?;
+        *handle = connection.open()?;
         self.lent = Some(self.process.lock().lend(*handle)?);
         Ok(())
     }

@@ -1,66 +1,116 @@
 //! Device profiles: what differs between families of devices, as data. A device is added by a file in `profiles/` and
-//! a row in [`PROFILES`].
+//! a row in [`FILES`]; `profiles/generic.toml` says what each entry means and has what the others do not say.
 
+use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 use cryptoki_sys::*;
+use serde::Deserialize;
+use toml::Table;
 
 use super::calls::Failed;
 use crate::config::Isolate;
-use crate::model::curve::Curve;
 use crate::model::hash::Hash;
 
-#[path = "profiles/generic.rs"]
-mod generic;
-#[path = "profiles/kryoptic.rs"]
-mod kryoptic;
-#[path = "profiles/luna.rs"]
-mod luna;
-#[path = "profiles/softhsm2.rs"]
-mod softhsm2;
-#[path = "profiles/yubihsm2.rs"]
-mod yubihsm2;
+const GENERIC: &str = include_str!("profiles/generic.toml");
 
 /// Every family that is known, by the name that `alikms.toml` gives.
-pub static PROFILES: &[Profile] =
-    &[generic::PROFILE, kryoptic::PROFILE, luna::PROFILE, softhsm2::PROFILE, yubihsm2::PROFILE];
+static FILES: &[(&str, &str)] = &[
+    ("alibaba-cloudhsm", include_str!("profiles/alibaba-cloudhsm.toml")),
+    ("alikms", include_str!("profiles/alikms.toml")),
+    ("cloudhsm", include_str!("profiles/cloudhsm.toml")),
+    ("generic", GENERIC),
+    ("kryoptic", include_str!("profiles/kryoptic.toml")),
+    ("luna", include_str!("profiles/luna.toml")),
+    ("nshield", include_str!("profiles/nshield.toml")),
+    ("opencryptoki", include_str!("profiles/opencryptoki.toml")),
+    ("softhsm2", include_str!("profiles/softhsm2.toml")),
+    ("tpm2-pkcs11", include_str!("profiles/tpm2-pkcs11.toml")),
+    ("utimaco", include_str!("profiles/utimaco.toml")),
+    ("yubihsm2", include_str!("profiles/yubihsm2.toml")),
+];
+
+/// In `alikms.toml`: the profile whose `libraries` name the file, else `generic`.
+pub const AUTO: &str = "auto";
+
+/// The names that `alikms.toml` may give.
+fn names() -> impl Iterator<Item = &'static str> {
+    FILES.iter().map(|(name, _)| *name).chain([AUTO])
+}
 
 /// What is particular to a family of devices.
-#[derive(Debug)]
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Profile {
+    #[serde(skip)]
     pub name: &'static str,
+    /// What the rest was learnt from.
+    pub source: String,
+    libraries: Vec<String>,
     pub isolate: Isolate,
     /// How many sessions a process keeps at most, the anchor session included.
     pub sessions: usize,
-    /// The longest time between two attempts to reach a device that is gone.
-    pub backoff: Duration,
-    /// Codes beyond the standard's that mean that the device, or the way to it, is lost.
-    pub lost: &'static [CK_RV],
-    /// Codes beyond the standard's that mean that it has too much to do.
-    pub busy: &'static [CK_RV],
-    pub lacks_curves: &'static [Curve],
+    backoff_ms: u64,
+    pub pin: PinForm,
+    /// Who logs in: CKU_USER, or a number of the vendor's.
+    pub user: CK_USER_TYPE,
+    /// In bytes.
+    pub label_max: usize,
+    /// Attributes that the device refuses in a template, even with their default value.
+    pub unsent: Vec<CK_ATTRIBUTE_TYPE>,
+    /// Attributes that are left out when a device refuses them.
+    pub optional: Vec<CK_ATTRIBUTE_TYPE>,
+    /// CK_BBOOLs that it wants besides.
+    pub also: Vec<(CK_ATTRIBUTE_TYPE, bool)>,
+    /// Names of key specs.
+    pub lacks: Vec<String>,
     pub oaep: Oaep,
     pub gcm_iv: GcmIv,
-    /// Attributes that the device refuses in a template, even with their default value.
-    pub unsent: &'static [CK_ATTRIBUTE_TYPE],
+    pub session_objects: bool,
     /// Objects that one session makes or destroys disturb another that does so or searches: these wait for each other.
     pub shy: bool,
+    /// Codes beyond the standard's that mean that the device, or the way to it, is lost.
+    lost: Vec<CK_RV>,
+    /// Codes beyond the standard's that mean that it has too much to do.
+    busy: Vec<CK_RV>,
+    logged_out: Vec<CK_RV>,
+    /// Numbers to take where a device does not list the standard's, by the standard's name.
+    instead: BTreeMap<String, Vec<CK_MECHANISM_TYPE>>,
+    /// Its numbers of SM2, SM3 and SM4 by our names.
+    sm: BTreeMap<String, u64>,
+}
+
+/// How a PIN is written. One that is not is never sent: a device may count it as wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub enum PinForm {
+    #[serde(rename = "any")]
+    Any,
+    /// The four hex digits of a key's ID, then a password of 8 to 64 characters (YubiHSM).
+    #[serde(rename = "key+password")]
+    KeyPassword,
+    #[serde(rename = "user:password")]
+    UserPassword,
 }
 
 /// Which OAEP parameters the device's own mechanism takes. For the others the block is decrypted raw in the device.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Oaep {
     All,
     /// SHA-1 for both hashes, and no label.
     Sha1,
 }
 
-/// Whose IV AES-GCM uses in the device.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Whose IV AES-GCM uses in the device. Only a device that takes the caller's can be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum GcmIv {
     Caller,
-    /// The device makes its own and appends it to the tag (Luna in FIPS mode): such a device cannot use the caller's.
+    /// The device makes its own and appends it to the tag (Luna in FIPS mode).
     DeviceAppends,
+    /// The device makes its own and writes it into the caller's buffer (AWS CloudHSM).
+    DeviceWrites,
 }
 
 /// What an answer means for what follows (`reference/devices.md` §3).
@@ -85,14 +135,86 @@ pub enum Class {
 }
 
 impl Profile {
-    pub fn by_name(name: &str) -> Option<&'static Self> {
-        PROFILES.iter().find(|profile| profile.name == name)
+    /// The profile of this name, or the one that fits this library, with the changes of `alikms.toml`. On an error, what
+    /// is wrong with either.
+    pub fn of(name: &str, library: &Path, changes: &Table) -> Result<Self, String> {
+        let (name, own) = match name {
+            AUTO => Self::for_library(library),
+            name => *FILES.iter().find(|(known, _)| *known == name).ok_or_else(|| {
+                let known: Vec<_> = names().collect();
+                format!("no device profile is called \"{name}\": there are {}", known.join(", "))
+            })?,
+        };
+        let mut table: Table = toml::from_str(GENERIC).map_err(|error| error.message().to_owned())?;
+        for changed in [&toml::from_str(own).map_err(|error| error.message().to_owned())?, changes] {
+            lay_over(&mut table, changed);
+        }
+        let mut profile: Self =
+            table.try_into().map_err(|error: toml::de::Error| format!("[device.override]: {}", error.message()))?;
+        profile.name = name;
+        if let Some(unknown) = profile.instead.keys().find(|name| !NAMES.iter().any(|(_, known)| known == name)) {
+            return Err(format!("[device.override]: no mechanism of use here is called {unknown}"));
+        }
+        Ok(profile)
+    }
+
+    fn for_library(library: &Path) -> (&'static str, &'static str) {
+        let file = library.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let fits = |text: &str| {
+            let table: Option<Table> = toml::from_str(text).ok();
+            let list = table.as_ref().and_then(|table| table.get("libraries")?.as_array());
+            list.is_some_and(|names| names.iter().any(|name| name.as_str() == Some(file)))
+        };
+        FILES.iter().find(|(_, text)| fits(text)).copied().unwrap_or(("generic", GENERIC))
+    }
+
+    /// The longest time between two attempts to reach a device that is gone.
+    pub fn backoff(&self) -> Duration {
+        Duration::from_millis(self.backoff_ms)
+    }
+
+    /// The numbers that stand for this mechanism where the device does not list it, in the order of preference.
+    pub fn alternatives(&self, id: CK_MECHANISM_TYPE) -> &[CK_MECHANISM_TYPE] {
+        let name = NAMES.iter().find(|(known, _)| *known == id).map(|(_, name)| *name);
+        name.and_then(|name| self.instead.get(name)).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether a mechanism of this number is of use here.
+    pub fn knows(&self, id: CK_MECHANISM_TYPE) -> bool {
+        NAMES.iter().any(|(known, _)| *known == id)
+            || self.instead.values().flatten().any(|known| *known == id)
+            || self.sm.values().any(|known| *known == id)
+    }
+
+    /// The device's number for one of our names.
+    pub fn sm(&self, name: &str) -> Option<u64> {
+        self.sm.get(name).copied()
+    }
+
+    /// Whether a PIN is written as the device wants it; else how it is.
+    pub fn check_pin(&self, pin: &[u8]) -> Result<(), &'static str> {
+        let fits = match self.pin {
+            PinForm::Any => true,
+            PinForm::UserPassword => {
+                pin.iter().position(|byte| *byte == b':').is_some_and(|at| at > 0 && at + 1 < pin.len())
+            }
+            PinForm::KeyPassword => {
+                (12..=68).contains(&pin.len()) && pin.iter().take(4).all(u8::is_ascii_hexdigit)
+                    || matches!(pin.first(), Some(b'@' | b'#'))
+            }
+        };
+        match self.pin {
+            _ if fits => Ok(()),
+            PinForm::UserPassword => Err("user:password"),
+            _ => Err("four hex digits of the authentication key's ID, then its password of 8 to 64 characters"),
+        }
     }
 
     pub fn class(&self, failed: Failed) -> Class {
         match failed.rv {
             rv if self.lost.contains(&rv) => Class::Lost,
             rv if self.busy.contains(&rv) => Class::Busy,
+            rv if self.logged_out.contains(&rv) => Class::Login,
             CKR_CRYPTOKI_NOT_INITIALIZED
             | CKR_DEVICE_REMOVED
             | CKR_TOKEN_NOT_PRESENT
@@ -117,6 +239,18 @@ impl Profile {
         match self.oaep {
             Oaep::All => true,
             Oaep::Sha1 => hash == Hash::Sha1 && mgf == Hash::Sha1 && label.is_empty(),
+        }
+    }
+}
+
+/// Entries of `over` take the place of those of `under`; of tables, entry by entry.
+fn lay_over(under: &mut Table, over: &Table) {
+    for (key, value) in over {
+        match (under.get_mut(key).and_then(toml::Value::as_table_mut), value) {
+            (Some(under), toml::Value::Table(over)) => lay_over(under, over),
+            _ => {
+                under.insert(key.clone(), value.clone());
+            }
         }
     }
 }
@@ -187,15 +321,63 @@ pub fn hash_numbers(hash: Hash) -> (CK_MECHANISM_TYPE, CK_RSA_PKCS_MGF_TYPE, CK_
 mod tests {
     use super::*;
 
+    fn all() -> Vec<Profile> {
+        FILES.iter().map(|(name, _)| Profile::of(name, Path::new("/"), &Table::new()).unwrap()).collect()
+    }
+
     #[test]
-    fn tables_are_sorted_and_names_match_numbers() {
-        assert!(PROFILES.is_sorted_by_key(|profile| profile.name));
+    fn tables_are_sorted_and_every_profile_can_be_read() {
+        assert!(FILES.is_sorted());
         assert!(NAMES.is_sorted_by_key(|(id, _)| *id), "{:x?}", NAMES);
+        for profile in all() {
+            assert!(profile.sessions > 1 && profile.backoff() >= Duration::from_millis(500), "{}", profile.name);
+            for spec in &profile.lacks {
+                assert!(crate::model::spec::Spec::by_name(spec).is_some(), "{}: {spec}", profile.name);
+            }
+            for name in profile.sm.keys() {
+                assert!(name.starts_with("CKM_ALIKMS_SM") || name.starts_with("CKK_ALIKMS_SM"), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_profile_is_found_by_its_library_and_changed_by_the_configuration() {
+        let of = |name: &str, library: &str, changes: &str| {
+            Profile::of(name, Path::new(library), &toml::from_str(changes).unwrap())
+        };
+        assert_eq!(of(AUTO, "/usr/lib/softhsm/libsofthsm2.so", "").unwrap().name, "softhsm2");
+        assert_eq!(of(AUTO, "/opt/libunheard.so", "").unwrap().name, "generic");
+        let changed = of("luna", "/", "sessions = 3\nbusy = [5]\n[instead]\nCKM_AES_GCM = [0x8000011c]").unwrap();
+        assert_eq!((changed.sessions, changed.gcm_iv), (3, GcmIv::DeviceAppends));
+        assert_eq!(changed.class(Failed { call: "", rv: 5 }), Class::Busy);
+        assert_eq!(changed.alternatives(CKM_AES_GCM), [0x8000_011c]);
+        assert_eq!(changed.alternatives(CKM_AES_KEY_WRAP), [0x8000_0170]);
+        for (changes, said) in [
+            ("session = 3", "unknown field `session`"),
+            ("sessions = true", "[device.override]: invalid type"),
+            ("[instead]\nCKM_AES_GCN = [1]", "CKM_AES_GCN"),
+            ("gcm_iv = \"mine\"", "unknown variant `mine`"),
+        ] {
+            let error = of("generic", "/", changes).unwrap_err();
+            assert!(error.contains(said), "{error}");
+        }
+        assert!(of("unheard of", "/", "").unwrap_err().contains("unheard of"));
+    }
+
+    #[test]
+    fn a_pin_of_the_wrong_form_is_not_sent() {
+        let check = |name: &str, pin: &str| {
+            let profile = all().into_iter().find(|profile| profile.name == name).unwrap();
+            profile.check_pin(pin.as_bytes()).is_ok()
+        };
+        assert!(check("cloudhsm", "crypto_user:secret") && !check("cloudhsm", "secret") && !check("cloudhsm", "user:"));
+        assert!(check("yubihsm2", "0001password") && !check("yubihsm2", "password1234") && !check("yubihsm2", "0001"));
+        assert!(check("softhsm2", ""));
     }
 
     #[test]
     fn a_wrong_pin_is_never_taken_for_a_lost_device() {
-        for profile in PROFILES {
+        for profile in all() {
             for rv in [CKR_PIN_INCORRECT, CKR_PIN_LOCKED, CKR_PIN_EXPIRED, CKR_PIN_INVALID, CKR_PIN_LEN_RANGE] {
                 assert_eq!(profile.class(Failed { call: "C_Login", rv }), Class::Pin, "{}", profile.name);
             }

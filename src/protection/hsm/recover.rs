@@ -241,7 +241,10 @@ impl<'a> Climb<'a> {
         check: &dyn Fn(&Session) -> Result<(), Fault>,
     ) -> Result<Lent<'a>> {
         self.tries += 1;
-        if self.tries <= TRIES && lent.connection.is_logged_out(lent.handle) {
+        if !lent.connection.is_logged_in(lent.handle) {
+            if self.tries > TRIES {
+                return Err(self.device.unavailable("its keys are not to be seen"));
+            }
             let generation = lent.connection.generation;
             drop(lent);
             return self.repair(generation, Rung::LogIn, check);

@@ -26,10 +26,11 @@ pub struct New {
 }
 
 impl New {
-    pub fn key(id: Uuid, spec: Spec, usages: Usages, profile: &Profile) -> Self {
-        let (mechanism, key_type) = generation(spec.family);
-        let mut private =
-            common(id, if spec.family.is_asymmetric() { CKO_PRIVATE_KEY } else { CKO_SECRET_KEY }, key_type);
+    /// None: the profile has no numbers for this family.
+    pub fn key(id: Uuid, spec: Spec, usages: Usages, profile: &Profile) -> Option<Self> {
+        let (mechanism, key_type) = generation(spec.family, profile)?;
+        let class = if spec.family.is_asymmetric() { CKO_PRIVATE_KEY } else { CKO_SECRET_KEY };
+        let mut private = common(id, class, key_type, profile);
         private.extend([
             flag(CKA_PRIVATE, true),
             flag(CKA_SENSITIVE, true),
@@ -49,21 +50,34 @@ impl New {
                 ]);
                 None
             }
-            Family::Ec(curve) => {
-                Some(half(id, key_type, usages, [bytes(CKA_EC_PARAMS, curve.oid().to_der().unwrap_or_default())]))
-            }
+            Family::Ec(curve) => Some(half(
+                id,
+                key_type,
+                usages,
+                profile,
+                [bytes(CKA_EC_PARAMS, curve.oid().to_der().unwrap_or_default())],
+            )),
             Family::Rsa => {
                 let exponent = bytes(CKA_PUBLIC_EXPONENT, EXPONENT.to_vec());
                 private.push(flag(CKA_SIGN_RECOVER, false));
-                let mut half = half(id, key_type, usages, [number(CKA_MODULUS_BITS, spec.bits), exponent]);
+                let mut half = half(id, key_type, usages, profile, [number(CKA_MODULUS_BITS, spec.bits), exponent]);
                 half.push(flag(CKA_VERIFY_RECOVER, false));
                 Some(half)
             }
         };
+        private.extend(profile.also.iter().map(|(id, value)| flag(*id, *value)));
         let sent = |template: Vec<Attribute>| {
             template.into_iter().filter(|attribute| !profile.unsent.contains(&attribute.id)).collect()
         };
-        Self { mechanism, public: public.map(sent), private: sent(private) }
+        Some(Self { mechanism, public: public.map(sent), private: sent(private) })
+    }
+
+    /// The same without attributes that a device may refuse to be asked for.
+    pub fn without(&self, ids: &[CK_ATTRIBUTE_TYPE]) -> Self {
+        let kept = |template: &Vec<Attribute>| {
+            template.iter().filter(|attribute| !ids.contains(&attribute.id)).cloned().collect()
+        };
+        Self { mechanism: self.mechanism, public: self.public.as_ref().map(kept), private: kept(&self.private) }
     }
 
     /// What the device must say of the new private or secret key: what was sent, and what follows from it. An
@@ -80,20 +94,23 @@ impl New {
     }
 }
 
-/// The mechanism that makes keys of a family, and their type. (SM2 and SM4 are refused before this is asked.)
-pub fn generation(family: Family) -> (CK_MECHANISM_TYPE, CK_KEY_TYPE) {
-    match family {
+/// The mechanism that makes keys of a family, and their type.
+pub fn generation(family: Family, profile: &Profile) -> Option<(CK_MECHANISM_TYPE, CK_KEY_TYPE)> {
+    Some(match family {
+        Family::Ec(Curve::Sm2) => {
+            (profile.sm("CKM_ALIKMS_SM2_KEY_PAIR_GEN")?, profile.sm("CKK_ALIKMS_SM2").unwrap_or(CKK_EC))
+        }
+        Family::Ec(curve) if curve.is_25519() => return None,
         Family::Aes => (CKM_AES_KEY_GEN, CKK_AES),
         Family::Ec(_) => (CKM_EC_KEY_PAIR_GEN, CKK_EC),
         Family::Generic => (CKM_GENERIC_SECRET_KEY_GEN, CKK_GENERIC_SECRET),
         Family::Rsa => (CKM_RSA_PKCS_KEY_PAIR_GEN, CKK_RSA),
-        Family::Sm4 => (CK_UNAVAILABLE_INFORMATION, CK_UNAVAILABLE_INFORMATION),
-    }
+        Family::Sm4 => (profile.sm("CKM_ALIKMS_SM4_KEY_GEN")?, profile.sm("CKK_ALIKMS_SM4")?),
+    })
 }
 
-fn common(id: Uuid, class: CK_OBJECT_CLASS, key_type: CK_KEY_TYPE) -> Vec<Attribute> {
-    // Label: 32 characters of ASCII are what every device keeps.
-    let label = id.to_string().into_bytes().into_iter().take(32).collect();
+fn common(id: Uuid, class: CK_OBJECT_CLASS, key_type: CK_KEY_TYPE, profile: &Profile) -> Vec<Attribute> {
+    let label = id.to_string().into_bytes().into_iter().take(profile.label_max).collect();
     vec![
         Attribute { id: CKA_CLASS, value: Value::Ulong(class) },
         Attribute { id: CKA_KEY_TYPE, value: Value::Ulong(key_type) },
@@ -104,8 +121,14 @@ fn common(id: Uuid, class: CK_OBJECT_CLASS, key_type: CK_KEY_TYPE) -> Vec<Attrib
 }
 
 /// A public half does what undoes or proves the work of the private one.
-fn half<const N: usize>(id: Uuid, key_type: CK_KEY_TYPE, usages: Usages, own: [Attribute; N]) -> Vec<Attribute> {
-    let mut half = common(id, CKO_PUBLIC_KEY, key_type);
+fn half<const N: usize>(
+    id: Uuid,
+    key_type: CK_KEY_TYPE,
+    usages: Usages,
+    profile: &Profile,
+    own: [Attribute; N],
+) -> Vec<Attribute> {
+    let mut half = common(id, CKO_PUBLIC_KEY, key_type, profile);
     half.extend([
         flag(CKA_PRIVATE, false),
         flag(CKA_ENCRYPT, usages.decrypt || usages.encrypt),

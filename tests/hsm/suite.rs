@@ -1,0 +1,352 @@
+//! The same over every device that can be had here: SoftHSM, kryoptic, tpm2-pkcs11 in front of a simulated TPM, and this
+//! module itself as a device. What a device does not have is written down in its row and is all that may be missing.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+
+use alikms_pkcs11::Error;
+use alikms_pkcs11::config::{DeviceConfig, PinSource};
+use alikms_pkcs11::crypto::sm2::{DEFAULT_ID, identity};
+use alikms_pkcs11::model::algorithm::{Cipher, Job, Mac, Signing, Sm2Layout};
+use alikms_pkcs11::model::curve::Curve;
+use alikms_pkcs11::model::hash::Hash;
+use alikms_pkcs11::model::public::PublicKey;
+use alikms_pkcs11::model::spec::{Family, SPECS, Spec};
+use alikms_pkcs11::protection::hsm::Hsm;
+use alikms_pkcs11::protection::{Protection, Usages};
+use tempfile::TempDir;
+use uuid::Uuid;
+
+use crate::processes::in_child;
+use crate::support::*;
+
+/// A device that was set up for one test.
+struct Bed {
+    config: DeviceConfig,
+    directory: TempDir,
+    /// What runs for it; ended with the test.
+    servers: Vec<Child>,
+    /// Key specs and mechanisms that it does not have.
+    missing: &'static [&'static str],
+}
+
+impl Drop for Bed {
+    fn drop(&mut self) {
+        for server in self.servers.iter_mut().rev() {
+            let _ = server.kill();
+            let _ = server.wait();
+        }
+    }
+}
+
+impl Bed {
+    fn new(profile: &str, library: &str, env: &[(&str, String)], missing: &'static [&'static str]) -> Self {
+        let directory = TempDir::new().unwrap();
+        std::fs::write(directory.path().join("pin"), PIN).unwrap();
+        let config = DeviceConfig {
+            name: "soft".to_owned(),
+            profile: profile.to_owned(),
+            library: library.into(),
+            token: Some(LABEL.to_owned()),
+            slot: None,
+            serial: None,
+            pin: PinSource::File(directory.path().join("pin")),
+            init_args: None,
+            env: env.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
+            isolate: None,
+            changes: toml::Table::new(),
+        };
+        Self { config, directory, servers: Vec::new(), missing }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn put(&mut self, name: &str, value: impl Into<String>) {
+        self.config.env.insert(name.to_owned(), value.into());
+    }
+
+    /// Runs a program with the device's environment; what it printed.
+    fn run(&self, program: &str, args: &[&str]) -> String {
+        let output = Command::new(program).args(args).envs(&self.config.env).output();
+        let output = output.unwrap_or_else(|error| panic!("{program}: {error}"));
+        assert!(output.status.success(), "{program} {args:?}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn serve(&mut self, program: &str, args: &[&str]) -> &mut Child {
+        let mut command = Command::new(program);
+        command.args(args).envs(&self.config.env).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        // SAFETY: prctl takes two numbers and is async-signal-safe: the server ends when the test does, whatever ends it.
+        unsafe {
+            command.pre_exec(|| {
+                (libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) == 0)
+                    .then_some(())
+                    .ok_or_else(std::io::Error::last_os_error)
+            })
+        };
+        self.servers.push(command.spawn().unwrap_or_else(|error| panic!("{program}: {error}")));
+        self.servers.last_mut().unwrap()
+    }
+
+    fn has(&self, what: &str) -> bool {
+        !self.missing.contains(&what)
+    }
+}
+
+const NO_SM: &[&str] = &["EC_SM2", "Aliyun_SM4", "EC_ED25519"];
+
+fn softhsm() -> Bed {
+    let token = Token::new();
+    let mut bed = Bed::new("auto", LIBRARY, &[], NO_SM);
+    bed.put("SOFTHSM2_CONF", token.conf().display().to_string());
+    bed.config.pin = PinSource::File(token.directory.path().join("pin"));
+    bed.directory = token.directory;
+    bed
+}
+
+/// `ci/devices.sh` builds it.
+fn kryoptic() -> Bed {
+    let library = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/devices/release/libkryoptic.so");
+    if !library.exists() {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/ci/devices.sh");
+        let built = Command::new(script).output().unwrap();
+        assert!(built.status.success(), "{script}: {built:?}");
+    }
+    let missing = &["EC_SM2", "Aliyun_SM4", "EC_ED25519", "EC_P256K"];
+    let mut bed = Bed::new("auto", &library.display().to_string(), &[], missing);
+    let (conf, database) = (bed.path("kryoptic.conf"), bed.path("token.sql"));
+    std::fs::write(&conf, format!("[[slots]]\nslot = 1\ndbtype = \"sqlite\"\ndbargs = \"{}\"\n", database.display()))
+        .unwrap();
+    bed.put("KRYOPTIC_CONF", conf.display().to_string());
+    let module = library.display().to_string();
+    bed.run("pkcs11-tool", &["--module", &module, "--init-token", "--label", LABEL, "--so-pin", "87654321"]);
+    bed.run("pkcs11-tool", &["--module", &module, "--init-pin", "--login", "--so-pin", "87654321", "--new-pin", PIN]);
+    bed
+}
+
+/// A simulated TPM, the resource manager that it needs on a bus of its own, and a store of keys.
+fn tpm() -> Bed {
+    let library = "/usr/lib/x86_64-linux-gnu/libtpm2_pkcs11.so.1".replace("x86_64", std::env::consts::ARCH);
+    let missing = &[
+        "EC_SM2",
+        "Aliyun_SM4",
+        "EC_ED25519",
+        "EC_P256K",
+        "EC_P521",
+        "RSA_3072",
+        "RSA_4096",
+        "Aliyun_AES_128",
+        "Aliyun_AES_192",
+        "Aliyun_AES_256",
+    ];
+    let mut bed = Bed::new("tpm2-pkcs11", &library, &[], missing);
+    std::fs::create_dir(bed.path("state")).unwrap();
+    std::fs::create_dir(bed.path("store")).unwrap();
+    let (state, socket) = (bed.path("state").display().to_string(), bed.path("tpm").display().to_string());
+    bed.serve(
+        "swtpm",
+        &[
+            "socket",
+            "--tpm2",
+            "--tpmstate",
+            &format!("dir={state}"),
+            "--server",
+            &format!("type=unixio,path={socket}"),
+            "--ctrl",
+            &format!("type=unixio,path={socket}.ctrl"),
+            "--flags",
+            "not-need-init,startup-clear",
+        ],
+    );
+    assert!(within(20, || bed.path("tpm").exists()));
+    let bus = bed.serve("dbus-daemon", &["--session", "--nofork", "--print-address=1"]);
+    let mut address = String::new();
+    BufReader::new(bus.stdout.as_mut().unwrap()).read_line(&mut address).unwrap();
+    bed.put("DBUS_SESSION_BUS_ADDRESS", address.trim());
+    for name in ["TPM2_PKCS11_TCTI", "TPM2TOOLS_TCTI"] {
+        bed.put(name, "tabrmd:bus_type=session");
+    }
+    let store = bed.path("store").display().to_string();
+    bed.put("TPM2_PKCS11_STORE", &store);
+    bed.put("TPM2_PKCS11_LOG_LEVEL", "0");
+    bed.put("TSS2_LOG", "all+NONE");
+    bed.serve("tpm2-abrmd", &["--session", "--allow-root", &format!("--tcti=swtpm:path={socket}")]);
+    let mut init = Command::new("tpm2_ptool");
+    init.args(["init", "--path", &store]).envs(&bed.config.env);
+    assert!(within(20, || init.output().unwrap().status.success()), "{:?}", init.output());
+    bed.run(
+        "tpm2_ptool",
+        &["addtoken", "--pid", "1", "--label", LABEL, "--userpin", PIN, "--sopin", "87654321", "--path", &store],
+    );
+    bed
+}
+
+fn usages(family: Family) -> Usages {
+    match family {
+        Family::Rsa | Family::Ec(Curve::Sm2) => Usages { decrypt: true, ..SIGN },
+        Family::Ec(_) => SIGN,
+        Family::Generic => MAC,
+        Family::Aes | Family::Sm4 => CRYPT,
+    }
+}
+
+/// Every spec that the device should have: made, used in every way and compared with software, found again, destroyed.
+fn keys_live_there(bed: &Bed) {
+    let hsm = Hsm::new(bed.config.clone());
+    let report = hsm.probe().unwrap();
+    assert_eq!(report.token, LABEL);
+    for spec in SPECS.iter().map(Spec) {
+        if let Err(error) = hsm.supports(spec) {
+            assert!(matches!(error, Error::DeviceLacks { .. }), "{}: {error}", spec.name);
+            assert!(!bed.has(spec.name), "{}: {error}", spec.name);
+            continue;
+        }
+        assert!(bed.has(spec.name), "{} is there, and its row says that it is not", spec.name);
+        let made = make(&hsm, spec.name, usages(spec.family));
+        use_it(bed, &made);
+        // Another process, as it were.
+        let again = Hsm::new(bed.config.clone());
+        again.open(made.id, spec, &made.material, made.public.as_ref()).unwrap();
+        assert!(again.ids().unwrap().contains(&made.id));
+        hsm.destroy(made.id, &made.material).unwrap();
+        assert_eq!(
+            hsm.open(made.id, spec, &made.material, None).map(|_| ()),
+            Err(Error::KeyNotFound(made.id.to_string()))
+        );
+        hsm.destroy(made.id, &made.material).unwrap();
+    }
+    assert!(hsm.ids().unwrap().is_empty());
+}
+
+fn use_it(bed: &Bed, made: &Made) {
+    let name = made.spec.name;
+    let once = |job: Job, input: &[u8]| match made.key.once(&job, input) {
+        Err(Error::DeviceLacks { what, .. }) if bed.missing.iter().any(|missing| what.starts_with(missing)) => None,
+        answer => Some(answer.unwrap_or_else(|error| panic!("{name} {job:?}: {error}"))),
+    };
+    match made.spec.family {
+        Family::Ec(Curve::Sm2) => {
+            let Some(PublicKey::Ec { point, .. }) = &made.public else { panic!("{:?}", made.public) };
+            assert_eq!(identity(point, DEFAULT_ID).unwrap().len(), 32);
+            for signing in [Signing::Sm2, Signing::Sm2Der] {
+                let signature = once(Job::Sign(signing.clone()), &digest(Hash::Sm3)).unwrap();
+                made.prepared().verify(&signing, &digest(Hash::Sm3), &signature).unwrap();
+            }
+            for layout in [Sm2Layout::C1C2C3, Sm2Layout::C1C3C2, Sm2Layout::Der] {
+                let mut sealed = made.prepared().encrypt(&Cipher::Sm2(layout), b"plain").unwrap();
+                assert_eq!(once(Job::Decrypt(Cipher::Sm2(layout)), &sealed).unwrap().as_slice(), b"plain");
+                *sealed.last_mut().unwrap() ^= 1;
+                assert!(made.key.once(&Job::Decrypt(Cipher::Sm2(layout)), &sealed).is_err());
+            }
+            // Never ECDSA on this curve.
+            assert!(made.key.once(&Job::Sign(Signing::Ecdsa), &[1; 32]).is_err());
+        }
+        Family::Ec(_) => [Hash::Sha256, Hash::Sha384].into_iter().for_each(|hash| made.sign(&digest(hash)).unwrap()),
+        Family::Rsa => {
+            let info = [Hash::Sha256.digest_info_prefix(), &digest(Hash::Sha256)].concat();
+            let pss = Signing::RsaPss { hash: Hash::Sha256, mgf: Hash::Sha256, salt: 32 };
+            for (signing, input) in [(Signing::RsaPkcs1, &info), (pss, &digest(Hash::Sha256))] {
+                if let Some(signature) = once(Job::Sign(signing.clone()), input) {
+                    made.prepared().verify(&signing, input, &signature).unwrap();
+                }
+            }
+            for hash in [Hash::Sha1, Hash::Sha256] {
+                let cipher = Cipher::RsaOaep { hash, mgf: hash, label: vec![] };
+                let sealed = made.prepared().encrypt(&cipher, b"plain").unwrap();
+                if let Some(plain) = once(Job::Decrypt(cipher.clone()), &sealed) {
+                    assert_eq!(plain.as_slice(), b"plain", "{hash:?}");
+                }
+            }
+        }
+        Family::Generic => {
+            let hash = match made.spec.bits {
+                256 => Hash::Sha256,
+                384 => Hash::Sha384,
+                _ => Hash::Sha512,
+            };
+            assert_eq!(once(Job::Mac(Mac::Hmac(hash)), b"message").unwrap().len(), hash.len());
+        }
+        Family::Aes => ciphers(
+            &once,
+            [
+                Cipher::AesGcm { iv: vec![7; 12], aad: b"context".to_vec(), tag: 16 },
+                Cipher::AesCbc { iv: [3; 16] },
+                Cipher::AesCbcPad { iv: [3; 16] },
+                Cipher::AesCtr { block: [3; 16], bits: 128 },
+                Cipher::AesEcb,
+            ],
+        ),
+        Family::Sm4 => ciphers(
+            &once,
+            [
+                Cipher::Sm4Gcm { iv: vec![7; 12], aad: b"context".to_vec(), tag: 16 },
+                Cipher::Sm4Cbc { iv: [3; 16] },
+                Cipher::Sm4CbcPad { iv: [3; 16] },
+                Cipher::Sm4Ctr { block: [3; 16], bits: 128 },
+                Cipher::Sm4Ecb,
+            ],
+        ),
+    }
+}
+
+fn ciphers(once: &dyn Fn(Job, &[u8]) -> Option<alikms_pkcs11::model::Bytes>, all: [Cipher; 5]) {
+    for cipher in all {
+        let Some(sealed) = once(Job::Encrypt(cipher.clone()), &[5; 64]) else { continue };
+        assert_ne!(sealed.get(..64).unwrap(), [5; 64]);
+        assert_eq!(once(Job::Decrypt(cipher), &sealed).unwrap().as_slice(), [5; 64]);
+    }
+}
+
+/// Threads and forks at the same time.
+fn processes_share_it(bed: &Bed) {
+    let hsm = Arc::new(Hsm::new(bed.config.clone()));
+    let made = make(&hsm, "EC_P256", SIGN);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| (0..10).for_each(|_| made.sign(&digest(Hash::Sha256)).unwrap()));
+        }
+    });
+    for _ in 0..2 {
+        assert!(in_child(|| (0..5).all(|_| made.sign(&digest(Hash::Sha256)).is_ok())));
+        made.sign(&digest(Hash::Sha256)).unwrap();
+    }
+    hsm.destroy(made.id, &made.material).unwrap();
+}
+
+/// It is tried once, whatever the device says about it; and what the device counts does not lock it.
+fn a_wrong_pin_is_tried_once(bed: &Bed) {
+    let pin = bed.path("pin");
+    std::fs::write(&pin, "9999").unwrap();
+    let hsm = Hsm::new(bed.config.clone());
+    for _ in 0..8 {
+        assert_eq!(hsm.probe().map(|_| ()), Err(Error::DevicePin { device: "soft".to_owned() }));
+    }
+    std::fs::write(&pin, PIN).unwrap();
+    assert!(within(2, || hsm.probe().is_ok()), "{:?}", hsm.probe());
+}
+
+macro_rules! over_each {
+    ($($bed:ident)+) => { $(
+        mod $bed {
+            #[test]
+            fn every_key_spec() {
+                super::keys_live_there(&super::$bed());
+            }
+
+            #[test]
+            fn threads_forks_and_a_wrong_pin() {
+                let bed = super::$bed();
+                super::processes_share_it(&bed);
+                super::a_wrong_pin_is_tried_once(&bed);
+            }
+        }
+    )+ };
+}
+
+over_each! { softhsm kryoptic tpm }
