@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::fork;
@@ -27,6 +28,7 @@ pub struct Config {
     /// The SQLite file of `[store] url = "sqlite:/path"`.
     pub store: PathBuf,
     pub unlock: Unlock,
+    pub agent: AgentConfig,
     pub devices: Vec<DeviceConfig>,
     /// At least one.
     pub tokens: Vec<TokenConfig>,
@@ -39,6 +41,34 @@ pub enum Unlock {
     File(PathBuf),
     /// By C_Login.
     Pin,
+}
+
+/// `[agent]`: where `alikms agent` listens, whom it serves, and how long anybody waits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AgentConfig {
+    pub socket: PathBuf,
+    /// None: the owner of the store.
+    pub allow: Option<Vec<User>>,
+    /// How long a call may take, but for those that make keys: these have [`AgentConfig::SLOW`] times as long.
+    pub deadline: Duration,
+}
+
+impl AgentConfig {
+    pub const SLOW: u32 = 12;
+}
+
+impl Default for AgentConfig {
+    fn default() -> Self {
+        Self { socket: "/run/alikms/agent.sock".into(), allow: None, deadline: Duration::from_secs(10) }
+    }
+}
+
+/// A user of the operating system.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
+#[serde(untagged, expecting = "allow is a list of users' names and numbers: allow = [\"www-data\", 1000]")]
+pub enum User {
+    Id(u32),
+    Name(String),
 }
 
 /// One `[[device]]`.
@@ -59,10 +89,14 @@ pub struct DeviceConfig {
     pub env: BTreeMap<String, String>,
     /// None: as the profile says.
     pub isolate: Option<Isolate>,
+    /// `device_mode = "agent"`: the agent has the device, and this process asks it.
+    pub agent: Option<AgentConfig>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Isolate {
+    /// As `Share`, in a process that has the library to itself: the agent.
+    Alone,
     /// The library is loaded from a private copy, so that nothing of it is shared with the application.
     Copy,
     /// The library is shared with an application that uses it too.
@@ -84,6 +118,13 @@ pub struct TokenConfig {
     pub destroy_immediate: bool,
     /// `sm_alias`: our names, each with a number of another vendor by which it goes too.
     pub sm_alias: Vec<(String, u64)>,
+}
+
+impl Isolate {
+    /// Whether the library may be ended and begun again: nobody else in the process uses it.
+    pub fn is_ours(self) -> bool {
+        self != Self::Share
+    }
 }
 
 impl Config {

@@ -80,6 +80,7 @@ impl Token {
             init_args: None,
             env: BTreeMap::from([("SOFTHSM2_CONF".to_owned(), self.conf().display().to_string())]),
             isolate: None,
+            agent: None,
         }
     }
 

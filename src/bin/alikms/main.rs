@@ -1,10 +1,12 @@
 //! `alikms`: the actions of the KMS API and a few verbs of its own, as a command.
 
+mod agent;
 mod args;
 mod convert;
 mod deploy;
 mod features;
 mod help;
+mod ids;
 mod local;
 mod output;
 mod status;
