@@ -203,14 +203,9 @@ pub enum Mac {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Derivation {
     /// The x-coordinate shared with this peer: an uncompressed point on the key's curve, or 32 bytes for X25519.
-    Agree {
-        peer: Vec<u8>,
-    },
+    Agree { peer: Vec<u8> },
     /// What a secret key encrypts this data to.
-    Encrypt {
-        cipher: Cipher,
-        data: Vec<u8>,
-    },
+    Encrypt { cipher: Cipher, data: Vec<u8> },
     /// Never of a key in a device, so that it is not written for an agent.
     #[serde(skip)]
     Hkdf(Hkdf),

@@ -15,7 +15,7 @@ typedef struct { ulong_t type; void *value; ulong_t len; } attribute_t;
 struct order {
     uint64_t rv;      /* answered instead, `left` times */
     uint64_t left;
-    uint64_t after;   /* 1: after the work is done; 2: the answer is falsified */
+    uint64_t after;   /* 1: after the work is done; 2: the answer is falsified; 3, 4: it crashes, before or after the work */
     uint64_t delay;   /* ms before each call */
     uint64_t limit;   /* C_OpenSession: at most so many */
     uint64_t calls;   /* counted */
@@ -30,9 +30,14 @@ static void *list[1 + 68];     /* version, padded to a pointer, then the functio
 static void *real[68];
 static struct order none[COUNT], *orders = none;
 static long open_sessions;
+static char *volatile nowhere;
 
 static int told(int which, rv_t *rv, uint64_t when) {
     struct order *order = &orders[which];
+    if (order->left && order->after == when + 3) {
+        order->left--;
+        *nowhere = 1;
+    }
     if (order->left == 0 || order->after != when) return 0;
     __sync_fetch_and_sub(&order->left, 1);
     *rv = order->rv;

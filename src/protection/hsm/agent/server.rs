@@ -11,8 +11,8 @@ use uuid::Uuid;
 use super::line::{Line, Lost};
 use super::peer;
 use super::wire::{self, Ask, Call, Greeting, Hello, LONGEST, Told, Which};
-use crate::config::{Config, DeviceConfig, Isolate};
 use crate::config::AgentConfig;
+use crate::config::{Config, DeviceConfig, Isolate};
 use crate::error::{Error, Result};
 use crate::model::Bytes;
 use crate::model::key::Material;
@@ -65,11 +65,7 @@ impl Server {
     /// Of the devices with `device_mode = "agent"`. Nothing is loaded yet.
     pub fn new(config: &Config, users: Vec<u32>) -> Self {
         let devices = config.devices.iter().filter(|device| device.agent.is_some()).map(|device| {
-            let hsm = Hsm::new(DeviceConfig {
-                agent: None,
-                isolate: Some(isolate(device, config)),
-                ..device.clone()
-            });
+            let hsm = Hsm::new(DeviceConfig { agent: None, isolate: Some(isolate(device, config)), ..device.clone() });
             (device.name.clone(), Served { hsm, keys: Mutex::default() })
         });
         Self { devices: devices.collect(), deadline: config.agent.deadline, users, work: Mutex::default() }
@@ -199,7 +195,8 @@ impl Visitor {
                 wire::VERSION
             )),
         };
-        self.line.send(&wire::encode(&greeting)?, until).ok()
+        self.line.send(&wire::encode(&greeting)?, until).ok()?;
+        (greeting == Greeting::Welcome).then_some(())
     }
 }
 

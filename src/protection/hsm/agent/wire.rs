@@ -324,6 +324,8 @@ mod tests {
         let hkdf = crate::model::algorithm::Hkdf { hash: Hash::Sha256, extract: None, expand: None };
         let job = Job::Derive(crate::model::algorithm::Derivation::Hkdf(hkdf));
         assert!(encode(&Ask::Does(Spec::by_name("HMAC_SHA_256").unwrap(), Cow::Owned(job), 1)).is_none());
-        assert!(encode(&Ask::Does(Spec::by_name("EC_P256").unwrap(), Cow::Owned(Job::Sign(Signing::Ecdsa)), 1)).is_some());
+        assert!(
+            encode(&Ask::Does(Spec::by_name("EC_P256").unwrap(), Cow::Owned(Job::Sign(Signing::Ecdsa)), 1)).is_some()
+        );
     }
 }
