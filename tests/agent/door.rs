@@ -1,8 +1,9 @@
 //! The agent's door: who is let in, what nonsense does, and that there is one agent a socket.
 
 use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
 use std::process::Stdio;
 use std::time::Duration;
@@ -140,6 +141,29 @@ fn one_agent_a_socket_and_a_socket_left_behind_is_none() {
         agent.wait().unwrap();
     }
     assert_eq!(left, 1);
+}
+
+/// As systemd does it with `StandardInput=socket`. There is no monitor then, but still one agent a socket.
+#[test]
+fn a_socket_at_the_standard_input_is_served() {
+    let bed = Bed::without_agent(10);
+    let listener = UnixListener::bind(bed.socket()).unwrap();
+    let start = || bed.command().stdin(OwnedFd::from(listener.try_clone().unwrap())).spawn().unwrap();
+    let mut agent = start();
+    let (c, pair) = bed.client();
+    pair.sign(c, 1).unwrap();
+    let second = start().wait_with_output().unwrap();
+    assert_eq!(second.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&second.stderr).contains("another agent"), "{second:?}");
+    // Whoever holds the socket starts it again; meanwhile connections queue.
+    agent.kill().unwrap();
+    agent.wait().unwrap();
+    let signer = std::thread::spawn(move || pair.sign(c, 2));
+    std::thread::sleep(Duration::from_millis(300));
+    let mut agent = start();
+    assert_eq!(signer.join().unwrap(), Ok(()));
+    agent.kill().unwrap();
+    agent.wait().unwrap();
 }
 
 #[test]
