@@ -166,6 +166,18 @@ fn a_socket_at_the_standard_input_is_served() {
     agent.wait().unwrap();
 }
 
+/// Its worker dies a moment after it: starting at once found the old one listening.
+#[test]
+fn an_agent_that_was_killed_is_replaced_at_once() {
+    let mut bed = Bed::new(10);
+    let (c, pair) = bed.client();
+    for number in 0..20 {
+        bed.kill();
+        bed.start();
+        pair.sign(c, number).unwrap();
+    }
+}
+
 #[test]
 fn an_agent_without_a_device_says_so() {
     let installation = crate::support::Installation::with_device();

@@ -29,6 +29,8 @@ use crate::{config, ids};
 const MONITOR: &str = "ALIKMS_AGENT_MONITOR";
 /// The longest pause before a worker that ends at once is started again.
 const PAUSE: Duration = Duration::from_millis(500);
+/// How long a worker may outlive its monitor.
+const DYING: Duration = Duration::from_secs(3);
 /// How often the worker looks whether a device hangs.
 const LOOK: Duration = Duration::from_millis(200);
 
@@ -151,8 +153,13 @@ fn lock(socket: &Path) -> Result<File, Stop> {
 /// Listens in the place of whoever was here before. There is no moment without a socket: the new one takes its name.
 fn listen(path: &Path) -> Result<UnixListener, Stop> {
     let cannot = |error| failed(&format!("the agent cannot listen at {}", path.display()), &error);
-    if UnixStream::connect(path).is_ok() {
-        return Err(Stop::Failed(format!("somebody listens at {} already", path.display())));
+    let begun = Instant::now();
+    // The worker of an agent that was killed may be about to die, too. It is no agent: that would hold the lock.
+    while UnixStream::connect(path).is_ok() {
+        if begun.elapsed() > DYING {
+            return Err(Stop::Failed(format!("somebody listens at {} already", path.display())));
+        }
+        std::thread::sleep(LOOK / 10);
     }
     let new = beside(path, "new");
     let _ = std::fs::remove_file(&new);
