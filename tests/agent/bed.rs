@@ -17,6 +17,7 @@ use crate::support::{Client, Installation, P256, Setup, b, s};
 #[derive(Clone, Copy)]
 pub enum Call {
     Open = 2,
+    Login = 5,
     GeneratePair = 8,
     Sign = 10,
 }

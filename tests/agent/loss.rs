@@ -123,6 +123,29 @@ fn an_agent_that_stands_still_is_not_waited_for_longer_than_the_deadline() {
     assert!(within(5, || pair.sign(c, 9).is_ok()));
 }
 
+/// Workers come and go; a wrong PIN is tried once by all of them together, and the right one when it is there.
+#[test]
+fn a_refused_pin_is_not_tried_again_by_the_next_worker() {
+    let mut bed = Bed::new(10);
+    let (c, pair) = bed.client();
+    let pin = bed.installation.path("device.pin");
+    bed.kill();
+    std::fs::write(&pin, "wrong-pin").unwrap();
+    let logins = bed.calls(Call::Login);
+    bed.start();
+    assert_eq!(pair.sign(c, 0), Err(CKR_DEVICE_ERROR));
+    for number in 0..5 {
+        bed.replaced(bed.kill_worker());
+        assert_eq!(pair.sign(c, number), Err(CKR_DEVICE_ERROR));
+    }
+    assert_eq!(bed.calls(Call::Login) - logins, 1);
+    std::fs::write(&pin, "device-pin").unwrap();
+    // A device that could not be reached is asked again after a pause.
+    assert!(within(5, || pair.sign(c, 6).is_ok()));
+    bed.replaced(bed.kill_worker());
+    pair.sign(c, 7).unwrap();
+}
+
 #[test]
 fn an_agent_that_is_not_there_is_waited_for_once() {
     let mut bed = Bed::new(3);

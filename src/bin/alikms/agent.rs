@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use alikms_pkcs11::config::{Config, User};
 use alikms_pkcs11::protection::hsm::Hsm;
-use alikms_pkcs11::protection::hsm::agent::Server;
+use alikms_pkcs11::protection::hsm::agent::{self, Server};
 use rustix::fs::FlockOperation;
 use rustix::net::{AddressFamily, sockopt};
 use rustix::process::{Resource, Rlimit, Signal};
@@ -82,6 +82,7 @@ fn inherited() -> Result<Option<UnixListener>, Stop> {
 fn monitor(config: &Config) -> Result<ExitCode, Stop> {
     let _lock = lock(&config.agent.socket)?;
     let listener = listen(&config.agent.socket)?;
+    agent::forget_refused_pins(config);
     output::print(&format!("listening at {}\n", config.agent.socket.display()))?;
     let mut pause = Duration::ZERO;
     loop {

@@ -20,6 +20,7 @@ mod recover;
 mod templates;
 
 use std::cell::Cell;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use cryptoki_sys::*;
@@ -76,7 +77,12 @@ const ALL: usize = 10_000_000;
 impl Hsm {
     pub fn new(config: DeviceConfig) -> Self {
         let agent = config.agent.clone().map(|agent| Arc::new(agent::Client::new(&config, agent)));
-        Self { device: Arc::new(Device::new(config)), agent }
+        Self { device: Arc::new(Device::new(config, None)), agent }
+    }
+
+    /// In the agent, whose worker may be started again and again: a PIN that was refused is noted in this file, and not tried again.
+    fn noting(config: DeviceConfig, note: PathBuf) -> Self {
+        Self { device: Arc::new(Device::new(config, Some(note))), agent: None }
     }
 
     /// Of the configuration's `[[device]]`.

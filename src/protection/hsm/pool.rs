@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::ops::Deref;
+use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -89,8 +90,14 @@ enum Turn {
 }
 
 impl Device {
-    pub fn new(config: DeviceConfig) -> Self {
-        Self { config, pins: Pins::new(), generations: AtomicU64::new(0), process: PerProcess::new(Process::default) }
+    /// `note`: where a refused PIN is noted for other processes than those forked from this one.
+    pub fn new(config: DeviceConfig, note: Option<PathBuf>) -> Self {
+        Self {
+            config,
+            pins: Pins::new(note),
+            generations: AtomicU64::new(0),
+            process: PerProcess::new(Process::default),
+        }
     }
 
     pub fn profile(&self) -> Result<&'static Profile> {

@@ -14,4 +14,4 @@ mod wire;
 pub(super) use client::Client;
 pub(super) use wire::Which;
 
-pub use server::{Server, Visitor};
+pub use server::{Server, Visitor, forget_refused_pins};

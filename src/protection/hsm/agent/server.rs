@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -64,8 +65,10 @@ pub struct Visitor {
 impl Server {
     /// Of the devices with `device_mode = "agent"`. Nothing is loaded yet.
     pub fn new(config: &Config, users: Vec<u32>) -> Self {
-        let devices = config.devices.iter().filter(|device| device.agent.is_some()).map(|device| {
-            let hsm = Hsm::new(DeviceConfig { agent: None, isolate: Some(isolate(device, config)), ..device.clone() });
+        let devices = config.devices.iter().zip(notes(config)).filter(|(device, _)| device.agent.is_some());
+        let devices = devices.map(|(device, note)| {
+            let isolate = Some(isolate(device, config));
+            let hsm = Hsm::noting(DeviceConfig { agent: None, isolate, ..device.clone() }, note);
             (device.name.clone(), Served { hsm, keys: Mutex::default() })
         });
         Self { devices: devices.collect(), deadline: config.agent.deadline, users, work: Mutex::default() }
@@ -106,9 +109,11 @@ impl Server {
     pub fn hangs(&self) -> Option<String> {
         let (now, work) = (Instant::now(), self.lock());
         let hopeless = HOPELESS.max(6 * self.deadline);
+        // A device that makes a key may have no time for anything else.
+        let is_slow = work.running.values().any(|(begun, until)| *until > now && *until - *begun > self.deadline);
         work.running.values().find_map(|(begun, until)| {
             let late = now.checked_duration_since(*until)?;
-            let is_stuck = late > self.deadline && work.ended.is_none_or(|ended| ended < *begun);
+            let is_stuck = !is_slow && late > self.deadline && work.ended.is_none_or(|ended| ended < *begun);
             (is_stuck || late > hopeless).then(|| format!("a call has taken {} s", (now - *begun).as_secs()))
         })
     }
@@ -209,6 +214,11 @@ impl Drop for Visitor {
 impl Served {
     fn work(&self, ask: &Ask<'_>) -> Result<Told> {
         let hsm = &self.hsm;
+        if let Ask::Does(_, job, _) | Ask::Once { job, .. } = ask
+            && !wire::is_sane(job)
+        {
+            return Err(Error::Unsupported("a job with such numbers".to_owned()));
+        }
         match ask {
             Ask::Destroy(id, material) => {
                 if let Material::Device { id, .. } = material.as_ref() {
@@ -270,6 +280,22 @@ fn reply(line: &Line, outcome: Result<Told>, until: Instant) -> Option<()> {
     let bytes: Bytes = wire::encode(&told).or_else(|| wire::encode(&Told::Failed(Error::DataLength.into())))?;
     // Who gave up waiting has closed the line; who is only slow to read has a moment more.
     line.send(&bytes, until.max(Instant::now() + MARGIN)).ok()
+}
+
+/// Beside the socket, for each device: what one worker learned of its PIN and the next one shall know.
+fn notes(config: &Config) -> impl Iterator<Item = PathBuf> {
+    (0..config.devices.len()).map(|number| {
+        let mut path = config.agent.socket.clone().into_os_string();
+        path.push(format!(".pin-{number}"));
+        path.into()
+    })
+}
+
+/// To be called before the first worker: a person who starts the agent anew may have mended the device.
+pub fn forget_refused_pins(config: &Config) {
+    notes(config).for_each(|note| {
+        let _ = std::fs::remove_file(note);
+    });
 }
 
 /// The agent has the library to itself, unless two devices are of the same library.

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::error::Error;
 use crate::model::Bytes;
-use crate::model::algorithm::Job;
+use crate::model::algorithm::{Cipher, Derivation, Job, Signing};
 use crate::model::key::Material;
 use crate::model::public::PublicKey;
 use crate::model::spec::Spec;
@@ -88,6 +88,23 @@ impl Ask<'_> {
             Self::Generate(id, ..) | Self::Unwrap { new: (id, ..), .. } => Some(*id),
             _ => None,
         }
+    }
+}
+
+/// Whether the numbers of a job are such as a module sends them: a peer that has gone astray must not make the agent ask
+/// the system for a terabyte, or the device for nonsense.
+pub fn is_sane(job: &Job) -> bool {
+    let cipher = |cipher: &Cipher| match cipher {
+        Cipher::AesCtr { bits, .. } | Cipher::Sm4Ctr { bits, .. } => *bits <= 128,
+        Cipher::AesGcm { tag, .. } | Cipher::Sm4Gcm { tag, .. } => *tag <= 16,
+        _ => true,
+    };
+    match job {
+        Job::Decrypt(with) | Job::Encrypt(with) => cipher(with),
+        Job::Derive(Derivation::Encrypt { cipher: with, .. }) => cipher(with),
+        // A salt is shorter than its modulus (RFC 8017 §9.1.1).
+        Job::Sign(Signing::RsaPss { salt, .. }) => *salt <= 2048,
+        Job::Derive(_) | Job::Mac(_) | Job::Sign(_) => true,
     }
 }
 
@@ -265,7 +282,6 @@ mod wiped {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::algorithm::{Cipher, Signing};
     use crate::model::hash::Hash;
 
     #[test]
@@ -317,6 +333,19 @@ mod tests {
             assert_eq!(Error::from(Fault::from(error.clone())), error);
         }
         assert_eq!(Error::from(Fault::from(Error::PinLocked)), Error::Internal(Error::PinLocked.to_string()));
+    }
+
+    #[test]
+    fn absurd_numbers_are_not_worked_on() {
+        let gcm = |tag| Job::Decrypt(Cipher::AesGcm { iv: vec![0; 12], aad: vec![], tag });
+        let pss = |salt| Job::Sign(Signing::RsaPss { hash: Hash::Sha1, mgf: Hash::Sha1, salt });
+        let ctr = |bits| Cipher::AesCtr { block: [0; 16], bits };
+        let derive = |bits| Job::Derive(Derivation::Encrypt { cipher: ctr(bits), data: vec![] });
+        assert!([gcm(16), pss(64), Job::Encrypt(ctr(128)), derive(1)].iter().all(is_sane));
+        for huge in [129, 1 << 40, usize::MAX] {
+            let jobs = [gcm(huge), pss(huge << 8 | 1 << 12), Job::Encrypt(ctr(huge)), derive(huge)];
+            assert!(!jobs.iter().any(is_sane), "{huge}");
+        }
     }
 
     #[test]
