@@ -1,5 +1,7 @@
 //! The form of `alikms.toml`, and the sentence for each mistake in it: file, line, what is wrong and how to mend it.
 
+mod agent;
+
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -8,7 +10,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::sm_alias::{OURS, SM_NAMES, VENDOR_DEFINED, VENDORS};
-use super::{Config, CryptoAudit, DeviceConfig, Isolate, PinSource, TokenConfig, Unlock, nearest};
+use super::{AgentConfig, Config, CryptoAudit, DeviceConfig, Isolate, PinSource, TokenConfig, Unlock, nearest};
 use crate::error::{Error, Result};
 use crate::model::key::Level;
 
@@ -19,6 +21,7 @@ type Text = Option<Spanned<String>>;
 struct File {
     store: Option<Spanned<Store>>,
     unlock: Option<Spanned<UnlockTable>>,
+    agent: Option<Spanned<agent::Agent>>,
     audit: Option<AuditTable>,
     #[serde(default)]
     device: Vec<Spanned<Device>>,
@@ -61,6 +64,7 @@ struct Device {
     isolate: Text,
     #[serde(default, rename = "override")]
     changes: toml::Table,
+    device_mode: Text,
 }
 
 #[derive(Deserialize)]
@@ -107,6 +111,11 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("init_args", "init_args = \"connector=http://127.0.0.1:12345\""),
     ("env", "env = { SOFTHSM2_CONF = \"/etc/alikms/softhsm2.conf\" }"),
     ("isolate", "isolate = \"copy\" or isolate = \"share\""),
+    ("device_mode", "device_mode = \"agent\" or device_mode = \"process\""),
+    ("agent", "[agent] with socket = \"/run/alikms/agent.sock\""),
+    ("socket", "socket = \"/run/alikms/agent.sock\""),
+    ("allow", "allow = [\"www-data\", 1000]"),
+    ("deadline", "deadline = 10"),
     ("label", "label = \"alikms\""),
     ("account", "account = \"1000000000000001\""),
     ("region", "region = \"cn-hangzhou\""),
@@ -126,10 +135,11 @@ pub(super) fn read(path: &Path, text: &str) -> Result<Config> {
 
     let store = file.store.ok_or_else(|| source.absent("store"))?;
     let unlock = file.unlock.ok_or_else(|| source.absent("unlock"))?;
+    let agent = file.agent.map_or(Ok(AgentConfig::default()), |table| source.agent(table))?;
     let mut devices: Vec<DeviceConfig> = Vec::new();
     for device in file.device {
         let span = device.span();
-        let device = source.device(device)?;
+        let device = source.device(device, &agent)?;
         if devices.iter().any(|other| other.name == device.name) {
             return Err(source.fault(span, format!("two devices have the name \"{}\": rename one", device.name)));
         }
@@ -160,6 +170,7 @@ pub(super) fn read(path: &Path, text: &str) -> Result<Config> {
         store: source.store(store)?,
         unlock: source.unlock(unlock)?,
         crypto_audit: source.audit(file.audit)?,
+        agent,
         devices,
         tokens,
     })
@@ -209,7 +220,7 @@ impl Source<'_> {
         crypto.map_or(Ok(CryptoAudit::default()), |crypto| self.choice("crypto", &crypto, CHOICES))
     }
 
-    fn device(&self, table: Spanned<Device>) -> Result<DeviceConfig> {
+    fn device(&self, table: Spanned<Device>, agent: &AgentConfig) -> Result<DeviceConfig> {
         let span = table.span();
         let table = table.into_inner();
         let name = self.filled("name", self.needed("name", table.name, &span, "[[device]]")?)?;
@@ -228,6 +239,8 @@ impl Source<'_> {
             return Err(self.fault(span, reason));
         }
         let isolate = |text| self.choice("isolate", &text, &[("copy", Isolate::Copy), ("share", Isolate::Share)]);
+        let by_agent = |text| self.choice("device_mode", &text, &[("agent", true), ("process", false)]);
+        let by_agent = table.device_mode.map_or(Ok(false), by_agent)?;
         let mut env = BTreeMap::new();
         for (name, value) in table.env {
             let span = name.span();
@@ -249,6 +262,7 @@ impl Source<'_> {
             env,
             isolate: table.isolate.map(isolate).transpose()?,
             changes: table.changes,
+            agent: by_agent.then(|| agent.clone()),
         })
     }
 

@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::Deserialize;
 
@@ -29,6 +30,7 @@ pub struct Config {
     /// The SQLite file of `[store] url = "sqlite:/path"`.
     pub store: PathBuf,
     pub unlock: Unlock,
+    pub agent: AgentConfig,
     pub crypto_audit: CryptoAudit,
     pub devices: Vec<DeviceConfig>,
     /// At least one.
@@ -55,6 +57,34 @@ pub enum CryptoAudit {
     Summary,
 }
 
+/// `[agent]`: where `alikms agent` listens, whom it serves, and how long anybody waits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AgentConfig {
+    pub socket: PathBuf,
+    /// None: the owner of the store.
+    pub allow: Option<Vec<User>>,
+    /// How long a call may take, but for those that make keys: these have [`AgentConfig::SLOW`] times as long.
+    pub deadline: Duration,
+}
+
+impl AgentConfig {
+    pub const SLOW: u32 = 12;
+}
+
+impl Default for AgentConfig {
+    fn default() -> Self {
+        Self { socket: "/run/alikms/agent.sock".into(), allow: None, deadline: Duration::from_secs(10) }
+    }
+}
+
+/// A user of the operating system.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
+#[serde(untagged, expecting = "allow is a list of users' names and numbers: allow = [\"www-data\", 1000]")]
+pub enum User {
+    Id(u32),
+    Name(String),
+}
+
 /// One `[[device]]`.
 #[derive(Debug, Clone)]
 pub struct DeviceConfig {
@@ -75,11 +105,16 @@ pub struct DeviceConfig {
     pub isolate: Option<Isolate>,
     /// `[device.override]`: entries of the profile that are otherwise for this device. Looked at when it is used.
     pub changes: toml::Table,
+    /// `device_mode = "agent"`: the agent has the device, and this process asks it.
+    pub agent: Option<AgentConfig>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Isolate {
+    /// As `Share`, in a process that has the library to itself: the agent.
+    #[serde(skip)]
+    Alone,
     /// The library is loaded from a private copy, so that nothing of it is shared with the application.
     Copy,
     /// The library is shared with an application that uses it too.
@@ -101,6 +136,13 @@ pub struct TokenConfig {
     pub destroy_immediate: bool,
     /// `sm_alias`: our names, each with a number of another vendor by which it goes too.
     pub sm_alias: Vec<(String, u64)>,
+}
+
+impl Isolate {
+    /// Whether the library may be ended and begun again: nobody else in the process uses it.
+    pub fn is_ours(self) -> bool {
+        self != Self::Share
+    }
 }
 
 impl Config {

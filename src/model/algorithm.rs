@@ -1,5 +1,7 @@
 //! The algorithms of the API's asymmetric operations, and the schemes that keys work by.
 
+use serde::{Deserialize, Serialize};
+
 use crate::model::Bytes;
 use crate::model::context::Context;
 use crate::model::hash::Hash;
@@ -90,7 +92,7 @@ impl Algorithm {
 }
 
 /// How a private key signs what it is given. The input is never hashed here.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Signing {
     /// Input: a digest, of which the leftmost bits count. Output: r‖s, each of the length of the group order.
     Ecdsa,
@@ -119,7 +121,7 @@ impl Signing {
 pub const SM2_OVERHEAD: usize = 65 + 32;
 
 /// How an SM2 ciphertext is put together of point (C1), encrypted message (C2) and digest (C3).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Sm2Layout {
     /// As older devices and GM/T 0003 before 2012 have it.
     C1C2C3,
@@ -130,7 +132,7 @@ pub enum Sm2Layout {
 }
 
 /// How a key encrypts and decrypts.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Cipher {
     AesCbc {
         iv: [u8; 16],
@@ -191,24 +193,21 @@ pub enum Cipher {
 }
 
 /// How a secret key authenticates a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Mac {
     AesCmac,
     Hmac(Hash),
 }
 
 /// How a key makes another secret.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Derivation {
     /// The x-coordinate shared with this peer: an uncompressed point on the key's curve, or 32 bytes for X25519.
-    Agree {
-        peer: Vec<u8>,
-    },
+    Agree { peer: Vec<u8> },
     /// What a secret key encrypts this data to.
-    Encrypt {
-        cipher: Cipher,
-        data: Vec<u8>,
-    },
+    Encrypt { cipher: Cipher, data: Vec<u8> },
+    /// Never of a key in a device, so that it is not written for an agent.
+    #[serde(skip)]
     Hkdf(Hkdf),
 }
 
@@ -223,7 +222,7 @@ pub struct Hkdf {
 }
 
 /// One piece of work for a key.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Job {
     Decrypt(Cipher),
     Derive(Derivation),

@@ -1,6 +1,8 @@
 //! The hash functions that mechanisms name.
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+use serde::{Deserialize, Serialize};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Hash {
     Sha1,
     Sha224,

@@ -107,15 +107,21 @@ pub fn version_name(name: &str, version: Uuid) -> String {
     format!("{name}@{}", &version.to_string()[..8])
 }
 
-/// Bytes as lower-case hex in a stored record.
+/// Bytes as lower-case hex in a stored record, as they are in a message to the agent.
 pub mod hex_bytes {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
     pub fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+        if !serializer.is_human_readable() {
+            return serializer.serialize_bytes(bytes);
+        }
         serializer.serialize_str(&to_hex(bytes))
     }
 
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+        if !deserializer.is_human_readable() {
+            return serde_bytes::deserialize(deserializer);
+        }
         from_hex(&String::deserialize(deserializer)?).ok_or_else(|| D::Error::custom("not hex"))
     }
 

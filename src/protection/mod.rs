@@ -7,6 +7,7 @@ pub mod stream;
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::error::Result;
@@ -44,7 +45,7 @@ pub struct Generated {
 }
 
 /// What the private or secret half may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Usages {
     pub decrypt: bool,
     pub derive: bool,

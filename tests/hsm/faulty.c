@@ -21,7 +21,7 @@ typedef struct { ulong_t type; void *value; ulong_t len; } attribute_t;
 struct order {
     uint64_t rv;      /* answered instead, `left` times */
     uint64_t left;
-    uint64_t after;   /* 1: after the work is done; 2: the answer is falsified */
+    uint64_t after;   /* 1: after the work is done; 2: the answer is falsified; 3, 4: it crashes, before or after the work */
     uint64_t delay;   /* ms before each call */
     uint64_t limit;   /* C_OpenSession: at most so many */
     uint64_t calls;   /* counted */
@@ -72,6 +72,7 @@ static uint64_t none[PAGE / 8];
 static struct order *orders = (struct order *) none;
 static struct storm *storm = (struct storm *) ((char *) none + STORM);
 static long open_sessions;
+static char *volatile nowhere;
 
 /* Calls hold it for reading, what changes everything at once for writing: SoftHSM itself must not lose a session under a call. */
 static pthread_rwlock_t world = PTHREAD_RWLOCK_INITIALIZER;
@@ -179,6 +180,10 @@ static enum fault strike(int which, uint64_t *dice) {
 
 static int told(int which, rv_t *rv, uint64_t when) {
     struct order *order = &orders[which];
+    if (order->left && order->after == when + 3) {
+        order->left--;
+        *nowhere = 1;
+    }
     if (order->left == 0 || order->after != when) return 0;
     __sync_fetch_and_sub(&order->left, 1);
     *rv = order->rv;

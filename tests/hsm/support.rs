@@ -84,6 +84,7 @@ impl Token {
             env: BTreeMap::from([("SOFTHSM2_CONF".to_owned(), self.conf().display().to_string())]),
             isolate: None,
             changes: toml::Table::new(),
+            agent: None,
         }
     }
 

@@ -207,6 +207,23 @@ tls_ok() {
   [ $status = 0 ] && grep -q 'Verify return code: 0 (ok)' "$W/tls"
 }
 
+# request NUMBER: goes through $PORTS and TLS versions. One line "200 0 0" where all is well: status, curl's verdict on the
+# chain, curl's exit code. Every request is a full handshake.
+request() {
+  local limit=(--tlsv1.3) ports port
+  read -ra ports <<<"$PORTS"
+  port=${ports[$(($1 % ${#ports[@]}))]}
+  [ $(($1 / ${#ports[@]} % 2)) = 0 ] || limit=(--tlsv1.2 --tls-max 1.2)
+  curl -s --max-time 20 --cacert "$FIXTURE/ca/root.pem" "${limit[@]}" "https://localhost:$port/" --resolve "localhost:$port:127.0.0.1" -o /dev/null -w '%{http_code} %{ssl_verify_result} %{exitcode}\n'
+}
+requests() { # HOW-MANY FILE [AT-ONCE]
+  export -f request; export FIXTURE PORTS
+  seq "$1" | xargs -P "${3:-8}" -I{} bash -c 'request {}' >"$2" 2>&1
+  local good; good=$(grep -c '^200 0 0$' "$2")
+  echo "$good of $1 answered"
+  [ "$good" = "$1" ] || { sort "$2" | uniq -c; grep -E 'alert|emerg|crit|SSL' error.log | tail -n 5; return 1; }
+}
+
 # --- start -------------------------------------------------------------------------------------------------------------
 tidy() {
   trap - EXIT INT TERM

@@ -24,6 +24,10 @@ static CONNECTING: Mutex<()> = Mutex::new(());
 pub struct Setup {
     /// With a SoftHSM token as device; then the default level is HSM.
     pub device: bool,
+    /// More lines for `[[device]]`; a library there replaces SoftHSM.
+    pub device_lines: String,
+    /// More tables: `[agent]`.
+    pub tables: String,
     /// `[unlock] method = "pin"`.
     pub unlock_by_pin: bool,
     /// More lines for `[[token]]`.
@@ -63,13 +67,19 @@ impl Installation {
         let mut conf = format!("[store]\nurl = \"sqlite:{}\"\n[unlock]\n{unlock}\n", url.display());
         if setup.device {
             made.make_device_token();
+            let library = match setup.device_lines.contains("library = ") {
+                true => String::new(),
+                false => format!("library = \"{DEVICE_LIBRARY}\"\n"),
+            };
             conf += &format!(
-                "[[device]]\nname = \"softhsm\"\nprofile = \"softhsm2\"\nlibrary = \"{DEVICE_LIBRARY}\"\ntoken = \"device\"\n\
+                "[[device]]\nname = \"softhsm\"\nprofile = \"softhsm2\"\n{library}token = \"device\"\n\
                  pin = \"file:{}\"\nenv = {{ SOFTHSM2_CONF = \"{}\" }}\n",
                 made.path("device.pin").display(),
                 made.path("softhsm2.conf").display()
             );
+            conf += &setup.device_lines;
         }
+        conf += &setup.tables;
         conf += "[[token]]\nlabel = \"alikms\"\naccount = \"1000000000000001\"\nregion = \"cn-hangzhou\"\n";
         if setup.device {
             conf += "device = \"softhsm\"\nprotection_level = \"HSM\"\n";

@@ -12,7 +12,7 @@ use alikms_pkcs11::kms::backup::Elsewhere;
 
 use crate::args::Line;
 use crate::output::{self, Stop};
-use crate::{config, local, unlock};
+use crate::{config, ids, unlock};
 
 /// `alikms backup`.
 pub fn backup(line: &Line, words: &[&str]) -> Result<ExitCode, Stop> {
@@ -33,7 +33,7 @@ pub fn backup(line: &Line, words: &[&str]) -> Result<ExitCode, Stop> {
 pub fn restore(line: &Line, words: &[&str]) -> Result<ExitCode, Stop> {
     let path = words.first().copied().unwrap_or_default();
     let config = config(line)?;
-    let group = line.option("group").map(local::group).transpose()?;
+    let group = line.option("group").map(ids::group).transpose()?;
     let bytes = fs::read(path).map_err(|error| at(path, &error))?;
     let elsewhere = Service::restore(&config, &bytes, group, &|kms| unlock(line, kms))?;
     output::print(&format!("{} is restored\n{}", config.store.display(), missing(&config, &elsewhere)))?;

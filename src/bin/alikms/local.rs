@@ -1,6 +1,6 @@
 //! The verbs that change something: init, create-service-key, crl, csr, attach-certificate, promote, retire.
 
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 use alikms_pkcs11::api;
 use alikms_pkcs11::config::PinSource;
@@ -10,14 +10,14 @@ use serde_json::json;
 
 use crate::args::Line;
 use crate::output::{self, Stop};
-use crate::{caller, config, open};
+use crate::{caller, config, ids, open};
 
 /// `alikms init`.
 pub fn init(line: &Line, _: &[&str]) -> Result<ExitCode, Stop> {
     let config = config(line)?;
     let pin = |name| PinSource::parse(line.option(name).unwrap_or_default())?.read();
     let (user, officer) = (pin("pin")?, pin("so-pin")?);
-    let group = line.option("group").map(group).transpose()?;
+    let group = line.option("group").map(ids::group).transpose()?;
     let done = Service::new(config).init(&user, &officer, group)?;
     done_with(&done.iter().map(|said| format!("{said}\n")).collect::<String>())
 }
@@ -117,26 +117,4 @@ fn version(line: &Line) -> &str {
 
 fn done_with(text: &str) -> Result<ExitCode, Stop> {
     output::print(text).map(|()| ExitCode::SUCCESS)
-}
-
-/// The number of a group: as it stands, from /etc/group, or from whatever else `getent` asks (LDAP and the like).
-pub fn group(name: &str) -> Result<u32, Stop> {
-    if let Ok(number) = name.parse() {
-        return Ok(number);
-    }
-    let number = |list: &str| {
-        list.lines().find_map(|line| {
-            let mut fields = line.split(':');
-            (fields.next() == Some(name)).then(|| fields.nth(1)?.parse().ok())?
-        })
-    };
-    let local = std::fs::read_to_string("/etc/group").ok();
-    local
-        .as_deref()
-        .and_then(number)
-        .or_else(|| {
-            let answer = Command::new("getent").args(["group", "--", name]).output().ok()?;
-            number(&String::from_utf8_lossy(&answer.stdout))
-        })
-        .ok_or_else(|| Stop::usage(format!("there is no group '{name}'")))
 }

@@ -1,11 +1,13 @@
 //! `alikms`: the actions of the KMS API and a few verbs of its own, as a command.
 
+mod agent;
 mod args;
 mod backup;
 mod convert;
 mod deploy;
 mod features;
 mod help;
+mod ids;
 mod local;
 mod output;
 mod status;

@@ -82,6 +82,11 @@ pub fn print(text: &str) -> Result<(), Stop> {
     }
 }
 
+/// Writes a line to stderr, for a program that goes on.
+pub fn complain(text: &str) {
+    let _ = std::io::stderr().write_all(format!("{text}\n").as_bytes());
+}
+
 /// Prints an answer as JSON, or of it the one field that `query` names, as it is.
 pub fn answer(value: &Value, query: Option<&str>) -> Result<(), Stop> {
     let Some(query) = query else { return print(&json(value)) };

@@ -6,7 +6,7 @@ use alikms_pkcs11::api::help::wrap;
 
 use crate::args::Line;
 use crate::output::Stop;
-use crate::{backup, check, convert, deploy, features, help, local, status, tasks, upkeep, uri};
+use crate::{agent, backup, check, convert, deploy, features, help, local, status, tasks, upkeep, uri};
 
 /// One row of [`VERBS`].
 pub struct Verb {
@@ -70,6 +70,17 @@ const KEY_ID: Opt = option("KeyId", true, "KEY", "ID, alias or ARN of the key.")
 
 /// The list.
 pub static VERBS: &[Verb] = &[
+    Verb {
+        name: "agent",
+        words: "",
+        summary: "Serves the devices with device_mode = \"agent\" to the modules of this machine, until it is ended",
+        text: "It alone loads the devices' libraries and reads their PINs. Modules ask it over the Unix socket of [agent] \
+               in alikms.toml, by default /run/alikms/agent.sock; who may is [agent] allow, by default the owner of the store. \
+               A worker that a library takes down is started again at once. systemd/alikms-agent.service runs it.",
+        options: &[],
+        example: "alikms agent",
+        run: agent::run,
+    },
     Verb {
         name: "attach-certificate",
         words: "",

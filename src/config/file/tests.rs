@@ -1,6 +1,9 @@
 //! Every mistake that can be made in `alikms.toml`, with its exact sentence.
 
+use std::time::Duration;
+
 use super::*;
+use crate::config::User;
 
 /// The form that the README shows, comments included.
 const GOOD: &str = r#"[store]
@@ -36,6 +39,7 @@ fn the_documented_form() {
     assert_eq!(config.store, Path::new("/var/lib/alikms/kms.db"));
     assert_eq!(config.unlock, Unlock::File("/etc/alikms/unlock.key".into()));
     let device = config.device("softhsm").unwrap();
+    assert_eq!((&config.agent, device.agent.as_ref()), (&AgentConfig::default(), None));
     assert_eq!((device.profile.as_str(), device.token.as_deref()), ("softhsm2", Some("alikms-hsm")));
     assert_eq!(device.pin, PinSource::File("/etc/alikms/device.pin".into()));
     let token = &config.tokens[0];
@@ -46,6 +50,10 @@ fn the_documented_form() {
 #[test]
 fn everything_else_that_may_be_said() {
     let text = r#"
+        [agent]
+        socket = "/run/a/s"
+        allow = ["www-data", 33]
+        deadline = 3
         [store]
         url = "sqlite:/k.db"
         [unlock]
@@ -58,6 +66,7 @@ fn everything_else_that_may_be_said() {
         pin = "credential:luna"
         init_args = "a=b"
         isolate = "share"
+        device_mode = "agent"
         [device.env]
         ChrystokiConfigurationPath = "/etc"
         [[token]]
@@ -77,6 +86,9 @@ fn everything_else_that_may_be_said() {
         (device.slot, device.serial.as_deref(), device.isolate),
         (Some(4294967295), Some("42"), Some(Isolate::Share))
     );
+    let allow = vec![User::Name("www-data".into()), User::Id(33)];
+    let agent = AgentConfig { socket: "/run/a/s".into(), allow: Some(allow), deadline: Duration::from_secs(3) };
+    assert_eq!((&config.agent, device.agent.as_ref()), (&agent, Some(&agent)));
     assert_eq!((device.profile.as_str(), device.env["ChrystokiConfigurationPath"].as_str()), ("generic", "/etc"));
     let levels: Vec<_> = config.tokens.iter().map(|token| (token.protection_level, token.destroy_immediate)).collect();
     assert_eq!(levels, [(Level::Hsm, true), (Level::Software, false)]);
@@ -96,9 +108,9 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     (
         "[store]\n",
         "[limits]\nkeys = 3\n[store]\n",
-        "1: unknown key limits: known here are store, unlock, device, token",
+        "1: unknown key limits: known here are store, unlock, agent, device, token",
     ),
-    ("[store]\n", "[policy]\n[store]\n", "1: unknown key policy: known here are store, unlock, device, token"),
+    ("[store]\n", "[policy]\n[store]\n", "1: unknown key policy: known here are store, unlock, agent, device, token"),
     (
         "[store]\nurl = \"sqlite:/var/lib/alikms/kms.db\"\n",
         "",
@@ -184,6 +196,29 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     ),
     ("\"file:/etc/alikms/device.pin\"", "1234", "11: pin must be text: write pin = \"file:/etc/alikms/device.pin\""),
     ("file:/etc/alikms/device.pin", "file:device.pin", "11: the path of a PIN file must begin with a slash"),
+    (
+        "token = \"alikms-hsm\"",
+        "token = \"a\"\ndevice_mode = \"daemon\"",
+        "11: device_mode cannot be \"daemon\": write device_mode = \"agent\" or device_mode = \"process\"",
+    ),
+    (
+        "[store]\n",
+        "[agent]\nsocket = \"agent.sock\"\n[store]\n",
+        "2: socket must be a path that begins with a slash, not \"agent.sock\": socket = \"/run/alikms/agent.sock\"",
+    ),
+    (
+        "[store]\n",
+        "[agent]\nsocket = \"/\"\n[store]\n",
+        "2: socket is the path of a file, of at most 100 bytes: socket = \"/run/alikms/agent.sock\"",
+    ),
+    (
+        "[store]\n",
+        "[agent]\nallow = []\n[store]\n",
+        "2: allow is empty, so that nobody could use the agent: remove it, or name users",
+    ),
+    ("[store]\n", "[agent]\ndeadline = 0\n[store]\n", "2: deadline is 1 to 600 seconds: deadline = 10"),
+    ("[store]\n", "[agent]\ndeadline = \"3\"\n[store]\n", "2: deadline cannot be string \"3\": write deadline = 10"),
+    ("[store]\n", "[agent]\nport = 3\n[store]\n", "2: unknown key port: known here are socket, allow, deadline"),
     ("[[device]]", "[device]", "6: device cannot be map: write [[device]], with two brackets on each side"),
     ("label = \"alikms\"", "label = \"\"", "14: a label cannot be empty: label = \"alikms\""),
     ("label = \"alikms\"", "label = \"alikms \"", "14: a label cannot begin or end with a blank: label = \"alikms\""),

@@ -87,7 +87,7 @@ impl Connection {
         if device.pins.is_refused(&device.config.pin.read()?) {
             return Err(device.pin_refused());
         }
-        let tries = if device.isolate()? == Isolate::Copy { TRIES } else { 0 };
+        let tries = if device.isolate()?.is_ours() { TRIES } else { 0 };
         for attempt in 0..tries {
             match Self::attach(device, library.initialise(device)?, deadline) {
                 Err(error) if !matches!(error, Error::DevicePin { .. }) => {
@@ -103,7 +103,7 @@ impl Connection {
     /// Closes every session of ours, then attaches again. `idle`: those beside the anchor.
     pub fn reopen(device: &Device, old: &Self, idle: &[CK_SESSION_HANDLE], deadline: Instant) -> Result<Self> {
         match device.isolate()? {
-            Isolate::Copy => {
+            Isolate::Alone | Isolate::Copy => {
                 let _ = old.module.close_all(old.slot);
             }
             Isolate::Share => {
@@ -117,7 +117,7 @@ impl Connection {
 
     /// Logs in again; the sessions stay.
     pub fn log_in_again(device: &Device, old: &Self, deadline: Instant) -> Result<Self> {
-        if device.isolate()? == Isolate::Copy {
+        if device.isolate()?.is_ours() {
             let _ = old.module.logout(old.anchor);
         }
         log_in(device, old.module, old.anchor, deadline)?;
@@ -362,7 +362,7 @@ impl Library {
             // An application's own sessions would end with C_Finalize.
             Isolate::Share if self.is_initialised => (module, Ok(())),
             Isolate::Share => (module, accept(begin(module), CKR_CRYPTOKI_ALREADY_INITIALIZED)),
-            Isolate::Copy => {
+            Isolate::Alone | Isolate::Copy => {
                 if self.is_initialised {
                     let _ = module.finalize();
                     self.is_initialised = false;

@@ -56,7 +56,7 @@ impl Module {
         let held = fork::hold();
         let library = match isolate {
             Isolate::Copy => open_copy(path),
-            Isolate::Share => open(path.as_os_str()),
+            Isolate::Alone | Isolate::Share => open(path.as_os_str()),
         }
         .map_err(Refusal::Absent)?;
         drop(held);

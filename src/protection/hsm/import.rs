@@ -2,6 +2,7 @@
 //! never in this process (S004-148).
 
 use cryptoki_sys::*;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::Hsm;
@@ -19,7 +20,7 @@ use crate::model::spec::Spec;
 use crate::protection::{Generated, Protection, Usages};
 
 /// How the material was wrapped with the public half.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Unwrapping {
     Oaep(Hash),
     /// Off in devices but for this: a wrong padding is told apart by what the device answers (DESIGN §7).
@@ -41,6 +42,9 @@ impl Unwrapping {
 impl Hsm {
     /// Refuses, naming what is missing, an import of this kind.
     pub fn takes_over(&self, spec: Spec, unwrapping: Unwrapping) -> Result<()> {
+        if let Some(agent) = &self.agent {
+            return agent.takes_over(spec, unwrapping);
+        }
         self.supports(spec)?;
         let profile = self.device.profile()?;
         let mechanism = unwrapping.mechanism().id;
@@ -72,6 +76,9 @@ impl Hsm {
         wrapped: &[u8],
         (id, spec, usages): (Uuid, Spec, Usages),
     ) -> Result<Material> {
+        if let Some(agent) = &self.agent {
+            return agent.unwrap(wrapper, unwrapping, wrapped, (id, spec, usages));
+        }
         let new = self.template(id, spec, usages)?;
         // The length is that of the material: an unwrapping template must not name it.
         let mut template = new.private;

@@ -2,8 +2,10 @@
 //!
 //! From the device upwards: `device` loads the library, `calls` are its functions, `profile` says what is particular to
 //! its family, `connection` is the library initialised and logged in, `pool` lends sessions, `recover` mends what broke,
-//! `templates` and `jobs` say what is asked, `key` is a key at work, `parts` its work on input in parts. `unsafe` is in `device` and `calls` only.
+//! `templates` and `jobs` say what is asked, `key` is a key at work, `parts` its work on input in parts. `agent` is
+//! another process that has the device. `unsafe` is in `device` and `calls` only.
 
+pub mod agent;
 mod calls;
 mod connection;
 mod device;
@@ -19,9 +21,11 @@ mod templates;
 mod turns;
 
 use std::cell::Cell;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use cryptoki_sys::*;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use self::calls::Failed;
@@ -46,10 +50,12 @@ use crate::protection::{Generated, Key, Protection, Usages};
 /// A forked child goes on with it: it loads or initialises the library for itself when it first needs it.
 pub struct Hsm {
     device: Arc<Device>,
+    /// Who has the device, if not this process.
+    agent: Option<Arc<agent::Client>>,
 }
 
 /// What `alikms status` tells of a device.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct DeviceReport {
     pub name: String,
     pub profile: String,
@@ -77,12 +83,22 @@ const ALL: usize = 10_000_000;
 
 impl Hsm {
     pub fn new(config: DeviceConfig) -> Self {
-        Self { device: Arc::new(Device::new(config, None)) }
+        Self::with(config, None)
     }
 
     /// The same for a device that other processes use too: one at a time makes or destroys objects on it if it is shy.
     pub fn in_turns(config: DeviceConfig, turnstile: Turnstile) -> Self {
-        Self { device: Arc::new(Device::new(config, Some(turnstile))) }
+        Self::with(config, Some(turnstile))
+    }
+
+    fn with(config: DeviceConfig, turnstile: Option<Turnstile>) -> Self {
+        let agent = config.agent.clone().map(|agent| Arc::new(agent::Client::new(&config, agent)));
+        Self { device: Arc::new(Device::new(config, turnstile, None)), agent }
+    }
+
+    /// In the agent, whose worker may be started again and again: a PIN that was refused is noted in this file, and not tried again.
+    fn noting(config: DeviceConfig, note: PathBuf) -> Self {
+        Self { device: Arc::new(Device::new(config, None, Some(note))), agent: None }
     }
 
     /// Of the configuration's `[[device]]`.
@@ -92,6 +108,9 @@ impl Hsm {
 
     /// Loads, logs in and asks the device what it is; does a real operation.
     pub fn probe(&self) -> Result<DeviceReport> {
+        if let Some(agent) = &self.agent {
+            return agent.probe();
+        }
         let config = &self.device.config;
         self.device.run(&healthy, |session| {
             let connection = &session.connection;
@@ -112,12 +131,18 @@ impl Hsm {
 
     /// Refuses, naming the missing mechanism, a spec that the device cannot do.
     pub fn supports(&self, spec: Spec) -> Result<()> {
+        if let Some(agent) = &self.agent {
+            return agent.supports(spec);
+        }
         self.device.run(&healthy, |session| self.can(&session.connection, spec).map_err(Fault::Stop))
     }
 
     /// Refuses, naming the missing mechanism, a job that keys of this spec cannot do in the device. `len`: of an input
     /// such as the job would have.
     pub fn does(&self, spec: Spec, job: &Job, len: usize) -> Result<()> {
+        if let Some(agent) = &self.agent {
+            return agent.does(spec, job, len);
+        }
         self.device.run(&healthy, |session| {
             let subject = jobs::Subject { spec, public: None };
             let input = vec![0; len];
@@ -127,6 +152,9 @@ impl Hsm {
 
     /// The CKA_IDs of private and secret keys on the token that have the length of ours. Not all need be ours.
     pub fn ids(&self) -> Result<Vec<Uuid>> {
+        if let Some(agent) = &self.agent {
+            return agent.ids();
+        }
         self.device.run(&healthy, |session| {
             let mut ids = Vec::new();
             for class in [CKO_PRIVATE_KEY, CKO_SECRET_KEY] {
@@ -360,6 +388,9 @@ impl Protection for Hsm {
     }
 
     fn generate(&self, id: Uuid, spec: Spec, usages: Usages) -> Result<Generated> {
+        if let Some(agent) = &self.agent {
+            return agent.generate(id, spec, usages);
+        }
         match self.try_to_generate(id, spec, usages) {
             // Never blindly: what there may be of the first attempt was looked for by its CKA_ID and is gone. SoftHSM
             // answers so now and then when several threads create objects at the same moment, and shows new objects without
@@ -378,6 +409,9 @@ impl Protection for Hsm {
 
     fn open(&self, id: Uuid, spec: Spec, material: &Material, public: Option<&PublicKey>) -> Result<Arc<dyn Key>> {
         let locator = self.locator(id, material)?.to_vec();
+        if let Some(agent) = &self.agent {
+            return agent.open(agent::Which { id, spec, material: material.clone(), public: public.cloned() });
+        }
         let key = DeviceKey::new(Arc::clone(&self.device), locator, spec, public.cloned());
         key.look()?;
         Ok(Arc::new(key))
@@ -385,6 +419,9 @@ impl Protection for Hsm {
 
     fn destroy(&self, id: Uuid, material: &Material) -> Result<()> {
         let locator = self.locator(id, material)?;
+        if let Some(agent) = &self.agent {
+            return agent.destroy(id, material);
+        }
         let erased = self.device.run(&healthy, |session| match self.erase(session, locator)? {
             true => Ok(()),
             false => Err(Fault::Missing(locator.to_vec())),

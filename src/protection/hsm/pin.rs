@@ -1,20 +1,33 @@
 //! The device PIN, and the promise that a wrong one is tried once: not once a thread and not once a worker, because
 //! 32 nginx workers with a typing error in the PIN file would otherwise lock the device for everybody.
 
+use std::fs::File;
 use std::hash::{BuildHasher, RandomState};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use subtle::ConstantTimeEq;
+
 use super::device;
+use crate::crypto::mac::Hmac;
+use crate::crypto::random;
+use crate::model::hash::Hash;
 
 /// How long another process may take for its attempt before it counts as dead.
 const PATIENCE: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(5);
+/// In bytes.
+const SALT: usize = 32;
 
 /// What is known of PINs, shared by this process and those forked from it. PINs are remembered by a keyed hash only.
 pub struct Pins {
     key: RandomState,
     words: &'static [AtomicU64; 4],
+    /// A file of the agent's, for the worker that comes after this process: the PIN that was refused, by a keyed hash.
+    note: Option<PathBuf>,
 }
 
 const ACCEPTED: usize = 0;
@@ -32,13 +45,18 @@ pub enum Verdict {
 }
 
 impl Pins {
-    pub fn new() -> Self {
-        Self { key: RandomState::new(), words: device::shared_words() }
+    /// `note`: where what is known outlives this process, if anywhere.
+    pub fn new(note: Option<PathBuf>) -> Self {
+        Self { key: RandomState::new(), words: device::shared_words(), note }
     }
 
     /// Whether the device refused this PIN before.
     pub fn is_refused(&self, pin: &[u8]) -> bool {
-        self.words[REFUSED].load(Ordering::Acquire) == self.hash(pin)
+        let hash = self.hash(pin);
+        if self.words[REFUSED].load(Ordering::Acquire) != hash && self.is_noted(pin) {
+            self.words[REFUSED].store(hash, Ordering::Release);
+        }
+        self.words[REFUSED].load(Ordering::Acquire) == hash
     }
 
     /// Tries the PIN unless it was refused before, in which case None comes back. A PIN of which nothing is known is
@@ -76,6 +94,7 @@ impl Pins {
             Verdict::Refused => {
                 let _ = self.words[ACCEPTED].compare_exchange(hash, 0, Ordering::AcqRel, Ordering::Acquire);
                 self.words[REFUSED].store(hash, Ordering::Release);
+                self.note(pin);
             }
             Verdict::Unknown => {}
         }
@@ -83,6 +102,22 @@ impl Pins {
             self.words[TRYING].store(0, Ordering::Release);
         }
         Ok(Some(answer))
+    }
+
+    fn is_noted(&self, pin: &[u8]) -> bool {
+        let Some(noted) = self.note.as_ref().and_then(|path| std::fs::read(path).ok()) else { return false };
+        noted.split_at_checked(SALT).is_some_and(|(salt, mac)| keyed(salt, pin).ct_eq(mac).into())
+    }
+
+    /// Without the note the next worker tries the PIN once more, which is all that can be lost.
+    fn note(&self, pin: &[u8]) {
+        let Some(path) = &self.note else { return };
+        let salt = random::bytes::<SALT>();
+        let text = [&salt[..], &keyed(&salt, pin)].concat();
+        let file = File::options().write(true).create(true).truncate(true).mode(0o600).open(path);
+        if let Err(error) = file.and_then(|mut file| file.write_all(&text)) {
+            tracing::warn!(%error, "a refused PIN cannot be noted");
+        }
     }
 
     fn claim(&self) -> bool {
@@ -103,6 +138,12 @@ impl Pins {
     }
 }
 
+fn keyed(salt: &[u8], pin: &[u8]) -> Vec<u8> {
+    let mut mac = Hmac::new(Hash::Sha256, salt);
+    mac.update(pin);
+    mac.finish()
+}
+
 /// Another process was still trying the PIN when the time was up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Late;
@@ -115,7 +156,7 @@ mod tests {
 
     #[test]
     fn a_wrong_pin_is_tried_once_by_many_threads_and_the_right_one_works_afterwards() {
-        let pins = Pins::new();
+        let pins = Pins::new(None);
         let tries = AtomicUsize::new(0);
         let later = Instant::now() + Duration::from_secs(10);
         std::thread::scope(|scope| {

@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::ops::Deref;
+use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -93,12 +94,13 @@ enum Turn {
 }
 
 impl Device {
-    pub fn new(config: DeviceConfig, turnstile: Option<Turnstile>) -> Self {
+    /// `note`: where a refused PIN is noted for other processes than those forked from this one.
+    pub fn new(config: DeviceConfig, turnstile: Option<Turnstile>, note: Option<PathBuf>) -> Self {
         let profile = Profile::of(&config.profile, &config.library, &config.changes);
         Self {
             config,
             turnstile,
-            pins: Pins::new(),
+            pins: Pins::new(note),
             generations: AtomicU64::new(0),
             profile,
             process: PerProcess::new(Process::default),

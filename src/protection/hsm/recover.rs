@@ -110,7 +110,7 @@ impl Device {
 
     fn top(&self) -> Result<Rung> {
         Ok(match self.isolate()? {
-            Isolate::Copy => Rung::Reinitialise,
+            Isolate::Alone | Isolate::Copy => Rung::Reinitialise,
             Isolate::Share => Rung::CloseAll,
         })
     }

@@ -1,0 +1,282 @@
+//! The asking side, in the modules: a few connections a process, a deadline on every call, and one repetition of what is
+//! safe to repeat.
+
+use std::borrow::Cow;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
+use uuid::Uuid;
+
+use super::line::{Line, Lost};
+use super::peer;
+use super::wire::{self, Ask, Call, Greeting, Hello, Told, Which};
+use crate::config::{AgentConfig, DeviceConfig};
+use crate::error::{Error, Result};
+use crate::fork::PerProcess;
+use crate::model::Bytes;
+use crate::model::algorithm::Job;
+use crate::model::key::Material;
+use crate::model::spec::Spec;
+use crate::protection::hsm::import::Unwrapping;
+use crate::protection::hsm::{DeviceReport, parts};
+use crate::protection::{Generated, Key, Stream, Usages};
+
+/// How long an agent that does not listen is waited for, once: it may just be starting again.
+const PATIENCE: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_millis(10);
+/// How many connections are kept that nobody uses.
+const KEPT: usize = 16;
+
+/// The agent, as one device of it. A forked child makes connections of its own.
+pub struct Client {
+    device: String,
+    agent: AgentConfig,
+    pool: PerProcess<Pool>,
+}
+
+#[derive(Default)]
+struct Pool {
+    idle: Mutex<Vec<Line>>,
+    /// Nothing listened when it was last waited for: it is not waited for again.
+    is_absent: AtomicBool,
+    /// What the parent process had is let go.
+    is_alone: AtomicBool,
+}
+
+/// Why an attempt to connect failed.
+enum Refusal {
+    /// Another attempt may succeed.
+    Now(String),
+    Ever(String),
+}
+
+/// How a call failed.
+enum Broken {
+    /// The agent went away during the call, which may have been done or not.
+    Away,
+    Failed(Error),
+}
+
+impl From<Error> for Broken {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl Client {
+    pub fn new(device: &DeviceConfig, agent: AgentConfig) -> Self {
+        Self { device: device.name.clone(), agent, pool: PerProcess::new(Pool::default) }
+    }
+
+    pub fn probe(&self) -> Result<DeviceReport> {
+        self.ask(&Ask::Probe, |told| if let Told::Report(report) = told { Some(report) } else { None })
+    }
+
+    pub fn supports(&self, spec: Spec) -> Result<()> {
+        self.ask(&Ask::Supports(spec), done)
+    }
+
+    pub fn does(&self, spec: Spec, job: &Job, len: usize) -> Result<()> {
+        self.ask(&Ask::Does(spec, Cow::Borrowed(job), len as u64), done)
+    }
+
+    pub fn ids(&self) -> Result<Vec<Uuid>> {
+        self.ask(&Ask::Ids, |told| if let Told::Ids(ids) = told { Some(ids) } else { None })
+    }
+
+    pub fn takes_over(&self, spec: Spec, unwrapping: Unwrapping) -> Result<()> {
+        self.ask(&Ask::TakesOver(spec, unwrapping), done)
+    }
+
+    pub fn generate(&self, id: Uuid, spec: Spec, usages: Usages) -> Result<Generated> {
+        self.ask(&Ask::Generate(id, spec, usages), |told| match told {
+            Told::Generated(material, public) => Some(Generated { material, public }),
+            _ => None,
+        })
+    }
+
+    pub fn unwrap(
+        &self,
+        wrapper: Uuid,
+        unwrapping: Unwrapping,
+        wrapped: &[u8],
+        new: (Uuid, Spec, Usages),
+    ) -> Result<Material> {
+        let ask = Ask::Unwrap { wrapper, unwrapping, wrapped, new };
+        self.ask(&ask, |told| if let Told::Material(material) = told { Some(material) } else { None })
+    }
+
+    pub fn open(self: &Arc<Self>, which: Which) -> Result<Arc<dyn Key>> {
+        self.ask(&Ask::Open(Cow::Borrowed(&which)), done)?;
+        Ok(Arc::new(Remote { agent: Arc::clone(self), which }))
+    }
+
+    pub fn destroy(&self, id: Uuid, material: &Material) -> Result<()> {
+        self.ask(&Ask::Destroy(id, Cow::Borrowed(material)), done)
+    }
+
+    fn ask<T>(&self, ask: &Ask<'_>, take: impl FnOnce(Told) -> Option<T>) -> Result<T> {
+        let patience = match ask.makes() {
+            Some(_) => self.agent.deadline * AgentConfig::SLOW,
+            None => self.agent.deadline,
+        };
+        let told = self.exchange(ask, Instant::now() + patience).or_else(|broken| match (broken, ask.makes()) {
+            (Broken::Failed(error), _) => Err(error),
+            // Looked for and destroyed before it is made again: never twice (DESIGN §6).
+            (Broken::Away, Some(id)) => {
+                self.destroy(id, &self.made(id))?;
+                self.last(ask, Instant::now() + patience)
+            }
+            (Broken::Away, None) => self.last(ask, Instant::now() + patience),
+        })?;
+        match told {
+            Told::Failed(fault) => Err(fault.into()),
+            told => take(told).ok_or_else(|| Error::Internal("the agent answered another question".to_owned())),
+        }
+    }
+
+    fn last(&self, ask: &Ask<'_>, deadline: Instant) -> Result<Told> {
+        self.exchange(ask, deadline).map_err(|broken| match broken {
+            Broken::Away => self.unavailable("the agent went away during the call, twice"),
+            Broken::Failed(error) => error,
+        })
+    }
+
+    /// What an unfinished call to make this key may have left.
+    fn made(&self, id: Uuid) -> Material {
+        Material::Device { device: self.device.clone(), serial: String::new(), id: id.as_bytes().to_vec() }
+    }
+
+    fn exchange(&self, ask: &Ask<'_>, deadline: Instant) -> Result<Told, Broken> {
+        let message = wire::encode(&Call { device: &self.device, ask }).ok_or(Error::DataLength)?;
+        let line = self.line(deadline)?;
+        let outcome = line.send(&message, deadline).and_then(|()| line.receive(Some(deadline)));
+        match outcome {
+            Ok(body) => match wire::decode(&body) {
+                Some(told) => {
+                    self.keep(line);
+                    Ok(told)
+                }
+                None => Err(Error::Internal("the agent's answer is not one".to_owned()).into()),
+            },
+            Err(Lost::Late) => Err(self.unavailable("the agent did not answer in time").into()),
+            Err(Lost::Garbage) => Err(Error::Internal("the agent's answer is not one".to_owned()).into()),
+            Err(Lost::Closed) => Err(Broken::Away),
+        }
+    }
+
+    fn unavailable(&self, reason: impl Into<String>) -> Error {
+        Error::DeviceUnavailable { device: self.device.clone(), reason: reason.into() }
+    }
+
+    /// A connection on which nothing is going on.
+    fn line(&self, deadline: Instant) -> Result<Line> {
+        let pool = self.pool();
+        loop {
+            let Some(line) = pool.lock().pop() else { break };
+            // The agent was started anew, perhaps long ago.
+            if line.is_quiet() {
+                return Ok(line);
+            }
+        }
+        let begun = Instant::now();
+        loop {
+            let reason = match self.connect(deadline) {
+                Ok(line) => {
+                    pool.is_absent.store(false, Ordering::Relaxed);
+                    return Ok(line);
+                }
+                Err(Refusal::Ever(reason)) => return Err(self.unavailable(reason)),
+                Err(Refusal::Now(reason)) => reason,
+            };
+            let now = Instant::now();
+            if pool.is_absent.load(Ordering::Relaxed) || now >= deadline || now >= begun + PATIENCE {
+                pool.is_absent.store(true, Ordering::Relaxed);
+                return Err(self.unavailable(reason));
+            }
+            std::thread::sleep(PAUSE);
+        }
+    }
+
+    fn connect(&self, deadline: Instant) -> Result<Line, Refusal> {
+        let path = &self.agent.socket;
+        let line = Line::connect(path, deadline).map_err(|error| {
+            let reason = format!("no agent listens at {} ({error}): start `alikms agent`", path.display());
+            if error == Errno::ACCESS { Refusal::Ever(reason) } else { Refusal::Now(reason) }
+        })?;
+        let user = line.socket().and_then(peer::user);
+        if !user.is_some_and(|user| peer::may_be_agent(user, path)) {
+            return Err(Refusal::Ever(format!(
+                "who listens at {} is neither root, nor this user, nor the owner of its directory",
+                path.display()
+            )));
+        }
+        let hello = wire::encode(&Hello::new()).unwrap_or_default();
+        // Who is not welcome hears so without having been asked, and then the line is closed.
+        let _ = line.send(&hello, deadline);
+        match line.receive(Some(deadline)) {
+            Ok(body) => match wire::decode(&body) {
+                Some(Greeting::Welcome) => Ok(line),
+                Some(Greeting::Busy) => Err(Refusal::Now("the agent has too many connections".to_owned())),
+                Some(Greeting::Refused(reason)) => Err(Refusal::Ever(format!("the agent refuses: {reason}"))),
+                None => Err(Refusal::Ever(format!("no agent of ours listens at {}", path.display()))),
+            },
+            Err(Lost::Garbage) => Err(Refusal::Ever(format!("no agent of ours listens at {}", path.display()))),
+            Err(Lost::Closed | Lost::Late) => Err(Refusal::Now("the agent does not answer".to_owned())),
+        }
+    }
+
+    fn keep(&self, line: Line) {
+        let mut idle = self.pool().lock();
+        if idle.len() < KEPT {
+            idle.push(line);
+        }
+    }
+
+    fn pool(&self) -> &Pool {
+        let pool = self.pool.get();
+        if !pool.is_alone.swap(true, Ordering::Relaxed)
+            && let Some(parent) = self.pool.inherited()
+            // Another thread of the parent may have held it at the fork, and nobody here ever gives it back.
+            && let Ok(mut idle) = parent.idle.try_lock()
+        {
+            idle.clear();
+        }
+        pool
+    }
+}
+
+impl Pool {
+    fn lock(&self) -> MutexGuard<'_, Vec<Line>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.pool().lock().clear();
+    }
+}
+
+fn done(told: Told) -> Option<()> {
+    matches!(told, Told::Done).then_some(())
+}
+
+/// A key of the agent's device.
+struct Remote {
+    agent: Arc<Client>,
+    which: Which,
+}
+
+impl Key for Remote {
+    fn once(&self, job: &Job, input: &[u8]) -> Result<Bytes> {
+        let ask = Ask::Once { which: Cow::Borrowed(&self.which), job: Cow::Borrowed(job), input };
+        self.agent.ask(&ask, |told| if let Told::Bytes(bytes) = told { Some(bytes) } else { None })
+    }
+
+    fn start(self: Arc<Self>, job: Job) -> Result<Box<dyn Stream>> {
+        Ok(parts::start(self, job))
+    }
+}
