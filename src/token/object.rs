@@ -34,6 +34,9 @@ pub struct Item {
     attributes: BTreeMap<u64, Bytes>,
     /// CKA_VALUE and the like may not be read.
     guarded: bool,
+    /// CKA_PRIVATE, and whether CKA_KEY_TYPE is CKK_RSA: asked for with every call.
+    private: bool,
+    rsa: bool,
     pub source: Source,
     prepared: OnceLock<Arc<Prepared>>,
 }
@@ -84,16 +87,19 @@ impl SessionKey {
 
 impl Item {
     pub fn new(handle: u64, class: Class, attributes: BTreeMap<u64, Bytes>, guarded: bool, source: Source) -> Self {
-        Self { handle, class, attributes, guarded, source, prepared: OnceLock::new() }
+        let has = |kind, value: &[u8]| attributes.get(&kind).is_some_and(|bytes| bytes.as_slice() == value);
+        let (private, rsa) = (has(CKA_PRIVATE, &[1]), has(CKA_KEY_TYPE, &CKK_RSA.to_ne_bytes()));
+        Self { handle, class, attributes, guarded, private, rsa, source, prepared: OnceLock::new() }
     }
 
     pub fn value(&self, kind: CK_ATTRIBUTE_TYPE) -> Value<'_> {
-        if self.guarded && self.is_secret(kind) {
+        let row = AttributeRow::find(kind);
+        if self.guarded && row.is_some_and(|row| self.is_secret(row)) {
             return Value::Sensitive;
         }
         match self.attributes.get(&kind) {
             None => Value::Unknown,
-            Some(bytes) => match AttributeRow::find(kind).map(|row| row.shape) {
+            Some(bytes) => match row.map(|row| row.shape) {
                 Some(Shape::Nested) => Value::Nested(Template::shown(bytes)),
                 _ => Value::Bytes(bytes),
             },
@@ -101,10 +107,8 @@ impl Item {
     }
 
     /// Is it a part of the key that only its owner may know? An RSA key has its numbers, every other one its value.
-    fn is_secret(&self, kind: CK_ATTRIBUTE_TYPE) -> bool {
-        let is_rsa = self.key_type() == Some(CKK_RSA);
-        AttributeRow::find(kind).is_some_and(|row| row.secret && row.on.contains(&self.class))
-            && is_rsa == (kind != CKA_VALUE)
+    fn is_secret(&self, row: &AttributeRow) -> bool {
+        row.secret && row.on.contains(&self.class) && self.rsa == (row.kind != CKA_VALUE)
     }
 
     pub fn bytes(&self, kind: CK_ATTRIBUTE_TYPE) -> Option<&[u8]> {
@@ -120,7 +124,7 @@ impl Item {
     }
 
     pub fn is_private(&self) -> bool {
-        self.is(CKA_PRIVATE)
+        self.private
     }
 
     /// Every attribute, for C_CopyObject.

@@ -17,6 +17,7 @@ use crate::model::blob::OVERHEAD;
 use crate::model::hash::Hash;
 use crate::protection::public::Prepared;
 use crate::protection::{Key, Stream};
+use crate::token::own::Own;
 use crate::token::{Answer, Room, Session, ck};
 
 /// What DER adds at most to an SM2 ciphertext: a SEQUENCE, two INTEGERs with their zeros, two OCTET STRINGs.
@@ -31,11 +32,20 @@ const MAX_MESSAGE: usize = 64 << 20;
 #[derive(Clone)]
 pub enum Engine {
     /// A key of the KMS: checked again whenever it is about to work.
-    Kms { ready: Arc<Ready>, action: &'static str },
+    Kms { ready: Own<Ready>, action: &'static str },
     /// A public key.
-    Public(Arc<Prepared>),
+    Public(Own<Prepared>),
     /// A key of this process.
-    Session(Arc<dyn Key>),
+    Session(Own<dyn Key>),
+}
+
+impl Engine {
+    /// The same engine for another operation, if the key may still be used.
+    pub fn renewed(self, session: &Session) -> Result<Self> {
+        let Self::Kms { ready, action } = self else { return Ok(self) };
+        let renewed = session.slot().kms.refresh(&session.caller(), action, &ready)?;
+        Ok(Self::Kms { ready: renewed.map_or(ready, Own::new), action })
+    }
 }
 
 /// One operation with a key.
@@ -242,7 +252,10 @@ impl Work {
             _ => {}
         }
         let output = match &self.engine {
-            Engine::Kms { .. } => self.key(session)?.once(&self.task.job, input)?,
+            Engine::Kms { ready, .. } => match self.changed(session)? {
+                None => ready.work.once(&self.task.job, input)?,
+                Some(renewed) => renewed.work.once(&self.task.job, input)?,
+            },
             Engine::Session(key) => key.once(&self.task.job, input)?,
             Engine::Public(key) => match &self.task.job {
                 Job::Encrypt(cipher) => Bytes::new(key.encrypt(cipher, input)?),
@@ -260,14 +273,24 @@ impl Work {
         output
     }
 
-    /// The key, if it may still be used: a change made by any process acts on the very next call.
+    /// An error if a key of the KMS may not be used any more: a change made by any process acts on the very next call.
+    /// The key opened anew, if it changed otherwise.
+    fn changed(&self, session: &Session) -> Result<Option<Arc<Ready>>> {
+        match &self.engine {
+            Engine::Kms { ready, action } => {
+                session.slot().kms.refresh(&session.caller(), action, ready).map_err(rejected)
+            }
+            Engine::Public(_) | Engine::Session(_) => Ok(None),
+        }
+    }
+
+    /// The key, if it may still be used.
     fn key(&self, session: &Session) -> Result<Arc<dyn Key>> {
         match &self.engine {
-            Engine::Kms { ready, action, .. } => {
-                let renewed = session.slot().kms.refresh(&session.caller(), action, ready).map_err(rejected)?;
-                Ok(renewed.map_or_else(|| ready.work.clone(), |renewed| renewed.work.clone()))
+            Engine::Kms { ready, .. } => {
+                Ok(self.changed(session)?.map_or_else(|| ready.work.clone(), |new| new.work.clone()))
             }
-            Engine::Session(key) => Ok(key.clone()),
+            Engine::Session(key) => Ok(key.shared()),
             Engine::Public(_) => Err(ck(CKR_KEY_TYPE_INCONSISTENT)),
         }
     }
