@@ -27,6 +27,7 @@ measure() { # WHAT …
 case ${1:-door} in
   all)
     prepare
+    mkdir -p docs/performance
     for what in door threads writers nginx keys; do
       measure $what >"docs/performance/$what.new"
       mv "docs/performance/$what.new" "docs/performance/$what.txt"

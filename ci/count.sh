@@ -2,18 +2,24 @@
 # Counts the instructions of some operations (benches/count.rs) and compares with benches/count.txt: 3 % more or less is an
 # error, so that nothing gets dearer unnoticed.  ALIKMS_BLESS=1 writes the file anew.
 #
+# And the module's size, of which 6 MB is the limit.
+#
 # The counts are the same on every machine with AVX2: valgrind shows programs a CPU of its own making. They are those of one
 # compiler; with another one than the file names, a tenth more or less is an error.
 . "$(dirname "$0")/common.sh"
 timed "what counting needs" ci/install.sh test count
 grep -qw avx2 /proc/cpuinfo || { say "SKIPPED: this CPU has no AVX2; the counts are those of one that has"; exit 0; }
 cargo build --release --locked --quiet
+module=$ROOT/target/release/libalikms_pkcs11.so
+size=$(stat --format=%s "$module")
+say "$(basename "$module") has $size bytes"
+[ "$size" -le 6000000 ] || die "the module is larger than 6 MB."
 # Unoptimised, for it is built anyway for the tests: what is counted is in the module.
 program=$(cargo build --locked --bench count --message-format=json 2>/dev/null | sed -nE 's/.*"executable":"([^"]*\/count-[^"]*)".*/\1/p' | tail -n 1)
 [ -x "$program" ] || die "cargo built no benches/count.rs."
 scratch=$(mktemp -d); trap 'rm -rf "$scratch"' EXIT
 valgrind --tool=callgrind --callgrind-out-file="$scratch/out" --collect-atstart=no --toggle-collect='C_*' \
-  "$program" "$ROOT/target/release/libalikms_pkcs11.so" >"$scratch/said" 2>&1 || { tail -n 20 "$scratch/said" >&2; die "callgrind did not run $program."; }
+  "$program" "$module" >"$scratch/said" 2>&1 || { tail -n 20 "$scratch/said" >&2; die "callgrind did not run $program."; }
 callgrind_annotate --inclusive=yes --threshold=100 "$scratch/out" >"$scratch/table"
 times=$(sed -nE 's/^const TIMES: usize = ([0-9]+);$/\1/p' benches/count.rs)
 # The functions of an operation, and its name in count.txt.

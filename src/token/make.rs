@@ -206,7 +206,7 @@ impl Session {
         }
         let mut all = Builder::default();
         for (kind, value) in item.attributes() {
-            all.bytes(*kind, value.to_vec());
+            all.bytes(kind, value.to_vec());
         }
         all.apply(template).bytes(CKA_UNIQUE_ID, Uuid::new_v4().to_string());
         let all = all.take();

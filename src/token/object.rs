@@ -31,14 +31,27 @@ use crate::token::vendor::*;
 pub struct Item {
     pub handle: u64,
     pub class: Class,
-    attributes: BTreeMap<u64, Bytes>,
+    /// In the order of their numbers.
+    attributes: Box<[Attribute]>,
     /// CKA_VALUE and the like may not be read.
     guarded: bool,
-    /// CKA_PRIVATE, and whether CKA_KEY_TYPE is CKK_RSA: asked for with every call.
+    /// CKA_PRIVATE: asked for with every call.
     private: bool,
-    rsa: bool,
     pub source: Source,
     prepared: OnceLock<Arc<Prepared>>,
+}
+
+struct Attribute {
+    kind: CK_ATTRIBUTE_TYPE,
+    shown: Shown,
+    value: Bytes,
+}
+
+/// How C_GetAttributeValue answers it.
+enum Shown {
+    Hidden,
+    Nested,
+    Plain,
 }
 
 /// What an object works with.
@@ -88,31 +101,39 @@ impl SessionKey {
 impl Item {
     pub fn new(handle: u64, class: Class, attributes: BTreeMap<u64, Bytes>, guarded: bool, source: Source) -> Self {
         let has = |kind, value: &[u8]| attributes.get(&kind).is_some_and(|bytes| bytes.as_slice() == value);
-        let (private, rsa) = (has(CKA_PRIVATE, &[1]), has(CKA_KEY_TYPE, &CKK_RSA.to_ne_bytes()));
-        Self { handle, class, attributes, guarded, private, rsa, source, prepared: OnceLock::new() }
+        let (private, is_rsa) = (has(CKA_PRIVATE, &[1]), has(CKA_KEY_TYPE, &CKK_RSA.to_ne_bytes()));
+        let shown = |kind| match AttributeRow::find(kind) {
+            Some(row) if guarded && is_secret(row, class, is_rsa) => Shown::Hidden,
+            Some(AttributeRow { shape: Shape::Nested, .. }) => Shown::Nested,
+            _ => Shown::Plain,
+        };
+        let attributes =
+            attributes.into_iter().map(|(kind, value)| Attribute { kind, shown: shown(kind), value }).collect();
+        Self { handle, class, attributes, guarded, private, source, prepared: OnceLock::new() }
     }
 
     pub fn value(&self, kind: CK_ATTRIBUTE_TYPE) -> Value<'_> {
-        let row = AttributeRow::find(kind);
-        if self.guarded && row.is_some_and(|row| self.is_secret(row)) {
-            return Value::Sensitive;
-        }
-        match self.attributes.get(&kind) {
+        match self.find(kind) {
+            Some(Attribute { shown: Shown::Plain, value, .. }) => Value::Bytes(value),
+            Some(Attribute { shown: Shown::Nested, value, .. }) => Value::Nested(Template::shown(value)),
+            Some(Attribute { shown: Shown::Hidden, .. }) => Value::Sensitive,
+            // Of most keys the secret parts are not even here.
+            None if self.guarded && AttributeRow::find(kind).is_some_and(|row| self.is_secret(row)) => Value::Sensitive,
             None => Value::Unknown,
-            Some(bytes) => match row.map(|row| row.shape) {
-                Some(Shape::Nested) => Value::Nested(Template::shown(bytes)),
-                _ => Value::Bytes(bytes),
-            },
         }
     }
 
-    /// Is it a part of the key that only its owner may know? An RSA key has its numbers, every other one its value.
     fn is_secret(&self, row: &AttributeRow) -> bool {
-        row.secret && row.on.contains(&self.class) && self.rsa == (row.kind != CKA_VALUE)
+        is_secret(row, self.class, self.key_type() == Some(CKK_RSA))
+    }
+
+    fn find(&self, kind: CK_ATTRIBUTE_TYPE) -> Option<&Attribute> {
+        let at = self.attributes.binary_search_by_key(&kind, |attribute| attribute.kind).ok()?;
+        self.attributes.get(at)
     }
 
     pub fn bytes(&self, kind: CK_ATTRIBUTE_TYPE) -> Option<&[u8]> {
-        self.attributes.get(&kind).map(|bytes| bytes.as_slice())
+        self.find(kind).map(|attribute| attribute.value.as_slice())
     }
 
     pub fn is(&self, kind: CK_ATTRIBUTE_TYPE) -> bool {
@@ -128,8 +149,8 @@ impl Item {
     }
 
     /// Every attribute, for C_CopyObject.
-    pub fn attributes(&self) -> &BTreeMap<u64, Bytes> {
-        &self.attributes
+    pub fn attributes(&self) -> impl Iterator<Item = (CK_ATTRIBUTE_TYPE, &Bytes)> {
+        self.attributes.iter().map(|attribute| (attribute.kind, &attribute.value))
     }
 
     /// May it be used with this mechanism (CKA_ALLOWED_MECHANISMS)?
@@ -165,6 +186,11 @@ impl Item {
             _ => false,
         })
     }
+}
+
+/// Is it a part of the key that only its owner may know? An RSA key has its numbers, every other one its value.
+fn is_secret(row: &AttributeRow, class: Class, is_rsa: bool) -> bool {
+    row.secret && row.on.contains(&class) && is_rsa == (row.kind != CKA_VALUE)
 }
 
 /// Collects attributes.

@@ -1,6 +1,6 @@
 //! A session: whose it is, what is going on in it, and the objects that it looks for.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use cryptoki_sys::*;
@@ -300,7 +300,7 @@ impl Session {
     /// A rough size: the bytes of all attributes.
     pub fn object_size(&mut self, object: u64) -> Result<u64> {
         let item = self.item(object, CKR_OBJECT_HANDLE_INVALID)?;
-        Ok(item.attributes().values().map(|value| value.len() as u64 + 16).sum())
+        Ok(item.attributes().map(|(_, value)| value.len() as u64 + 16).sum())
     }
 
     pub fn set_attributes(&mut self, object: u64, template: &Template) -> Result<()> {
@@ -319,7 +319,7 @@ impl Session {
             check_gain(&item, entry)?;
         }
         if Slot::is_session_object(object) {
-            let mut all = item.attributes().clone();
+            let mut all: BTreeMap<_, _> = item.attributes().map(|(kind, value)| (kind, value.clone())).collect();
             for entry in &template.0 {
                 if let EntryValue::Bytes(value) = &entry.value {
                     all.insert(entry.kind, value.clone());
