@@ -15,9 +15,23 @@ fn main() {
     ] {
         println!("cargo:rustc-cdylib-link-arg=-Wl,{option}");
     }
+    if let Some(aws_lc) = prefix_of_aws_lc() {
+        // A function that RSA_generate_key_ex names and never calls. It alone would bring in what aws-lc knows of other kinds
+        // of keys, a twentieth of the file; FIPS_mode, which stands in for it, answers the same "no".
+        println!("cargo:rustc-cdylib-link-arg=-Wl,--defsym={aws_lc}_RSA_check_fips={aws_lc}_FIPS_mode");
+    }
     if packs_relocations() {
         println!("cargo:rustc-cdylib-link-arg=-Wl,-z,pack-relative-relocs");
     }
+}
+
+/// What aws-lc-sys puts before the names of aws-lc's functions: `aws_lc_0_47_0`, from its `DEP_AWS_LC_0_47_0_LIBCRYPTO`.
+fn prefix_of_aws_lc() -> Option<String> {
+    let of = |(name, value): (String, String)| {
+        let ours = name.starts_with("DEP_AWS_LC_") && name.ends_with("_LIBCRYPTO");
+        ours.then(|| value.strip_suffix("_crypto").map(str::to_owned)).flatten()
+    };
+    std::env::vars().find_map(of)
 }
 
 /// Does the C library here load relocations in their compact form (glibc 2.36 and later)? They are a twentieth of the file.

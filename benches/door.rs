@@ -7,6 +7,7 @@
 #![allow(clippy::macro_metavars_in_unsafe)]
 
 #[path = "door/door.rs"]
+#[allow(dead_code)]
 mod door;
 #[path = "../tests/support/mod.rs"]
 mod support;

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Installs what is missing of the Debian 12 packages that a task needs: ci/install.sh [quickstart|test|check|count]…  (default: test)
+# Installs what is missing of the Debian 12 packages that a task needs: ci/install.sh [quickstart|test|check|count|plot]…  (default: test)
 # Quiet, idempotent, and without any use of the network when nothing is missing. Rust itself is not installed.
 . "$(dirname "$0")/common.sh"
 
@@ -13,6 +13,7 @@ TEST="$QUICKSTART opensc osslsigncode gnutls-bin openssh-client openssh-server l
   openjdk-17-jdk-headless|openjdk-17-jdk|default-jdk-headless|default-jdk jq xxd util-linux"
 CHECK="$BUILD shellcheck"
 COUNT="valgrind"
+PLOT="gnuplot-nox|gnuplot|gnuplot-qt|gnuplot-x11"
 
 installed() { [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
 
@@ -39,7 +40,8 @@ for set in "${@:-test}"; do
     test) words+=" $TEST" ;;
     check) words+=" $CHECK" ;;
     count) words+=" $COUNT" ;;
-    *) die "ci/install.sh knows the sets quickstart, test, check and count, not '$set'." ;;
+    plot) words+=" $PLOT" ;;
+    *) die "ci/install.sh knows the sets quickstart, test, check, count and plot, not '$set'." ;;
   esac
 done
 # Debian's nodejs comes without npm and without headers, those of others with both.

@@ -45,11 +45,15 @@ run_clients() {
   [ $status = 0 ]
 }
 
+# One check more: nothing has become dearer.
+counted() { if ci/count.sh; then passed=$((passed + 1)); else failed=$((failed + 1)); return 1; fi; }
+
 timed "what the tests need" ci/install.sh test
 timed "devices for the tests" ci/devices.sh
 timed "cargo build --release" cargo build --release --locked
 timed "cargo's tests" run_cargo || true
 timed "real clients" run_clients || true
+timed "counted instructions" counted || true
 timings
 say "$passed passed, $failed failed"
 [ $failed = 0 ]

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::ptr::null_mut;
+use std::time::{Duration, Instant};
 
 use cryptoki_sys::*;
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
@@ -20,6 +21,7 @@ macro_rules! ck {
 #[derive(Clone, Copy)]
 pub struct Door {
     pub name: &'static str,
+    library: &'static Library,
     list: &'static CK_FUNCTION_LIST,
     slot: CK_SLOT_ID,
     session: CK_SESSION_HANDLE,
@@ -32,20 +34,27 @@ pub struct Pair {
     pub private: CK_OBJECT_HANDLE,
 }
 
-impl Door {
-    /// `reserved`: pReserved of C_Initialize. Logs in to the first token.
-    pub fn open(name: &'static str, library: &Path, reserved: Option<&str>, pin: &str) -> Self {
+/// A module that is loaded, and not used yet.
+#[derive(Clone, Copy)]
+pub struct Loaded(Door);
+
+impl Loaded {
+    pub fn open(name: &'static str, library: &Path) -> Self {
         // SAFETY: a PKCS#11 library; it stays loaded.
         let library = unsafe { Library::open(Some(library), RTLD_NOW | RTLD_LOCAL) }.expect("the module loads");
+        let library: &'static Library = Box::leak(Box::new(library));
         let mut list: CK_FUNCTION_LIST_PTR = null_mut();
         // SAFETY: the symbol has the type that PKCS#11 gives it.
         unsafe {
             let get = library.get::<unsafe extern "C" fn(CK_FUNCTION_LIST_PTR_PTR) -> CK_RV>(b"C_GetFunctionList");
             assert_eq!(get.expect("C_GetFunctionList")(&raw mut list), CKR_OK);
         }
-        std::mem::forget(library);
         // SAFETY: C_GetFunctionList answered with a list, which is never freed.
-        let mut door = Self { name, list: unsafe { &*list }, slot: 0, session: 0 };
+        Self(Door { name, library, list: unsafe { &*list }, slot: 0, session: 0 })
+    }
+
+    /// `reserved`: pReserved of C_Initialize.
+    pub fn initialise(&self, reserved: Option<&str>) {
         let reserved = reserved.map(|text| std::ffi::CString::new(text).expect("no NUL"));
         let mut args = CK_C_INITIALIZE_ARGS {
             CreateMutex: None,
@@ -55,13 +64,66 @@ impl Door {
             flags: CKF_OS_LOCKING_OK,
             pReserved: reserved.as_ref().map_or(null_mut(), |text| text.as_ptr().cast_mut().cast()),
         };
-        ck!(door, C_Initialize((&raw mut args).cast()));
+        ck!(self.0, C_Initialize((&raw mut args).cast()));
+    }
+
+    fn with_slot(&self) -> Door {
         let (mut slots, mut count) = ([0; 8], 8);
-        ck!(door, C_GetSlotList(CK_TRUE, slots.as_mut_ptr(), &raw mut count));
-        door.slot = slots[0];
-        door.session = door.open_session();
+        ck!(self.0, C_GetSlotList(CK_TRUE, slots.as_mut_ptr(), &raw mut count));
+        Door { slot: slots[0], ..self.0 }.with_session()
+    }
+
+    /// C_GenerateRandom, in a session for it alone.
+    pub fn random(&self, out: &mut [u8]) {
+        let door = self.with_slot();
+        ck!(door, C_GenerateRandom(door.session, out.as_mut_ptr(), out.len() as CK_ULONG));
+        door.close_session(door.session);
+    }
+
+    /// Logs in to the first token.
+    pub fn user(&self, pin: &str) -> Door {
+        let door = self.with_slot();
         ck!(door, C_Login(door.session, CKU_USER, pin.as_ptr().cast_mut(), pin.len() as CK_ULONG));
         door
+    }
+
+    pub fn log_in(&self, reserved: Option<&str>, pin: &str) -> Door {
+        self.initialise(reserved);
+        self.user(pin)
+    }
+}
+
+impl Door {
+    /// See [`Loaded`].
+    pub fn open(name: &'static str, library: &Path, reserved: Option<&str>, pin: &str) -> Self {
+        Loaded::open(name, library).log_in(reserved, pin)
+    }
+
+    /// The same token by a session of its own.
+    pub fn with_session(&self) -> Self {
+        Self { session: self.open_session(), ..*self }
+    }
+
+    /// How long `work` takes in a forked child, in which it must not panic. The fork itself is not counted.
+    pub fn in_child(&self, work: &mut dyn FnMut()) -> Duration {
+        let (mut pipe, mut answer) = ([0; 2], [0; 8]);
+        // SAFETY: the child does what is measured, says how long it took, and ends; this process has one thread.
+        unsafe {
+            assert_eq!(libc::pipe(pipe.as_mut_ptr()), 0);
+            let child = libc::fork();
+            if child == 0 {
+                let begun = Instant::now();
+                work();
+                let took = (begun.elapsed().as_nanos() as u64).to_ne_bytes();
+                libc::write(pipe[1], took.as_ptr().cast(), took.len());
+                libc::_exit(0);
+            }
+            libc::close(pipe[1]);
+            assert_eq!(libc::read(pipe[0], answer.as_mut_ptr().cast(), answer.len()), 8, "the child");
+            libc::close(pipe[0]);
+            libc::waitpid(child, null_mut(), 0);
+        }
+        Duration::from_nanos(u64::from_ne_bytes(answer))
     }
 
     pub fn open_session(&self) -> CK_SESSION_HANDLE {
@@ -72,6 +134,24 @@ impl Door {
 
     pub fn close_session(&self, session: CK_SESSION_HANDLE) {
         ck!(self, C_CloseSession(session));
+    }
+
+    /// The same session, with its functions found by their names (`dlsym`) and not in the list, as some programs do it.
+    pub fn exported(&self) -> Self {
+        let mut list = *self.list;
+        macro_rules! take {
+            ($($name:ident)*) => {$(
+                // SAFETY: the symbol has the type that PKCS#11 gives the function of this name.
+                list.$name = Some(unsafe {
+                    *self.library.get(stringify!($name).as_bytes()).expect(stringify!($name))
+                });
+            )*};
+        }
+        take! {
+            C_SignInit C_Sign C_VerifyInit C_Verify C_EncryptInit C_Encrypt C_FindObjectsInit C_FindObjects
+            C_FindObjectsFinal C_GetAttributeValue C_GetSessionInfo C_OpenSession C_CloseSession
+        }
+        Self { list: Box::leak(Box::new(list)), ..*self }
     }
 
     /// A pair on the token.
@@ -98,6 +178,16 @@ impl Door {
             )
         );
         made
+    }
+
+    /// An AES-256 key that stays.
+    pub fn stored_aes(&self, label: &str) -> CK_OBJECT_HANDLE {
+        let template = [u(CKA_VALUE_LEN, 32), b(CKA_TOKEN, true), b(CKA_ENCRYPT, true), s(CKA_LABEL, label)];
+        let mut mechanism = CK_MECHANISM { mechanism: CKM_AES_KEY_GEN, pParameter: null_mut(), ulParameterLen: 0 };
+        let (mut template, mut key) = (raw(&template), 0);
+        let count = template.len() as CK_ULONG;
+        ck!(self, C_GenerateKey(self.session, &raw mut mechanism, template.as_mut_ptr(), count, &raw mut key));
+        key
     }
 
     /// An AES-256 key of these bytes, in the session.
@@ -166,6 +256,31 @@ impl Door {
     pub fn session_info(&self) {
         let mut info = CK_SESSION_INFO::default();
         ck!(self, C_GetSessionInfo(self.session, &raw mut info));
+    }
+
+    /// The value of an attribute of at most 256 bytes.
+    pub fn bytes(&self, object: CK_OBJECT_HANDLE, kind: CK_ATTRIBUTE_TYPE) -> Vec<u8> {
+        let mut value = vec![0; 256];
+        let mut asked = CK_ATTRIBUTE { type_: kind, pValue: value.as_mut_ptr().cast(), ulValueLen: 256 };
+        ck!(self, C_GetAttributeValue(self.session, object, &raw mut asked, 1));
+        value.truncate(asked.ulValueLen as usize);
+        value
+    }
+
+    /// All that matches, fetched so many at a time.
+    pub fn search(&self, wanted: &[Attr], at_once: usize) -> Vec<CK_OBJECT_HANDLE> {
+        let (mut template, mut all, mut page) = (raw(wanted), Vec::new(), vec![0; at_once]);
+        ck!(self, C_FindObjectsInit(self.session, template.as_mut_ptr(), template.len() as CK_ULONG));
+        loop {
+            let mut count = 0;
+            ck!(self, C_FindObjects(self.session, page.as_mut_ptr(), at_once as CK_ULONG, &raw mut count));
+            all.extend_from_slice(&page[..count as usize]);
+            if (count as usize) < at_once {
+                break;
+            }
+        }
+        ck!(self, C_FindObjectsFinal(self.session));
+        all
     }
 
     /// The objects with this class and label; there must be one.

@@ -13,12 +13,13 @@ pub struct Hasher(State);
 #[derive(Clone)]
 enum State {
     Evp(Evp),
-    Sm3(Sm3),
+    /// Boxed: large, and a session has room for several hashes.
+    Sm3(Box<Sm3>),
 }
 
 impl Hasher {
     pub fn new(hash: Hash) -> Self {
-        Self(if hash == Hash::Sm3 { State::Sm3(Sm3::new()) } else { State::Evp(Evp::new(hash)) })
+        Self(if hash == Hash::Sm3 { State::Sm3(Box::default()) } else { State::Evp(Evp::new(hash)) })
     }
 
     pub fn update(&mut self, part: &[u8]) {

@@ -147,14 +147,20 @@ impl Public {
 }
 
 fn empty(curve: Curve) -> Result<Owned<lc::EC_KEY>> {
-    let number = match curve {
-        Curve::P256 => lc::NID_X9_62_prime256v1,
-        Curve::P384 => lc::NID_secp384r1,
-        Curve::P521 => lc::NID_secp521r1,
-        Curve::Ed25519 | Curve::Secp256k1 | Curve::Sm2 | Curve::X25519 => {
-            return Err(Error::Internal("this curve is not aws-lc's".into()));
+    // SAFETY: the groups are static. Named by their functions and not by number, which would bring in P-224 as well.
+    let group = unsafe {
+        match curve {
+            Curve::P256 => lc::EC_group_p256(),
+            Curve::P384 => lc::EC_group_p384(),
+            Curve::P521 => lc::EC_group_p521(),
+            Curve::Ed25519 | Curve::Secp256k1 | Curve::Sm2 | Curve::X25519 => {
+                return Err(Error::Internal("this curve is not aws-lc's".into()));
+            }
         }
     };
-    // SAFETY: makes a new object.
-    unsafe { Owned::new(lc::EC_KEY_new_by_curve_name(number), "EC_KEY_new_by_curve_name") }
+    // SAFETY: makes a new object and gives it the group.
+    unsafe {
+        let key = Owned::new(lc::EC_KEY_new(), "EC_KEY_new")?;
+        check(lc::EC_KEY_set_group(key.as_ptr(), group), "EC_KEY_set_group").map(|()| key)
+    }
 }

@@ -1,7 +1,7 @@
-//! OAEP unpadding of a block that a device decrypted raw (RFC 8017 §7.1.2 step 3), in constant time.
+//! OAEP unpadding of a block that was decrypted raw, in process or by a device (RFC 8017 §7.1.2 step 3), in constant time.
 //!
-//! aws-lc has such a function but does not offer it; for keys in process its whole decryption is used, and in tests it
-//! is the judge of this file.
+//! aws-lc has such a function but offers it only behind its EVP interface, which brings every kind of key that aws-lc
+//! knows into the library, a twentieth of its size (docs/decisions.md). In tests aws-lc is the judge of this file.
 
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 

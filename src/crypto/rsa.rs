@@ -5,14 +5,19 @@ use std::ffi::c_int;
 use std::ptr::{null, null_mut};
 
 use aws_lc_sys as lc;
+use der::asn1::OctetStringRef;
+use der::{Decode, Encode};
+use pkcs8::PrivateKeyInfoRef;
+use spki::AlgorithmIdentifierRef;
 use zeroize::Zeroizing;
 
 use super::bignum::{Number, primes, public_bytes, secret_bytes};
-use super::ffi::{Owned, accept, check, failed, filled, filled_secret, md, must, refused};
+use super::ffi::{Owned, check, failed, filled, filled_secret, md, must};
 use super::{digest, gate, implicit_rejection, padded};
 use crate::error::{Error, Result};
 use crate::model::Bytes;
 use crate::model::hash::Hash;
+use crate::model::public::RSA_ENCRYPTION;
 
 pub use super::oaep::unpad_oaep;
 pub use super::rsa_public::RsaPublic;
@@ -23,8 +28,6 @@ pub use super::rsa_public::RsaPublic;
 /// from, so that a child can go on with the keys it inherited.
 pub struct RsaKey {
     rsa: Owned<lc::RSA>,
-    /// The same key (by reference count) for the calls that want this type.
-    wrapped: Owned<lc::EVP_PKEY>,
     /// Big-endian, without leading zeros.
     modulus: Vec<u8>,
     /// From which made-up plaintexts derive, see [`implicit_rejection`].
@@ -57,13 +60,10 @@ impl RsaKey {
 
     /// PKCS#8 or PKCS#1 DER. Inconsistent numbers are refused.
     pub fn from_der(der: &[u8]) -> Result<Self> {
-        let rsa = from_pkcs8(der).or_else(|| {
-            // SAFETY: `der` is read within its length; null or a new object.
-            unsafe { Owned::new(lc::RSA_private_key_from_bytes(der.as_ptr(), der.len()), "RSA").ok() }
-        });
-        let rsa =
-            rsa.ok_or_else(|| refused(bad_key("neither PKCS#8 nor PKCS#1 DER of a consistent RSA private key")))?;
-        Self::adopt(rsa)
+        let inner = inside_pkcs8(der).unwrap_or(der);
+        // SAFETY: `inner` is read within its length; null or a new object.
+        let rsa = unsafe { Owned::new(lc::RSA_private_key_from_bytes(inner.as_ptr(), inner.len()), "RSA") };
+        Self::adopt(rsa.map_err(|_| bad_key("neither PKCS#8 nor PKCS#1 DER of a consistent RSA private key"))?)
     }
 
     /// From big-endian numbers. Without the primes and exponents (p, q, dp, dq, qi) they are computed from n, e, d.
@@ -103,16 +103,19 @@ impl RsaKey {
         let mut len = 0;
         // SAFETY: the builder is set up on `room` bytes of ours before use, writes nothing beyond them and is cleaned
         // up in every case; the key is valid and only its numbers are read.
-        unsafe {
+        let inner = unsafe {
             filled_secret(room, |out| {
                 let mut builder = std::mem::zeroed::<lc::CBB>();
                 let whole = lc::CBB_init_fixed(&raw mut builder, out, room) == 1
-                    && lc::EVP_marshal_private_key(&raw mut builder, self.wrapped.as_ptr()) == 1
+                    && lc::RSA_marshal_private_key(&raw mut builder, self.rsa.as_ptr()) == 1
                     && lc::CBB_finish(&raw mut builder, null_mut(), &raw mut len) == 1;
                 lc::CBB_cleanup(&raw mut builder);
-                if whole { Ok(len) } else { Err(failed("EVP_marshal_private_key")) }
-            })
-        }
+                if whole { Ok(len) } else { Err(failed("RSA_marshal_private_key")) }
+            })?
+        };
+        let algorithm = AlgorithmIdentifierRef { oid: RSA_ENCRYPTION, parameters: Some(der::AnyRef::NULL) };
+        let whole = OctetStringRef::new(&inner).and_then(|inner| PrivateKeyInfoRef::new(algorithm, inner).to_der());
+        Ok(Bytes::new(whole.map_err(|error| Error::Internal(error.to_string()))?))
     }
 
     /// Modulus and public exponent.
@@ -179,37 +182,14 @@ impl RsaKey {
 
     /// RSAES-OAEP (RFC 8017 §7.1). `CiphertextLength` if it is not as long as the modulus; `Ciphertext` for everything else.
     pub fn decrypt_oaep(&self, hash: Hash, mgf: Hash, label: &[u8], ciphertext: &[u8]) -> Result<Bytes> {
-        let room = self.size();
-        if ciphertext.len() != room {
+        if ciphertext.len() != self.size() {
             return Err(Error::CiphertextLength);
         }
-        let _inside = gate::enter();
-        // SAFETY: the key is valid and its reference count is atomic; the context is ours; descriptions are static; the
-        // label is copied into memory of aws-lc, which the context takes over if and only if the call succeeds; the
-        // buffers are passed with their lengths and `len` bytes are written.
-        unsafe {
-            let context = Owned::new(lc::EVP_PKEY_CTX_new(self.wrapped.as_ptr(), null_mut()), "EVP_PKEY_CTX_new")?;
-            let context = context.as_ptr();
-            check(lc::EVP_PKEY_decrypt_init(context), "EVP_PKEY_decrypt_init")?;
-            let padding = lc::EVP_PKEY_CTX_set_rsa_padding(context, lc::RSA_PKCS1_OAEP_PADDING);
-            check(padding, "EVP_PKEY_CTX_set_rsa_padding")?;
-            check(lc::EVP_PKEY_CTX_set_rsa_oaep_md(context, md(hash)?), "EVP_PKEY_CTX_set_rsa_oaep_md")?;
-            check(lc::EVP_PKEY_CTX_set_rsa_mgf1_md(context, md(mgf)?), "EVP_PKEY_CTX_set_rsa_mgf1_md")?;
-            if !label.is_empty() {
-                let copy = lc::OPENSSL_memdup(label.as_ptr().cast(), label.len());
-                let answer = lc::EVP_PKEY_CTX_set0_rsa_oaep_label(context, copy.cast(), label.len());
-                if copy.is_null() || answer != 1 {
-                    lc::OPENSSL_free(copy);
-                    return Err(failed("EVP_PKEY_CTX_set0_rsa_oaep_label"));
-                }
-            }
-            filled_secret(room, |out| {
-                let mut len = room;
-                let (data, length) = (ciphertext.as_ptr(), &raw mut len);
-                let answer = lc::EVP_PKEY_decrypt(context, out, length, data, ciphertext.len());
-                accept(answer, || Error::Ciphertext).map(|()| len)
-            })
+        // What RSA would not change is as public as the ciphertext.
+        if !self.changes(ciphertext) {
+            return Err(Error::Ciphertext);
         }
+        unpad_oaep(hash, mgf, label, &self.raw(ciphertext)?)
     }
 
     /// RSAES-PKCS1-v1_5 with implicit rejection: a ciphertext that is not genuine yields a made-up plaintext.
@@ -241,7 +221,7 @@ impl RsaKey {
         let mut secret = Zeroizing::new([0; 32]);
         let derived = Zeroizing::new(digest::hash(Hash::Sha256, &d));
         secret.copy_from_slice(&derived);
-        let key = Self { wrapped: wrap(&rsa)?, rsa, modulus, secret };
+        let key = Self { rsa, modulus, secret };
         if key.pointers().iter().any(|number| number.is_null()) {
             return Err(bad_key("the primes are missing"));
         }
@@ -310,24 +290,11 @@ pub(super) fn check_pss(modulus: &[u8], hash: Hash, salt: usize, digest: &[u8]) 
     salt.ok_or_else(|| Error::invalid("salt", "hash and salt are too long for this modulus"))
 }
 
-fn from_pkcs8(der: &[u8]) -> Option<Owned<lc::RSA>> {
-    let mut input = lc::CBS { data: der.as_ptr(), len: der.len() };
-    // SAFETY: `input` is read within its length, which shrinks to what is left over; null or a new object each.
-    unsafe {
-        let key = Owned::new(lc::EVP_parse_private_key(&raw mut input), "EVP_parse_private_key").ok()?;
-        if input.len != 0 {
-            return None;
-        }
-        Owned::new(lc::EVP_PKEY_get1_RSA(key.as_ptr()), "EVP_PKEY_get1_RSA").ok()
-    }
-}
-
-fn wrap(rsa: &Owned<lc::RSA>) -> Result<Owned<lc::EVP_PKEY>> {
-    // SAFETY: makes a new object, which takes a reference to the valid key.
-    unsafe {
-        let wrapped = Owned::new(lc::EVP_PKEY_new(), "EVP_PKEY_new")?;
-        check(lc::EVP_PKEY_set1_RSA(wrapped.as_ptr(), rsa.as_ptr()), "EVP_PKEY_set1_RSA").map(|()| wrapped)
-    }
+/// The PKCS#1 DER inside PKCS#8 DER of an RSA key (RFC 5208 §5, RFC 8017 §A.1).
+fn inside_pkcs8(der: &[u8]) -> Option<&[u8]> {
+    let info = PrivateKeyInfoRef::from_der(der).ok()?;
+    let plain = info.algorithm.parameters.is_none_or(|parameters| parameters.is_null());
+    (info.algorithm.oid == RSA_ENCRYPTION && plain).then(|| info.private_key.as_bytes())
 }
 
 fn inconsistent() -> Error {

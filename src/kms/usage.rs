@@ -121,11 +121,28 @@ impl Kms {
     }
 
     /// A key at work for `caller`, each piece of whose work is written down.
-    pub fn work(&self, caller: &Caller, action: &'static str, ready: &Arc<Ready>) -> Result<Arc<dyn protection::Key>> {
-        if !self.ledger.is_kept() {
-            return Ok(ready.work.clone());
+    pub fn work(&self, caller: &Caller, action: &'static str, ready: &Ready) -> Result<Arc<dyn protection::Key>> {
+        Ok(self.counted(caller, action, ready)?.unwrap_or_else(|| ready.work.clone()))
+    }
+
+    /// One piece of such work, which takes and drops no reference to the key if nothing is written down.
+    pub fn once(&self, caller: &Caller, action: &'static str, ready: &Ready, job: &Job, input: &[u8]) -> Result<Bytes> {
+        match self.counted(caller, action, ready)? {
+            None => ready.work.once(job, input),
+            Some(counted) => counted.once(job, input),
         }
-        Ok(Arc::new(Counted {
+    }
+
+    fn counted(
+        &self,
+        caller: &Caller,
+        action: &'static str,
+        ready: &Ready,
+    ) -> Result<Option<Arc<dyn protection::Key>>> {
+        if !self.ledger.is_kept() {
+            return Ok(None);
+        }
+        Ok(Some(Arc::new(Counted {
             ledger: self.ledger.clone(),
             realm: &self.open()?.realm,
             caller: caller.clone(),
@@ -133,7 +150,7 @@ impl Kms {
             key: ready.key.id,
             version: ready.version.id,
             work: ready.work.clone(),
-        }))
+        })))
     }
 
     /// Work that is to be done with the public half of a key, if that is written down.

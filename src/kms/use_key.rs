@@ -110,7 +110,7 @@ impl Kms {
     }
 
     /// Is what was opened still good? The same, or opened anew; `Error::KeyState` if the key may not be used any more.
-    pub fn refresh(&self, caller: &Caller, action: &'static str, ready: &Arc<Ready>) -> Result<Option<Arc<Ready>>> {
+    pub fn refresh(&self, caller: &Caller, action: &'static str, ready: &Ready) -> Result<Option<Arc<Ready>>> {
         let current = ready.epoch == epoch()
             && ready.checked.load(Ordering::Relaxed) == self.store.generation()
             && ready.valid_until.is_none_or(|until| self.now() < until);

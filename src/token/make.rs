@@ -198,13 +198,12 @@ impl Session {
         }
         let mut all = Builder::default();
         for (kind, value) in item.attributes() {
-            all.bytes(*kind, value.to_vec());
+            all.bytes(kind, value.to_vec());
         }
         all.apply(template).bytes(CKA_UNIQUE_ID, Uuid::new_v4().to_string());
         let all = all.take();
-        let handle = self.handle();
         let mut made = Err(ck(CKR_GENERAL_ERROR));
-        let copy = self.slot().add(handle, |handle| match with_attributes(&item, handle, all) {
+        let copy = self.add_item(|handle| match with_attributes(&item, handle, all) {
             Ok(item) => {
                 made = Ok(handle);
                 item
@@ -333,7 +332,7 @@ impl Session {
     }
 
     pub(super) fn add(&mut self, class: Class, all: BTreeMap<u64, Bytes>, guarded: bool, source: Source) -> u64 {
-        self.slot().add(self.handle(), |handle| Item::new(handle, class, all, guarded, source))
+        self.add_item(|handle| Item::new(handle, class, all, guarded, source))
     }
 }
 

@@ -15,6 +15,7 @@ pub mod message;
 pub mod object;
 pub mod operate;
 pub mod operation;
+mod own;
 pub mod parameter;
 pub mod provider;
 pub mod separation;

@@ -31,11 +31,27 @@ use crate::token::vendor::*;
 pub struct Item {
     pub handle: u64,
     pub class: Class,
-    attributes: BTreeMap<u64, Bytes>,
+    /// In the order of their numbers.
+    attributes: Box<[Attribute]>,
     /// CKA_VALUE and the like may not be read.
     guarded: bool,
+    /// CKA_PRIVATE: asked for with every call.
+    private: bool,
     pub source: Source,
     prepared: OnceLock<Arc<Prepared>>,
+}
+
+struct Attribute {
+    kind: CK_ATTRIBUTE_TYPE,
+    shown: Shown,
+    value: Bytes,
+}
+
+/// How C_GetAttributeValue answers it.
+enum Shown {
+    Hidden,
+    Nested,
+    Plain,
 }
 
 /// What an object works with.
@@ -84,31 +100,40 @@ impl SessionKey {
 
 impl Item {
     pub fn new(handle: u64, class: Class, attributes: BTreeMap<u64, Bytes>, guarded: bool, source: Source) -> Self {
-        Self { handle, class, attributes, guarded, source, prepared: OnceLock::new() }
+        let has = |kind, value: &[u8]| attributes.get(&kind).is_some_and(|bytes| bytes.as_slice() == value);
+        let (private, is_rsa) = (has(CKA_PRIVATE, &[1]), has(CKA_KEY_TYPE, &CKK_RSA.to_ne_bytes()));
+        let shown = |kind| match AttributeRow::find(kind) {
+            Some(row) if guarded && is_secret(row, class, is_rsa) => Shown::Hidden,
+            Some(AttributeRow { shape: Shape::Nested, .. }) => Shown::Nested,
+            _ => Shown::Plain,
+        };
+        let attributes =
+            attributes.into_iter().map(|(kind, value)| Attribute { kind, shown: shown(kind), value }).collect();
+        Self { handle, class, attributes, guarded, private, source, prepared: OnceLock::new() }
     }
 
     pub fn value(&self, kind: CK_ATTRIBUTE_TYPE) -> Value<'_> {
-        if self.guarded && self.is_secret(kind) {
-            return Value::Sensitive;
-        }
-        match self.attributes.get(&kind) {
+        match self.find(kind) {
+            Some(Attribute { shown: Shown::Plain, value, .. }) => Value::Bytes(value),
+            Some(Attribute { shown: Shown::Nested, value, .. }) => Value::Nested(Template::shown(value)),
+            Some(Attribute { shown: Shown::Hidden, .. }) => Value::Sensitive,
+            // Of most keys the secret parts are not even here.
+            None if self.guarded && AttributeRow::find(kind).is_some_and(|row| self.is_secret(row)) => Value::Sensitive,
             None => Value::Unknown,
-            Some(bytes) => match AttributeRow::find(kind).map(|row| row.shape) {
-                Some(Shape::Nested) => Value::Nested(Template::shown(bytes)),
-                _ => Value::Bytes(bytes),
-            },
         }
     }
 
-    /// Is it a part of the key that only its owner may know? An RSA key has its numbers, every other one its value.
-    fn is_secret(&self, kind: CK_ATTRIBUTE_TYPE) -> bool {
-        let is_rsa = self.key_type() == Some(CKK_RSA);
-        AttributeRow::find(kind).is_some_and(|row| row.secret && row.on.contains(&self.class))
-            && is_rsa == (kind != CKA_VALUE)
+    fn is_secret(&self, row: &AttributeRow) -> bool {
+        is_secret(row, self.class, self.key_type() == Some(CKK_RSA))
+    }
+
+    fn find(&self, kind: CK_ATTRIBUTE_TYPE) -> Option<&Attribute> {
+        let at = self.attributes.binary_search_by_key(&kind, |attribute| attribute.kind).ok()?;
+        self.attributes.get(at)
     }
 
     pub fn bytes(&self, kind: CK_ATTRIBUTE_TYPE) -> Option<&[u8]> {
-        self.attributes.get(&kind).map(|bytes| bytes.as_slice())
+        self.find(kind).map(|attribute| attribute.value.as_slice())
     }
 
     pub fn is(&self, kind: CK_ATTRIBUTE_TYPE) -> bool {
@@ -126,12 +151,12 @@ impl Item {
     }
 
     pub fn is_private(&self) -> bool {
-        self.is(CKA_PRIVATE)
+        self.private
     }
 
     /// Every attribute, for C_CopyObject.
-    pub fn attributes(&self) -> &BTreeMap<u64, Bytes> {
-        &self.attributes
+    pub fn attributes(&self) -> impl Iterator<Item = (CK_ATTRIBUTE_TYPE, &Bytes)> {
+        self.attributes.iter().map(|attribute| (attribute.kind, &attribute.value))
     }
 
     /// May it be used with this mechanism (CKA_ALLOWED_MECHANISMS)?
@@ -167,6 +192,11 @@ impl Item {
             _ => false,
         })
     }
+}
+
+/// Is it a part of the key that only its owner may know? An RSA key has its numbers, every other one its value.
+fn is_secret(row: &AttributeRow, class: Class, is_rsa: bool) -> bool {
+    row.secret && row.on.contains(&class) && is_rsa == (row.kind != CKA_VALUE)
 }
 
 /// Collects attributes.

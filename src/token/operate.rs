@@ -13,7 +13,9 @@ use crate::token::keys::hmac_type;
 use crate::token::mechanism::{Does, MechanismRow, hash_of, mgf_of};
 use crate::token::object::{Item, Source};
 use crate::token::operation::{Engine, Step, Task, Work};
+use crate::token::own::Own;
 use crate::token::provider::login_fault;
+use crate::token::session::Settled;
 use crate::token::sm;
 use crate::token::template::ulong_of;
 use crate::token::vendor::{CKA_ALIKMS_ARN, CKK_ALIKMS_SM4};
@@ -62,6 +64,11 @@ impl Session {
         serving: CK_FLAGS,
     ) -> Result<Work> {
         let item = self.item(key, CKR_KEY_HANDLE_INVALID)?;
+        let asked = (kind.permits, serving);
+        if let Some(Settled { does, engine, locked, .. }) = self.settled(mechanism.kind, asked) {
+            let task = task(does, &mechanism.parameter, &item, kind.flag)?;
+            return Ok(Work::new(engine.renewed(self)?, task, locked));
+        }
         let row = self.row(mechanism.kind, serving)?;
         if item.key_type().is_none() {
             return Err(ck(CKR_KEY_HANDLE_INVALID));
@@ -73,11 +80,14 @@ impl Session {
         let task = task(row.does, &mechanism.parameter, &item, kind.flag)?;
         let engine = match &task.job {
             Job::Encrypt(Cipher::Envelope { .. }) | Job::Decrypt(Cipher::Envelope { .. }) => {
-                Engine::Session(self.envelope(&item, kind.actions.1)?)
+                Engine::Session(Own::new(self.envelope(&item, kind.actions.1)?))
             }
             _ => self.engine(&item, kind)?,
         };
-        Ok(Work::new(engine, task, item.is(CKA_ALWAYS_AUTHENTICATE)))
+        let locked = item.is(CKA_ALWAYS_AUTHENTICATE);
+        let (mechanism, does) = (mechanism.kind, row.does);
+        self.settle(&item, Settled { mechanism, asked, does, engine: engine.clone(), locked });
+        Ok(Work::new(engine, task, locked))
     }
 
     /// A use that the key itself does not allow is written down if it is a key of the KMS.
@@ -98,14 +108,14 @@ impl Session {
                 Source::Kms { version, .. } => self.slot().kms.public_use(action, item.key_id(), *version),
                 _ => None,
             };
-            return Ok(Engine::Public(item.prepared()?, used));
+            return Ok(Engine::Public(Own::new(item.prepared()?), used));
         }
         match &item.source {
             Source::Kms { version, .. } => {
                 let ready = self.ready(item, action, *version)?;
                 Ok(Engine::Kms { ready, action })
             }
-            Source::Session(key) => Ok(Engine::Session(key.work()?)),
+            Source::Session(key) => Ok(Engine::Session(Own::new(key.work()?))),
             Source::Plain => Err(ck(CKR_KEY_HANDLE_INVALID)),
         }
     }

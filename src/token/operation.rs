@@ -18,6 +18,7 @@ use crate::model::blob::OVERHEAD;
 use crate::model::hash::Hash;
 use crate::protection::public::Prepared;
 use crate::protection::{Key, Stream};
+use crate::token::own::Own;
 use crate::token::{Answer, Room, Session, ck};
 
 /// What DER adds at most to an SM2 ciphertext: a SEQUENCE, two INTEGERs with their zeros, two OCTET STRINGs.
@@ -32,20 +33,27 @@ const MAX_MESSAGE: usize = 64 << 20;
 #[derive(Clone)]
 pub enum Engine {
     /// A key of the KMS: checked again whenever it is about to work.
-    Kms { ready: Arc<Ready>, action: &'static str },
+    Kms { ready: Own<Ready>, action: &'static str },
     /// A public key; and whose half it is, if that is written down.
-    Public(Arc<Prepared>, Option<PublicUse>),
+    Public(Own<Prepared>, Option<PublicUse>),
     /// A key of this process.
-    Session(Arc<dyn Key>),
+    Session(Own<dyn Key>),
 }
 
 impl Engine {
+    /// The same engine for another operation, if the key may still be used.
+    pub fn renewed(self, session: &Session) -> Result<Self> {
+        let Self::Kms { ready, action } = self else { return Ok(self) };
+        let renewed = session.slot().kms.refresh(&session.caller(), action, &ready)?;
+        Ok(Self::Kms { ready: renewed.map_or(ready, Own::new), action })
+    }
+
     /// The private or secret key as it was found: what it does from now on is written down.
     pub fn at_work(&self, session: &Session) -> Result<Arc<dyn Key>> {
         match self {
             Self::Kms { ready, action } => session.slot().kms.work(&session.caller(), action, ready),
             Self::Public(..) => Err(ck(CKR_KEY_TYPE_INCONSISTENT)),
-            Self::Session(key) => Ok(key.clone()),
+            Self::Session(key) => Ok(key.shared()),
         }
     }
 }
@@ -262,7 +270,11 @@ impl Work {
             _ => {}
         }
         let output = match &self.engine {
-            Engine::Kms { .. } => self.key(session)?.once(&self.task.job, input)?,
+            Engine::Kms { ready, action } => {
+                let new = self.changed(session)?;
+                let ready = new.as_deref().unwrap_or(ready);
+                session.slot().kms.once(&session.caller(), action, ready, &self.task.job, input)?
+            }
             Engine::Session(key) => key.once(&self.task.job, input)?,
             Engine::Public(key, used) => match &self.task.job {
                 Job::Encrypt(cipher) => Bytes::new(settle(session, used, &self.task.job, key.encrypt(cipher, input))?),
@@ -280,14 +292,24 @@ impl Work {
         output
     }
 
-    /// The key, if it may still be used: a change made by any process acts on the very next call.
+    /// An error if a key of the KMS may not be used any more: a change made by any process acts on the very next call.
+    /// The key opened anew, if it changed otherwise.
+    fn changed(&self, session: &Session) -> Result<Option<Arc<Ready>>> {
+        match &self.engine {
+            Engine::Kms { ready, action } => {
+                session.slot().kms.refresh(&session.caller(), action, ready).map_err(rejected)
+            }
+            Engine::Public(..) | Engine::Session(_) => Ok(None),
+        }
+    }
+
+    /// The key, if it may still be used.
     fn key(&self, session: &Session) -> Result<Arc<dyn Key>> {
         match &self.engine {
-            Engine::Kms { ready, action, .. } => {
-                match session.slot().kms.refresh(&session.caller(), action, ready).map_err(rejected)? {
-                    Some(ready) => Engine::Kms { ready, action }.at_work(session),
-                    None => self.engine.at_work(session),
-                }
+            Engine::Kms { ready, action } => {
+                let new = self.changed(session)?;
+                let ready = new.as_deref().unwrap_or(ready);
+                session.slot().kms.work(&session.caller(), action, ready)
             }
             engine => engine.at_work(session),
         }

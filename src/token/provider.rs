@@ -152,16 +152,16 @@ impl Provider {
         let read_write = flags & CKF_RW_SESSION != 0;
         let home = home();
         slot.opened(home, read_write)?;
-        let opened = self.sessions.open(|handle| Session::new(handle, slot, home, read_write));
+        let opened = self.sessions.open(slot, home, read_write);
         if opened.is_err() {
-            slot.closed(0, home, read_write);
+            slot.closed(None, home, read_write);
         }
         opened
     }
 
     pub fn close_session(&self, session: u64) -> Result<()> {
-        let session = self.sessions.close(session)?;
-        session.slot().closed(session.handle(), session.home(), session.read_write());
+        let closed = self.sessions.close(session)?;
+        closed.slot.closed(closed.session, closed.home, closed.read_write);
         Ok(())
     }
 

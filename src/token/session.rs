@@ -1,6 +1,6 @@
 //! A session: whose it is, what is going on in it, and the objects that it looks for.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use cryptoki_sys::*;
@@ -15,9 +15,11 @@ use crate::model::object::Class;
 use crate::token::attribute::{check_change, class_of};
 use crate::token::ck;
 use crate::token::digesting::Digesting;
+use crate::token::mechanism::Does;
 use crate::token::message::Messages;
 use crate::token::object::{Item, Source};
-use crate::token::operation::Work;
+use crate::token::operation::{Engine, Work};
+use crate::token::own::Own;
 use crate::token::separation::check_gain;
 use crate::token::slot::{Asked, Login, Slot};
 use crate::token::template::{EntryValue, Template};
@@ -31,6 +33,8 @@ pub struct Session {
     /// Of the thread that opened it.
     home: usize,
     read_write: bool,
+    /// Whether it made objects, which go with it.
+    makes: bool,
     find: Option<Find>,
     pub(super) digest: Option<Digesting>,
     pub(super) encrypt: Option<Work>,
@@ -45,16 +49,41 @@ pub struct Session {
 
 /// The object that the session worked with last, and for how long that holds.
 struct Used {
-    item: Arc<Item>,
-    ready: Option<Arc<Ready>>,
+    item: Own<Item>,
+    ready: Option<Own<Ready>>,
+    settled: Option<Settled>,
     generation: (u64, u64),
     epoch: u64,
+}
+
+/// What the last Init with an object found out. It all follows from the object and the mechanism, so the same Init need not
+/// find it out again, as long as the object is the same and the account itself asks.
+#[derive(Clone)]
+pub(super) struct Settled {
+    pub mechanism: CK_MECHANISM_TYPE,
+    /// The attribute that permits it, and the flag that the mechanism has.
+    pub asked: (CK_ATTRIBUTE_TYPE, CK_FLAGS),
+    pub does: Does,
+    pub engine: Engine,
+    pub locked: bool,
 }
 
 /// A search in progress: what was found and not yet fetched, and how to go on.
 struct Find {
     found: VecDeque<u64>,
     rest: Option<Rest>,
+}
+
+/// The handle of a session that is closed: of no seat.
+const CLOSED: u64 = u64::MAX;
+
+/// What a slot has to know of a session that was closed.
+pub struct Closed {
+    pub slot: &'static Slot,
+    /// Its handle, if it made objects.
+    pub session: Option<u64>,
+    pub home: usize,
+    pub read_write: bool,
 }
 
 struct Rest {
@@ -73,6 +102,7 @@ impl Session {
             slot,
             home,
             read_write,
+            makes: false,
             find: None,
             digest: None,
             encrypt: None,
@@ -85,16 +115,32 @@ impl Session {
         }
     }
 
+    /// Opens a closed session again, in its place: to move one there costs more than all the rest.
+    pub fn renew(&mut self, handle: u64, slot: &'static Slot, home: usize, read_write: bool) {
+        (self.handle, self.slot, self.home, self.read_write) = (handle, slot, home, read_write);
+    }
+
+    /// Ends everything that goes on. What the slot has to know of it stays until [`Session::renew`].
+    pub fn close(&mut self) -> Closed {
+        let closed = Closed {
+            slot: self.slot,
+            session: self.makes.then_some(self.handle),
+            home: self.home,
+            read_write: self.read_write,
+        };
+        self.logged_out();
+        self.digest = None;
+        self.makes = false;
+        self.handle = CLOSED;
+        closed
+    }
+
     pub fn handle(&self) -> u64 {
         self.handle
     }
 
     pub fn slot(&self) -> &'static Slot {
         self.slot
-    }
-
-    pub fn home(&self) -> usize {
-        self.home
     }
 
     pub fn read_write(&self) -> bool {
@@ -161,7 +207,7 @@ impl Session {
     }
 
     /// An object that this session may use; `missing` is the code for a handle that leads nowhere.
-    pub(super) fn item(&mut self, handle: u64, missing: CK_RV) -> Result<Arc<Item>> {
+    pub(super) fn item(&mut self, handle: u64, missing: CK_RV) -> Result<Own<Item>> {
         let generation = self.slot.generation();
         if let Some(used) = &self.last_used
             && used.item.handle == handle
@@ -176,8 +222,28 @@ impl Session {
             let hidden = self.slot.login() != Login::User && handle != 0 && self.is_there(handle);
             return Err(ck(if hidden { CKR_USER_NOT_LOGGED_IN } else { missing }));
         };
-        self.last_used = Some(Used { item: item.clone(), ready: None, generation, epoch: epoch() });
+        let item = Own::new(item);
+        self.last_used = Some(Used { item: item.clone(), ready: None, settled: None, generation, epoch: epoch() });
         Ok(item)
+    }
+
+    /// What an Init like this found out about the object that [`Session::item`] has just answered with.
+    pub(super) fn settled(
+        &self,
+        mechanism: CK_MECHANISM_TYPE,
+        asked: (CK_ATTRIBUTE_TYPE, CK_FLAGS),
+    ) -> Option<Settled> {
+        let settled = self.last_used.as_ref()?.settled.as_ref()?;
+        (settled.mechanism == mechanism && settled.asked == asked && !self.slot.is_user()).then(|| settled.clone())
+    }
+
+    /// Keeps what an Init found out about an object, if it is the one used last.
+    pub(super) fn settle(&mut self, item: &Item, settled: Settled) {
+        if let Some(used) = &mut self.last_used
+            && used.item.handle == item.handle
+        {
+            used.settled = Some(settled);
+        }
     }
 
     fn is_there(&self, handle: u64) -> bool {
@@ -188,23 +254,29 @@ impl Session {
     }
 
     /// The key behind an item, opened; what the session used last is found again without a look at anything shared.
-    pub(super) fn ready(&mut self, item: &Item, action: &'static str, version: Uuid) -> Result<Arc<Ready>> {
+    pub(super) fn ready(&mut self, item: &Item, action: &'static str, version: Uuid) -> Result<Own<Ready>> {
         if let Some(Used { item: used, ready: Some(ready), .. }) = &self.last_used
             && used.handle == item.handle
             && ready.version.id == version
         {
             return Ok(match self.slot.kms.refresh(&self.caller(), action, ready)? {
                 None => ready.clone(),
-                Some(renewed) => renewed,
+                Some(renewed) => Own::new(renewed),
             });
         }
-        let ready = self.slot.kms.ready(&self.caller(), action, version)?;
+        let ready = Own::new(self.slot.kms.ready(&self.caller(), action, version)?);
         if let Some(used) = &mut self.last_used
             && used.item.handle == item.handle
         {
             used.ready = Some(ready.clone());
         }
         Ok(ready)
+    }
+
+    /// Adds a session object; `make` is told its handle.
+    pub(super) fn add_item(&mut self, make: impl FnOnce(u64) -> Item) -> u64 {
+        self.makes = true;
+        self.slot.add(self.handle, make)
     }
 
     /// May this session make or change such an object?
@@ -229,7 +301,7 @@ impl Session {
     /// A rough size: the bytes of all attributes.
     pub fn object_size(&mut self, object: u64) -> Result<u64> {
         let item = self.item(object, CKR_OBJECT_HANDLE_INVALID)?;
-        Ok(item.attributes().values().map(|value| value.len() as u64 + 16).sum())
+        Ok(item.attributes().map(|(_, value)| value.len() as u64 + 16).sum())
     }
 
     pub fn set_attributes(&mut self, object: u64, template: &Template) -> Result<()> {
@@ -248,7 +320,7 @@ impl Session {
             check_gain(&item, entry)?;
         }
         if Slot::is_session_object(object) {
-            let mut all = item.attributes().clone();
+            let mut all: BTreeMap<_, _> = item.attributes().map(|(kind, value)| (kind, value.clone())).collect();
             for entry in &template.0 {
                 if let EntryValue::Bytes(value) = &entry.value {
                     all.insert(entry.kind, value.clone());

@@ -8,7 +8,9 @@ use cryptoki_sys::*;
 
 use crate::error::Result;
 use crate::fork::{epoch, thread_number};
-use crate::token::{Session, ck};
+use crate::token::ck;
+use crate::token::session::{Closed, Session};
+use crate::token::slot::Slot;
 
 /// Seats in a row.
 const ROW: usize = 8;
@@ -46,6 +48,7 @@ struct Row {
 #[repr(align(128))]
 #[derive(Default)]
 struct Seat {
+    /// Once it was taken, a session stays in it, closed or not.
     session: Mutex<Option<Session>>,
     /// How often it was taken.
     uses: AtomicU64,
@@ -60,9 +63,8 @@ impl Default for Sessions {
 }
 
 impl Sessions {
-    /// Seats a session; `make` is told its handle.
-    pub fn open(&self, make: impl FnOnce(u64) -> Session) -> Result<u64> {
-        let home = home();
+    /// Seats a session of a thread of this home; answers its handle.
+    pub fn open(&self, slot: &'static Slot, home: usize, read_write: bool) -> Result<u64> {
         for index in (home..ROWS).chain(0..home) {
             let row = self.row(index);
             if let Some(place) = row.reserve() {
@@ -70,7 +72,10 @@ impl Sessions {
                 let number = (index * ROW + place) as u64;
                 let uses = seat.uses.fetch_add(1, Ordering::Relaxed) + 1;
                 let handle = ((uses + number * SPREAD) << SEAT_BITS) | number;
-                *seat.take()? = Some(make(handle));
+                match &mut *seat.take()? {
+                    Some(closed) => closed.renew(handle, slot, home, read_write),
+                    none => *none = Some(Session::new(handle, slot, home, read_write)),
+                }
                 return Ok(handle);
             }
         }
@@ -101,21 +106,12 @@ impl Sessions {
         }
     }
 
-    /// Takes a session out; the caller lets go of what belongs to it.
-    pub fn close(&self, handle: u64) -> Result<Session> {
+    /// Closes a session; the caller lets go of what belongs to it.
+    pub fn close(&self, handle: u64) -> Result<Closed> {
         let (row, place) = self.seat(handle)?;
-        let session = {
-            let mut seat = row.seats[place].take()?;
-            match seat.take() {
-                Some(session) if session.handle() == handle => session,
-                other => {
-                    *seat = other;
-                    return Err(ck(CKR_SESSION_HANDLE_INVALID));
-                }
-            }
-        };
+        let closed = self.with(handle, |session| Ok(session.close()))?;
         row.taken.fetch_and(!(1 << place), Ordering::Release);
-        Ok(session)
+        Ok(closed)
     }
 
     /// The handles of the sessions that `which` chooses.

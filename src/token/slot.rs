@@ -141,7 +141,7 @@ impl Slot {
     /// Who acts: the account, or the RAM user that is logged in with its policies as they are now. Of a user that is gone
     /// nothing is left but the name.
     pub fn caller(&self) -> Caller {
-        if !self.is_user.load(Ordering::Acquire) {
+        if !self.is_user() {
             return Caller::account();
         }
         let generation = self.kms.generation();
@@ -157,6 +157,11 @@ impl Slot {
                 caller.clone()
             }
         }
+    }
+
+    /// Is it a RAM user that is logged in, and not the account itself?
+    pub fn is_user(&self) -> bool {
+        self.is_user.load(Ordering::Acquire)
     }
 
     /// Logs a RAM user in, or the account itself.
@@ -208,10 +213,13 @@ impl Slot {
         Ok(())
     }
 
-    /// Uncounts a session that closed and forgets its objects; with the last one the login ends (PKCS#11 3.2 §5.6.4).
-    pub fn closed(&self, session: u64, home: usize, read_write: bool) {
+    /// Uncounts a session that closed; with the last one the login ends (PKCS#11 3.2 §5.6.4). `session`: which one, if it
+    /// made objects, which go with it.
+    pub fn closed(&self, session: Option<u64>, home: usize, read_write: bool) {
         let before = self.counts[home].0.fetch_sub(one(read_write), Ordering::SeqCst);
-        self.forget_objects(|owned| owned.session == session);
+        if let Some(session) = session {
+            self.forget_objects(|owned| owned.session == session);
+        }
         if before & u64::from(u32::MAX) == 1 {
             // Whoever opens a session after this look logs in after it, too.
             let _turn = self.turn.lock();

@@ -122,6 +122,32 @@ fn encryption_agrees_with_another_implementation() {
     assert_eq!(public.encrypt_oaep(Hash::Sha1, Hash::Sha1, b"", &[1; 215]), Err(Error::DataLength));
 }
 
+/// The judge: OAEP decryption by aws-lc's EVP interface with [`KEY`].
+fn by_aws_lc(hash: Hash, mgf: Hash, label: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
+    let mut out = vec![0; sealed.len()];
+    let mut len = out.len();
+    // SAFETY: new objects of ours around a valid key; the label's copy goes to the context; buffers have their lengths.
+    let answer = unsafe {
+        let key = Owned::new(lc::EVP_PKEY_new(), "EVP_PKEY_new").unwrap();
+        assert_eq!(lc::EVP_PKEY_set1_RSA(key.as_ptr(), KEY.rsa.as_ptr()), 1);
+        let context = Owned::new(lc::EVP_PKEY_CTX_new(key.as_ptr(), null_mut()), "EVP_PKEY_CTX_new").unwrap();
+        let context = context.as_ptr();
+        assert_eq!(lc::EVP_PKEY_decrypt_init(context), 1);
+        assert_eq!(lc::EVP_PKEY_CTX_set_rsa_padding(context, lc::RSA_PKCS1_OAEP_PADDING), 1);
+        assert_eq!(lc::EVP_PKEY_CTX_set_rsa_oaep_md(context, md(hash).unwrap()), 1);
+        assert_eq!(lc::EVP_PKEY_CTX_set_rsa_mgf1_md(context, md(mgf).unwrap()), 1);
+        if !label.is_empty() {
+            let copy = lc::OPENSSL_memdup(label.as_ptr().cast(), label.len());
+            assert_eq!(lc::EVP_PKEY_CTX_set0_rsa_oaep_label(context, copy.cast(), label.len()), 1);
+        }
+        let answer = lc::EVP_PKEY_decrypt(context, out.as_mut_ptr(), &raw mut len, sealed.as_ptr(), sealed.len());
+        lc::ERR_clear_error();
+        answer
+    };
+    out.truncate(len);
+    (answer == 1).then_some(out)
+}
+
 #[test]
 fn oaep_blocks_from_a_device() {
     let public = public(&KEY);
@@ -132,6 +158,7 @@ fn oaep_blocks_from_a_device() {
             let plaintext = vec![1; len];
             let block = KEY.raw(&public.encrypt_oaep(hash, mgf, label, &plaintext).unwrap()).unwrap();
             assert_eq!(unpad_oaep(hash, mgf, label, &block).unwrap().as_slice(), plaintext);
+            assert_eq!(by_aws_lc(hash, mgf, label, &public.raw(&block).unwrap()), Some(plaintext.clone()));
             assert_eq!(unpad_oaep(hash, mgf, b"x", &block), Err(Error::Ciphertext));
             assert_eq!(unpad_oaep(hash, mgf, label, &block[1..]), Err(Error::Ciphertext));
             for position in (0..256).step_by(15) {
@@ -141,6 +168,7 @@ fn oaep_blocks_from_a_device() {
                 // aws-lc says the same of what such a block was encrypted as.
                 if let Ok(sealed) = public.raw(&changed) {
                     assert_eq!(KEY.decrypt_oaep(hash, mgf, label, &sealed), Err(Error::Ciphertext));
+                    assert_eq!(by_aws_lc(hash, mgf, label, &sealed), None);
                 }
             }
         }

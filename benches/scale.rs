@@ -1,0 +1,451 @@
+//! What the number of keys, of threads and of processes does to the module: `ci/bench.sh scale`.
+//!
+//!     scale keys [--keys N,N…] [--peer-keys N,N…] [--rounds N]   start, search and memory by the number of keys
+//!     scale threads [--keys …]                                   work by the number of threads, and of processes
+//!     scale writers                                              durable creation by the number of processes
+//!
+//! A table of tab-separated lines on standard output. The module is `target/release/libalikms_pkcs11.so`, or that of
+//! `--module`. Each measurement of a start is a process of its own (`scale fresh …`), and what is compared takes turns.
+
+// What the macros call is C: the arguments are pointers and numbers, made before.
+#![allow(clippy::macro_metavars_in_unsafe)]
+
+#[path = "door/door.rs"]
+#[allow(dead_code)]
+mod door;
+#[path = "../tests/support/mod.rs"]
+mod support;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Barrier;
+use std::time::{Duration, Instant};
+
+use cryptoki_sys::*;
+
+use crate::door::{Door, Loaded};
+use crate::support::{Installation, Mech, P256, PIN, v};
+
+/// What `--keys` and the like are by default.
+const KEYS: &str = "10,1000,100000,1000000";
+const PEER_KEYS: &str = "10,1000,10000";
+const SOFTHSM: &str = "/usr/lib/softhsm/libsofthsm2.so";
+/// How long the threads of a measurement work.
+const TURN: Duration = Duration::from_millis(300);
+
+/// `--name value` on the command line.
+struct Options(BTreeMap<String, String>);
+
+impl Options {
+    fn text(&self, name: &str, default: &str) -> String {
+        self.0.get(name).cloned().unwrap_or_else(|| default.to_owned())
+    }
+
+    fn numbers(&self, name: &str, default: &str) -> Vec<usize> {
+        self.text(name, default).split(',').map(|number| number.parse().expect("numbers with commas")).collect()
+    }
+
+    fn number(&self, name: &str, default: usize) -> usize {
+        self.numbers(name, &default.to_string())[0]
+    }
+}
+
+fn main() {
+    let mut words = std::env::args().skip(1).filter(|word| word != "--bench");
+    // `cargo test` runs every benchmark without a word.
+    let Some(what) = words.next() else { return };
+    let mut options = BTreeMap::new();
+    while let Some(word) = words.next() {
+        let name = word.strip_prefix("--").expect("options begin with --").to_owned();
+        options.insert(name, words.next().expect("every option has a value"));
+    }
+    let options = Options(options);
+    match what.as_str() {
+        "keys" => keys(&options),
+        "threads" => threads(&options),
+        "writers" => writers(&options),
+        "fill" => fill(&options),
+        "fresh" => fresh(&options),
+        "work" => work(&options),
+        other => panic!("scale does not know {other}"),
+    }
+}
+
+/// A module with the configuration that its environment names, as a process of its own is told of it.
+#[derive(Clone)]
+struct Contender {
+    name: &'static str,
+    library: PathBuf,
+    pin: &'static str,
+    environment: (&'static str, PathBuf),
+}
+
+impl Contender {
+    fn ours(options: &Options, installation: &Installation) -> Self {
+        let library =
+            options.text("module", concat!(env!("CARGO_MANIFEST_DIR"), "/target/release/libalikms_pkcs11.so"));
+        let environment = ("ALIKMS_CONF", installation.conf());
+        Self { name: "alikms", library: library.into(), pin: PIN, environment }
+    }
+
+    fn softhsm(installation: &Installation) -> Self {
+        let environment = ("SOFTHSM2_CONF", installation.path("softhsm2.conf"));
+        Self { name: "softhsm", library: SOFTHSM.into(), pin: "device-pin", environment }
+    }
+
+    /// Runs this program on it in a process of its own; what it prints.
+    fn run(&self, what: &str, more: &[(&str, &str)]) -> String {
+        let mut command = self.command(what, more);
+        let output = command.output().expect("this program runs");
+        let said = String::from_utf8(output.stdout).expect("text");
+        assert!(output.status.success(), "{what} of {}: {}", self.name, String::from_utf8_lossy(&output.stderr));
+        said
+    }
+
+    fn command(&self, what: &str, more: &[(&str, &str)]) -> Command {
+        let mut command = Command::new(std::env::current_exe().expect("this program has a path"));
+        command.arg(what).env(self.environment.0, &self.environment.1);
+        command.args([Path::new("--library"), &self.library, Path::new("--pin"), Path::new(self.pin)]);
+        for (name, value) in more {
+            command.arg(format!("--{name}")).arg(value);
+        }
+        command
+    }
+}
+
+/// The module of a process that was made by [`Contender::run`], loaded and not yet initialised.
+fn loaded(options: &Options) -> Loaded {
+    Loaded::open("module", Path::new(&options.text("library", "")))
+}
+
+fn median(mut numbers: Vec<f64>) -> f64 {
+    numbers.sort_by(f64::total_cmp);
+    numbers[numbers.len() / 2]
+}
+
+/// The label of a key.
+fn label(number: usize) -> String {
+    format!("key-{number:07}")
+}
+
+/// `fill --to N`: pairs on P-256 with the labels 0 to N-1. Goes on where it was interrupted.
+fn fill(options: &Options) {
+    let door = loaded(options).log_in(None, &options.text("pin", PIN));
+    let (from, to) = (options.number("from", 0), options.number("to", 0));
+    for number in from..to {
+        door.pair(CKM_EC_KEY_PAIR_GEN, &[v(CKA_EC_PARAMS, P256)], &label(number));
+    }
+}
+
+/// Resident memory of this process in KiB: what it is now, or at most was.
+fn memory(line: &str) -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("/proc is mounted");
+    let line = status.lines().find(|found| found.starts_with(line)).expect("a line of /proc/self/status");
+    line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).expect("a number of KiB")
+}
+
+/// `fresh --keys N`: one start of a process, measured. Lines of a name and a number.
+fn fresh(options: &Options) {
+    let (count, all) = (options.number("keys", 10), options.number("enumerate", 0) > 0);
+    let mut said = Vec::new();
+    let mut timed = |name: &'static str, times: usize, work: &mut dyn FnMut(usize)| {
+        let begun = Instant::now();
+        (0..times).for_each(&mut *work);
+        said.push((name, begun.elapsed().as_nanos() as f64 / times as f64 / 1000.0));
+    };
+    let before = memory("VmRSS");
+    let module = loaded(options);
+    let loaded_at = memory("VmRSS");
+    let whole = Instant::now();
+    let mut door = None;
+    timed("initialise and random, us", 1, &mut |_| {
+        module.initialise(None);
+        module.random(&mut [0; 32]);
+    });
+    let initialised_at = memory("VmRSS");
+    timed("log in, us", 1, &mut |_| door = Some(module.user(&options.text("pin", PIN))));
+    let door = door.expect("logged in");
+    let ecdsa = Mech::new(CKM_ECDSA);
+    // Spread over all keys, and always the same.
+    let some = |i: usize| label((i * 7919 + 3) % count);
+    let mut key = 0;
+    timed("first find, us", 1, &mut |_| key = door.find(CKO_PRIVATE_KEY, &some(0)));
+    timed("first sign, us", 1, &mut |_| _ = door.sign(&ecdsa, key, &[7; 32], &mut [0; 64]));
+    let usable = whole.elapsed();
+    let used_at = memory("VmRSS");
+    let cold = count.min(1000);
+    timed("find by label, cold, us", cold, &mut |i| _ = door.find(CKO_PRIVATE_KEY, &some(i + 1)));
+    let id = door.bytes(key, CKA_ID);
+    timed("find by label and class, warm, us", 2000, &mut |_| _ = door.find(CKO_PRIVATE_KEY, &some(0)));
+    timed("find by label, warm, us", 2000, &mut |_| _ = door.search(&[support::s(CKA_LABEL, &some(0))], 4));
+    timed("find by ID, warm, us", 2000, &mut |_| _ = door.search(&[v(CKA_ID, &id)], 4));
+    timed("3 attributes, warm, us", 2000, &mut |_| door.attributes(key));
+    if all {
+        let begun = Instant::now();
+        let found = door.search(&[support::u(CKA_CLASS, CKO_PRIVATE_KEY)], 1000).len();
+        said.push(("enumerated, objects", found as f64));
+        said.push(("enumerated, objects/s", found as f64 / begun.elapsed().as_secs_f64()));
+    }
+    let forked = door.in_child(&mut || _ = door.sign(&ecdsa, key, &[7; 32], &mut [0; 64]));
+    said.push(("first sign after fork, us", forked.as_nanos() as f64 / 1000.0));
+    said.push(("usable after, ms", usable.as_secs_f64() * 1000.0));
+    said.push(("memory of the library, KiB", loaded_at - before));
+    said.push(("memory after initialise, KiB", initialised_at - before));
+    said.push(("memory when used, KiB", used_at - before));
+    said.push(("memory at most, KiB", memory("VmHWM") - before));
+    said.iter().for_each(|(name, number)| println!("{name}\t{number:.2}"));
+}
+
+/// Lines of a name and a number.
+fn numbers(text: &str) -> BTreeMap<String, f64> {
+    let line =
+        |line: &str| line.split_once('\t').and_then(|(name, number)| Some((name.to_owned(), number.parse().ok()?)));
+    text.lines().filter_map(line).collect()
+}
+
+/// Where stores of many keys are made: in memory if there is room, for the time that filling them takes.
+fn keys(options: &Options) {
+    let rounds = options.number("rounds", 7);
+    let mut contenders = Vec::new();
+    let mut kept = Vec::new();
+    for count in options.numbers("keys", KEYS) {
+        let installation = Installation::software();
+        contenders.push((Contender::ours(options, &installation), count));
+        kept.push(installation);
+    }
+    for count in options.numbers("peer-keys", PEER_KEYS) {
+        let installation = Installation::with_device();
+        contenders.push((Contender::softhsm(&installation), count));
+        kept.push(installation);
+    }
+    println!("module\tkeys\twhat\tvalue");
+    for (contender, count) in &contenders {
+        let begun = Instant::now();
+        contender.run("fill", &[("to", &count.to_string())]);
+        let rate = *count as f64 / begun.elapsed().as_secs_f64();
+        println!("{}\t{count}\tfilled, keys/s\t{rate:.0}", contender.name);
+    }
+    let mut all: Vec<BTreeMap<String, Vec<f64>>> = vec![BTreeMap::new(); contenders.len()];
+    for round in 0..=rounds {
+        for (at, (contender, count)) in contenders.iter().enumerate() {
+            let enumerate = if round == rounds { "1" } else { "0" };
+            let found = contender.run("fresh", &[("keys", &count.to_string()), ("enumerate", enumerate)]);
+            let begun = Instant::now();
+            let created = contender.name == "alikms" && create_one(&kept[at]);
+            let took = begun.elapsed().as_secs_f64() * 1000.0;
+            // The first round warms up.
+            for (name, number) in numbers(&found).into_iter().filter(|_| round > 0) {
+                all[at].entry(name).or_default().push(number);
+            }
+            if created && round > 0 {
+                all[at].entry("alikms CreateKey, ms".to_owned()).or_default().push(took);
+            }
+        }
+    }
+    for ((contender, count), measured) in contenders.iter().zip(all) {
+        for (name, values) in measured {
+            println!("{}\t{count}\t{name}\t{:.2}", contender.name, median(values));
+        }
+    }
+}
+
+/// `alikms CreateKey` in a process of its own: the release build.
+fn create_one(installation: &Installation) -> bool {
+    let alikms = concat!(env!("CARGO_MANIFEST_DIR"), "/target/release/alikms");
+    let mut command = installation.command(alikms);
+    command
+        .args(["CreateKey", "--KeySpec=EC_P256"])
+        .stdout(std::process::Stdio::null())
+        .status()
+        .is_ok_and(|s| s.success())
+}
+
+/// What is done again and again by the threads of [`threads`].
+const WORKS: &[&str] =
+    &["sign p256", "sign rsa2048", "aes-gcm 1024", "3 attributes", "open, close session", "session info"];
+
+/// One thread's share of a work: a function that does it once.
+fn share(door: Door, name: &str) -> Box<dyn FnMut() + Send> {
+    let own = door.with_session();
+    match name {
+        "sign p256" | "sign rsa2048" => {
+            let rsa = name.ends_with("2048");
+            let key = own.find(CKO_PRIVATE_KEY, if rsa { "rsa" } else { "p256" });
+            let mechanism = Mech::new(if rsa { CKM_RSA_PKCS } else { CKM_ECDSA });
+            let mut out = [0; 256];
+            Box::new(move || _ = own.sign(&mechanism, key, &[7; 32], &mut out))
+        }
+        "aes-gcm 1024" => {
+            let (key, mechanism) = (own.find(CKO_SECRET_KEY, "aes"), Mech::gcm(&[1; 12], &[], 128));
+            let mut out = vec![0; 1040];
+            Box::new(move || _ = own.encrypt(&mechanism, key, &[3; 1024], &mut out))
+        }
+        "3 attributes" => {
+            let key = own.find(CKO_PRIVATE_KEY, "p256");
+            Box::new(move || own.attributes(key))
+        }
+        "open, close session" => Box::new(move || own.close_session(own.open_session())),
+        "session info" => Box::new(move || own.session_info()),
+        other => panic!("no such work: {other}"),
+    }
+}
+
+/// Operations in a second by so many threads at once.
+fn throughput(threads: usize, make: &(dyn Fn() -> Box<dyn FnMut() + Send> + Sync)) -> f64 {
+    let start = Barrier::new(threads);
+    let done: Vec<(u64, f64)> = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut work = make();
+                    work();
+                    start.wait();
+                    let (begun, mut count) = (Instant::now(), 0);
+                    while begun.elapsed() < TURN {
+                        (0..16).for_each(|_| work());
+                        count += 16;
+                    }
+                    (count, begun.elapsed().as_secs_f64())
+                })
+            })
+            .collect();
+        workers.into_iter().map(|worker| worker.join().expect("a worker ends well")).collect()
+    });
+    done.iter().map(|(count, seconds)| *count as f64 / seconds).sum()
+}
+
+/// A loop over the primitive that a work stands on, in the library that we use; none for what has no primitive.
+fn bare(name: &str) -> Option<Box<dyn FnMut() + Send>> {
+    use alikms_pkcs11::crypto::{cipher::AesKey, ec::EcKey, rsa::RsaKey};
+    use alikms_pkcs11::model::{algorithm::Cipher, curve::Curve};
+    use std::sync::{Arc, LazyLock};
+    static EC: LazyLock<Arc<EcKey>> = LazyLock::new(|| Arc::new(EcKey::generate(Curve::P256).expect("a key")));
+    static RSA: LazyLock<Arc<RsaKey>> = LazyLock::new(|| Arc::new(RsaKey::generate(2048, &[1, 0, 1]).expect("a key")));
+    static AES: LazyLock<Arc<AesKey>> = LazyLock::new(|| Arc::new(AesKey::new(&[9; 32]).expect("a key")));
+    Some(match name {
+        "sign p256" => Box::new(|| drop(EC.sign(&[7; 32]))),
+        "sign rsa2048" => Box::new(|| drop(RSA.sign_pkcs1(&[7; 32]))),
+        "aes-gcm 1024" => {
+            let cipher = Cipher::AesGcm { iv: vec![1; 12], aad: Vec::new(), tag: 16 };
+            Box::new(move || drop(AES.encrypt(&cipher, &[3; 1024])))
+        }
+        _ => return None,
+    })
+}
+
+/// A process of several that work at the same time: `work --name W --threads N` answers its throughput.
+fn work(options: &Options) {
+    let door = loaded(options).log_in(None, &options.text("pin", PIN));
+    let name = options.text("name", WORKS[0]);
+    // Whoever started this process says when all of them are there.
+    println!("ready");
+    let mut line = String::new();
+    std::io::stdin().read_line(&mut line).expect("a line");
+    println!("{:.1}", throughput(options.number("threads", 1), &|| share(door, &name)));
+}
+
+/// The sum of what so many processes do in a second.
+fn by_processes(contender: &Contender, name: &str, processes: usize) -> f64 {
+    use std::io::{BufRead, BufReader, Write};
+    use std::process::Stdio;
+    let mut children: Vec<_> = (0..processes)
+        .map(|_| {
+            let mut command = contender.command("work", &[("name", name)]);
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("this program runs")
+        })
+        .collect();
+    let mut outputs: Vec<_> =
+        children.iter_mut().map(|child| BufReader::new(child.stdout.take().expect("piped"))).collect();
+    let mut line = String::new();
+    outputs.iter_mut().for_each(|output| _ = output.read_line(&mut line).expect("ready"));
+    children.iter_mut().for_each(|child| child.stdin.take().expect("piped").write_all(b"go\n").expect("it waits"));
+    let sum = outputs
+        .iter_mut()
+        .map(|output| {
+            let mut line = String::new();
+            output.read_line(&mut line).expect("a number");
+            line.trim().parse::<f64>().expect("a number")
+        })
+        .sum();
+    children.iter_mut().for_each(|child| assert!(child.wait().expect("it ends").success()));
+    sum
+}
+
+fn threads(options: &Options) {
+    let rounds = options.number("rounds", 7);
+    let wanted = options.numbers("threads", "1,2,8,64");
+    let installation = Installation::software();
+    let contender = Contender::ours(options, &installation);
+    let conf = format!("conf={}", installation.conf().display());
+    let door = Loaded::open("alikms", &contender.library).log_in(Some(&conf), PIN);
+    door.pair(CKM_EC_KEY_PAIR_GEN, &[v(CKA_EC_PARAMS, P256)], "p256");
+    let bits = [support::u(CKA_MODULUS_BITS, 2048), v(CKA_PUBLIC_EXPONENT, [1, 0, 1])];
+    door.pair(CKM_RSA_PKCS_KEY_PAIR_GEN, &bits, "rsa");
+    door.stored_aes("aes");
+    println!("work\tcontender\tthreads\tper second\ttimes one thread");
+    for name in WORKS {
+        let mut series: BTreeMap<(&str, usize), Vec<f64>> = BTreeMap::new();
+        for round in 0..=rounds {
+            for &count in &wanted {
+                let ours = throughput(count, &|| share(door, name));
+                let theirs = bare(name).map(|_| throughput(count, &|| bare(name).expect("it was there")));
+                let processes = (count <= 2).then(|| by_processes(&contender, name, count));
+                for (who, value) in [("alikms", Some(ours)), ("bare", theirs), ("alikms, processes", processes)] {
+                    if let Some(value) = value.filter(|_| round > 0) {
+                        series.entry((who, count)).or_default().push(value);
+                    }
+                }
+            }
+        }
+        for ((who, count), values) in &series {
+            let one = &series[&(*who, wanted[0])];
+            // Of the same round, for the machine may be slower in another.
+            let scaling = median(values.iter().zip(one).map(|(many, one)| many / one).collect());
+            println!("{name}\t{who}\t{count}\t{:.0}\t{scaling:.2}", median(values.clone()));
+        }
+    }
+}
+
+/// Durable creation: pairs on P-256 by one and more processes, beside SQLite's own rows of the same size.
+fn writers(options: &Options) {
+    let (rounds, each) = (options.number("rounds", 7), options.number("each", 200));
+    println!("what\tprocesses\tper second");
+    let mut series: BTreeMap<(&str, usize), Vec<f64>> = BTreeMap::new();
+    for round in 0..=rounds {
+        let bare = rows_per_second(each);
+        series.entry(("a row of 1.5 kB, fsynced, by SQLite alone", 1)).or_default().push(bare);
+        for processes in [1, 2, 8] {
+            let installation = Installation::software();
+            let contender = Contender::ours(options, &installation);
+            let begun = Instant::now();
+            let children: Vec<_> = (0..processes)
+                .map(|number| {
+                    let (from, to) = ((number * each).to_string(), ((number + 1) * each).to_string());
+                    contender.command("fill", &[("from", &from), ("to", &to)]).spawn().expect("this program runs")
+                })
+                .collect();
+            children.into_iter().for_each(|mut child| assert!(child.wait().expect("it ends").success()));
+            let rate = (processes * each) as f64 / begun.elapsed().as_secs_f64();
+            if round > 0 {
+                series.entry(("P-256 pairs", processes)).or_default().push(rate);
+            }
+        }
+    }
+    for ((what, processes), values) in series {
+        println!("{what}\t{processes}\t{:.0}", median(values));
+    }
+}
+
+/// What SQLite does alone with the store's settings: one row a transaction, on the disk where stores of this run lie.
+fn rows_per_second(rows: usize) -> f64 {
+    let directory = tempfile::tempdir().expect("a directory");
+    let connection = rusqlite::Connection::open(directory.path().join("bare.db")).expect("a file");
+    let setup = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; CREATE TABLE t (k INTEGER PRIMARY KEY, v BLOB)";
+    connection.execute_batch(setup).expect("a table");
+    let begun = Instant::now();
+    for _ in 0..rows {
+        connection.execute("INSERT INTO t (v) VALUES (?1)", [vec![7u8; 1500]]).expect("a row");
+    }
+    rows as f64 / begun.elapsed().as_secs_f64()
+}
