@@ -59,6 +59,7 @@ impl Bed {
             env: env.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
             isolate: None,
             changes: toml::Table::new(),
+            agent: None,
         };
         Self { config, directory, servers: Vec::new(), missing }
     }
