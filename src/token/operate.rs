@@ -14,11 +14,9 @@ use crate::token::mechanism::{Does, MechanismRow, hash_of, mgf_of};
 use crate::token::object::{Item, Source};
 use crate::token::operation::{Engine, Step, Task, Work};
 use crate::token::provider::login_fault;
-use crate::token::sm;
 use crate::token::template::ulong_of;
 use crate::token::vendor::{CKA_ALIKMS_ARN, CKK_ALIKMS_SM4};
-use crate::token::wrap::check_use;
-use crate::token::{Answer, Mechanism, Parameter, Room, Session, ck};
+use crate::token::{Answer, Mechanism, Parameter, Room, Session, ck, sm, wrap};
 
 /// A direction of work: which attribute of the key permits it, and what the audit and RAM call it.
 #[derive(Clone, Copy)]
@@ -30,7 +28,7 @@ pub(super) struct Kind {
 }
 
 impl Kind {
-    fn action(&self, item: &Item) -> &'static str {
+    pub fn action(&self, item: &Item) -> &'static str {
         if item.class == Class::SecretKey { self.actions.1 } else { self.actions.0 }
     }
 }
@@ -69,7 +67,7 @@ impl Session {
         if !fits(row, &item) {
             return Err(ck(CKR_KEY_TYPE_INCONSISTENT));
         }
-        check_use(&item, kind.permits, row).map_err(|error| self.refused(&item, kind, error))?;
+        wrap::check_use(&item, kind.permits, row).map_err(|error| self.refused(&item, kind, error))?;
         let task = task(row.does, &mechanism.parameter, &item, kind.flag)?;
         let engine = match &task.job {
             Job::Encrypt(Cipher::Envelope { .. }) | Job::Decrypt(Cipher::Envelope { .. }) => {
@@ -78,14 +76,6 @@ impl Session {
             _ => self.engine(&item, kind)?,
         };
         Ok(Work::new(engine, task, item.is(CKA_ALWAYS_AUTHENTICATE)))
-    }
-
-    /// A use that the key itself does not allow is written down if it is a key of the KMS.
-    pub(super) fn refused(&self, item: &Item, kind: Kind, error: Error) -> Error {
-        match &item.source {
-            Source::Kms { version, .. } => self.slot().kms.refused(&self.caller(), kind.action(item), *version, error),
-            _ => error,
-        }
     }
 
     pub(super) fn engine(&mut self, item: &Item, kind: Kind) -> Result<Engine> {

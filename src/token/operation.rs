@@ -18,6 +18,7 @@ use crate::model::blob::OVERHEAD;
 use crate::model::hash::Hash;
 use crate::protection::public::Prepared;
 use crate::protection::{Key, Stream};
+use crate::token::uses::settle;
 use crate::token::{Answer, Room, Session, ck};
 
 /// What DER adds at most to an SM2 ciphertext: a SEQUENCE, two INTEGERs with their zeros, two OCTET STRINGs.
@@ -47,14 +48,6 @@ impl Engine {
             Self::Public(..) => Err(ck(CKR_KEY_TYPE_INCONSISTENT)),
             Self::Session(key) => Ok(key.clone()),
         }
-    }
-}
-
-/// Hands on what a public key did, and writes it down if it is half of a key of the KMS.
-pub(super) fn settle<T>(session: &Session, used: &Option<PublicUse>, job: &Job, result: Result<T>) -> Result<T> {
-    match used {
-        Some(used) => session.slot().kms.used_public(&session.caller(), used, job, result),
-        None => result,
     }
 }
 
