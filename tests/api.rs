@@ -46,6 +46,8 @@ mod product;
 mod rehearsals;
 #[path = "api/requests.rs"]
 mod requests;
+#[path = "api/secrecy.rs"]
+mod secrecy;
 #[path = "api/shapes.rs"]
 mod shapes;
 #[path = "api/sharing.rs"]

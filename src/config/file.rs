@@ -21,8 +21,8 @@ type Text = Option<Spanned<String>>;
 struct File {
     store: Option<Spanned<Store>>,
     unlock: Option<Spanned<UnlockTable>>,
-    agent: Option<Spanned<agent::Agent>>,
     audit: Option<AuditTable>,
+    agent: Option<Spanned<agent::Agent>>,
     #[serde(default)]
     device: Vec<Spanned<Device>>,
     #[serde(default)]

@@ -449,3 +449,34 @@ fn faults_are_called_by_their_names() {
     }
     assert!(!Store::create(&fixture.path, None).unwrap());
 }
+
+/// A store of schema version 1, from before the uses of keys were written down.
+#[test]
+fn an_older_store_is_brought_up_to_date() {
+    let fixture = Fixture::new();
+    fixture.write(|records| records.insert_key(&key(1)));
+    let old = r#"{"at":1,"caller":"account","action":"CreateKey","resource":"key","request":"00000000-0000-0000-0000-000000000000","pid":1,"uid":2}"#;
+    let line: Audit = serde_json::from_str(old).unwrap();
+    assert_eq!((line.outcome.as_str(), line.program.as_str(), line.count), ("", "", None));
+    fixture.raw().execute_batch("DROP TABLE uses; PRAGMA user_version = 1").unwrap();
+    let store = Store::new(&fixture.path);
+    assert!(store.read(&fixture.realm, |records| records.key(key(1).id)).unwrap().is_some());
+    let uses = Uses::new(&fixture.path);
+    let used = Use {
+        at: Moment(7),
+        caller: "user/ü",
+        action: "Decrypt",
+        key: key(1).id,
+        version: version(1, 1).id,
+        mechanism: "AES_GCM",
+        outcome: "ok",
+        request: None,
+    };
+    (0..3).for_each(|_| uses.note(&store, &fixture.realm, &used).unwrap());
+    uses.harvest(&store, &fixture.realm, Moment(8), true).unwrap();
+    uses.harvest(&store, &fixture.realm, Moment(9), true).unwrap();
+    let lines = store.audit(&fixture.realm, ALL).unwrap().items;
+    let last = lines.last().unwrap();
+    assert_eq!((lines.len(), last.count, last.since, last.at), (2, Some(3), Some(Moment(7)), Moment(7)));
+    assert_eq!((last.caller.as_str(), last.resource.clone()), ("user/ü", key(1).id.to_string()));
+}

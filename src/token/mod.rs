@@ -26,6 +26,7 @@ pub mod sm;
 pub mod state;
 pub mod template;
 pub mod unwrap;
+mod uses;
 pub mod vendor;
 mod words;
 pub mod wrap;

@@ -16,11 +16,9 @@ use crate::token::operation::{Engine, Step, Task, Work};
 use crate::token::own::Own;
 use crate::token::provider::login_fault;
 use crate::token::session::Settled;
-use crate::token::sm;
 use crate::token::template::ulong_of;
 use crate::token::vendor::{CKA_ALIKMS_ARN, CKK_ALIKMS_SM4};
-use crate::token::wrap::check_use;
-use crate::token::{Answer, Mechanism, Parameter, Room, Session, ck};
+use crate::token::{Answer, Mechanism, Parameter, Room, Session, ck, sm, wrap};
 
 /// A direction of work: which attribute of the key permits it, and what the audit and RAM call it.
 #[derive(Clone, Copy)]
@@ -32,7 +30,7 @@ pub(super) struct Kind {
 }
 
 impl Kind {
-    fn action(&self, item: &Item) -> &'static str {
+    pub fn action(&self, item: &Item) -> &'static str {
         if item.class == Class::SecretKey { self.actions.1 } else { self.actions.0 }
     }
 }
@@ -76,7 +74,7 @@ impl Session {
         if !fits(row, &item) {
             return Err(ck(CKR_KEY_TYPE_INCONSISTENT));
         }
-        check_use(&item, kind.permits, row).map_err(|error| self.refused(&item, kind, error))?;
+        wrap::check_use(&item, kind.permits, row).map_err(|error| self.refused(&item, kind, error))?;
         let task = task(row.does, &mechanism.parameter, &item, kind.flag)?;
         let engine = match &task.job {
             Job::Encrypt(Cipher::Envelope { .. }) | Job::Decrypt(Cipher::Envelope { .. }) => {
@@ -88,14 +86,6 @@ impl Session {
         let (mechanism, does) = (mechanism.kind, row.does);
         self.settle(&item, Settled { mechanism, asked, does, engine: engine.clone(), locked });
         Ok(Work::new(engine, task, locked))
-    }
-
-    /// A use that the key itself does not allow is written down if it is a key of the KMS.
-    pub(super) fn refused(&self, item: &Item, kind: Kind, error: Error) -> Error {
-        match &item.source {
-            Source::Kms { version, .. } => self.slot().kms.refused(&self.caller(), kind.action(item), *version, error),
-            _ => error,
-        }
     }
 
     pub(super) fn engine(&mut self, item: &Item, kind: Kind) -> Result<Engine> {

@@ -19,6 +19,7 @@ use crate::model::hash::Hash;
 use crate::protection::public::Prepared;
 use crate::protection::{Key, Stream};
 use crate::token::own::Own;
+use crate::token::uses::settle;
 use crate::token::{Answer, Room, Session, ck};
 
 /// What DER adds at most to an SM2 ciphertext: a SEQUENCE, two INTEGERs with their zeros, two OCTET STRINGs.
@@ -55,14 +56,6 @@ impl Engine {
             Self::Public(..) => Err(ck(CKR_KEY_TYPE_INCONSISTENT)),
             Self::Session(key) => Ok(key.shared()),
         }
-    }
-}
-
-/// Hands on what a public key did, and writes it down if it is half of a key of the KMS.
-pub(super) fn settle<T>(session: &Session, used: &Option<PublicUse>, job: &Job, result: Result<T>) -> Result<T> {
-    match used {
-        Some(used) => session.slot().kms.used_public(&session.caller(), used, job, result),
-        None => result,
     }
 }
 

@@ -14,8 +14,9 @@ use crate::token::iv::{Generator, IvMaker};
 use crate::token::mechanism::{Does, MechanismRow};
 use crate::token::object::{Item, SessionKey, Source};
 use crate::token::operate::{Kind, bad_parameter, check_policy, oaep, task};
-use crate::token::operation::{Engine, settle};
+use crate::token::operation::Engine;
 use crate::token::separation::{check_mechanism, check_wrap};
+use crate::token::uses::settle;
 use crate::token::{Answer, Mechanism, Parameter, Room, Session, ck};
 
 const WRAP: Kind = Kind { flag: CKF_WRAP, permits: CKA_WRAP, actions: ("AsymmetricEncrypt", "Encrypt") };

@@ -5,7 +5,7 @@ use crate::bed::{Bed, DIGEST, fields, is_date, is_guid, text};
 at_both_levels! {
     s004_116_118_asymmetric_keys_get_new_pairs_and_have_no_primary
     s004_117_each_version_has_its_own_public_key
-    s004_060_061_063_151_to_157_symmetric_keys_rotate_now
+    s004_060_061_063_152_to_157_symmetric_keys_rotate_now
     versions_of_strangers_are_not_found
     list_and_describe_versions
 }
@@ -39,7 +39,7 @@ fn s004_117_each_version_has_its_own_public_key(bed: &Bed) {
 }
 
 /// Ruling 4.
-fn s004_060_061_063_151_to_157_symmetric_keys_rotate_now(bed: &Bed) {
+fn s004_060_061_063_152_to_157_symmetric_keys_rotate_now(bed: &Bed) {
     let key = bed.secret();
     let primary = |bed: &Bed| text(&bed.describe(&key)["PrimaryKeyVersion"]);
     let first = primary(bed);

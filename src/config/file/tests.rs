@@ -38,6 +38,11 @@ fn the_documented_form() {
     let config = read(Path::new("/etc/alikms/alikms.toml"), GOOD).unwrap();
     assert_eq!(config.store, Path::new("/var/lib/alikms/kms.db"));
     assert_eq!(config.unlock, Unlock::File("/etc/alikms/unlock.key".into()));
+    assert_eq!(config.crypto_audit, CryptoAudit::None);
+    for (word, meant) in [("none", CryptoAudit::None), ("summary", CryptoAudit::Summary), ("all", CryptoAudit::All)] {
+        let said = read(Path::new("a"), &format!("{GOOD}[audit]\ncrypto = \"{word}\"\n")).unwrap();
+        assert_eq!(said.crypto_audit, meant);
+    }
     let device = config.device("softhsm").unwrap();
     assert_eq!((&config.agent, device.agent.as_ref()), (&AgentConfig::default(), None));
     assert_eq!((device.profile.as_str(), device.token.as_deref()), ("softhsm2", Some("alikms-hsm")));
@@ -108,9 +113,19 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     (
         "[store]\n",
         "[limits]\nkeys = 3\n[store]\n",
-        "1: unknown key limits: known here are store, unlock, agent, device, token",
+        "1: unknown key limits: known here are store, unlock, audit, agent, device, token",
     ),
-    ("[store]\n", "[policy]\n[store]\n", "1: unknown key policy: known here are store, unlock, agent, device, token"),
+    (
+        "[store]\n",
+        "[audit]\ncrypto = \"some\"\n[store]\n",
+        "2: crypto cannot be \"some\": write crypto = \"none\", crypto = \"summary\" or crypto = \"all\"",
+    ),
+    ("[store]\n", "[audit]\ncrypt = \"all\"\n[store]\n", "2: unknown key crypt: did you mean crypto?"),
+    (
+        "[store]\n",
+        "[policy]\n[store]\n",
+        "1: unknown key policy: known here are store, unlock, audit, agent, device, token",
+    ),
     (
         "[store]\nurl = \"sqlite:/var/lib/alikms/kms.db\"\n",
         "",
