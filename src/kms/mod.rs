@@ -21,6 +21,7 @@ pub mod ram;
 pub mod realm;
 pub mod rotation;
 pub mod service_key;
+pub mod subject;
 pub mod tags;
 pub mod use_key;
 pub mod versions;

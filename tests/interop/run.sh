@@ -7,7 +7,7 @@ set -- HSM # lib.sh reads a level
 
 # client: seconds for one run: levels ("once" for a script that goes through the levels itself)
 CLIENTS="documents:300:once openssl:300:both pkcs11-tool:400:both p11tool:200:both openssh:300:both osslsigncode:200:both
-  java:500:both nginx:500:both renewal:400:both readme:300:once c-programs:400:once"
+  java:500:both authority:300:both nginx:500:both renewal:400:both readme:300:once c-programs:400:once"
 
 W=$(mktemp -d "${TMPDIR:-/tmp}/alikms-interop.XXXXXX")
 chmod 755 "$W"
