@@ -80,7 +80,7 @@ impl Kms {
         let parent = new.parent.as_deref().map(|parent| self.authority(caller, action, parent)).transpose()?;
         let path_length = match &parent {
             None => new.path_length,
-            Some((parent, authority)) => {
+            Some((_, authority)) => {
                 let below = new.path_length.unwrap_or(0);
                 if authority.path_length.is_some_and(|most| below >= most) {
                     let reason = "the CA above it allows no further one below, or not so many: see its path length";
