@@ -24,6 +24,8 @@ mod aliases;
 mod asymmetric;
 #[path = "api/authorities.rs"]
 mod authorities;
+#[path = "api/bad_input.rs"]
+mod bad_input;
 #[path = "api/certificate_list.rs"]
 mod certificate_list;
 #[path = "api/certificate_states.rs"]

@@ -31,6 +31,8 @@ pub struct CreateClientCertificateWithCsr {
     domain: Option<String>,
     /// ID of the CA's certificate.
     parent_identifier: String,
+    /// Of an SM2 key, `ENCRYPT` for the encryption certificate of two; else `SIGN` (the default).
+    usage: Option<Usage>,
 }
 
 /// Issues a certificate for a server that asks with a CSR. It is in the list once UploadPcaCertToCas has brought it
@@ -48,6 +50,16 @@ pub struct CreateServerCertificateWithCsr {
     domain: Option<String>,
     /// ID of the CA's certificate.
     parent_identifier: String,
+    /// Of an SM2 key, `ENCRYPT` for the encryption certificate of two; else `SIGN` (the default).
+    usage: Option<Usage>,
+}
+
+#[derive(Deserialize, JsonSchema, PartialEq, Eq)]
+enum Usage {
+    #[serde(rename = "ENCRYPT")]
+    Encrypt,
+    #[serde(rename = "SIGN")]
+    Sign,
 }
 
 #[derive(Serialize)]
@@ -76,27 +88,28 @@ const DAYS: i64 = 365;
 fn issue(
     kms: &Kms,
     caller: &Caller,
-    server: bool,
+    (server, usage): (bool, Option<Usage>),
     (parent, csr): (String, String),
     days: Option<i64>,
     domain: Option<&str>,
 ) -> Result<Issued> {
     let names = domain.map(|list| list.split(',').map(|name| name.trim().to_owned()).collect()).unwrap_or_default();
-    let new = NewLeaf { parent, csr, server, days: days.unwrap_or(DAYS), names };
+    let encrypts = usage == Some(Usage::Encrypt);
+    let new = NewLeaf { parent, csr, server, encrypts, days: days.unwrap_or(DAYS), names };
     Ok(Issued::new(kms, &kms.issue_certificate(caller, &new)?))
 }
 
 impl Action for CreateClientCertificateWithCsr {
     type Response = Issued;
     fn run(self, kms: &Kms, caller: &Caller) -> Result<Issued> {
-        issue(kms, caller, false, (self.parent_identifier, self.csr), self.days, self.domain.as_deref())
+        issue(kms, caller, (false, self.usage), (self.parent_identifier, self.csr), self.days, self.domain.as_deref())
     }
 }
 
 impl Action for CreateServerCertificateWithCsr {
     type Response = Issued;
     fn run(self, kms: &Kms, caller: &Caller) -> Result<Issued> {
-        issue(kms, caller, true, (self.parent_identifier, self.csr), self.days, self.domain.as_deref())
+        issue(kms, caller, (true, self.usage), (self.parent_identifier, self.csr), self.days, self.domain.as_deref())
     }
 }
 

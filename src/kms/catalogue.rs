@@ -9,7 +9,7 @@ use crate::crypto::digest::hash;
 use crate::error::Result;
 use crate::kms::lifecycle::state_at;
 use crate::kms::objects::blank_object;
-use crate::kms::x509;
+use crate::kms::subject;
 use crate::model::certificate::{Certificate, CertificateStatus, Der, Source};
 use crate::model::hash::Hash;
 use crate::model::key::{Key, KeyState, Version};
@@ -174,7 +174,7 @@ fn new_object(want: Wanted, now: Moment) -> Object {
 
 /// `CN@<first 8 of CertificateId>`.
 fn certificate_name(certificate: Option<&Certificate>, id: Uuid) -> String {
-    let common_name = certificate.and_then(|certificate| x509::common_name_of(&certificate.subject));
+    let common_name = certificate.and_then(|certificate| subject::common_name_of(&certificate.subject));
     version_name(common_name.as_deref().unwrap_or("certificate"), id)
 }
 
@@ -240,7 +240,7 @@ fn count_chain(records: &mut Records<'_>, der: &Der, more: bool, now: Moment) ->
         }
         (None, false) => Ok(()),
         (None, true) => {
-            let name = x509::common_name(&der.0).unwrap_or_else(|| "certificate".to_owned());
+            let name = subject::common_name(&der.0).unwrap_or_else(|| "certificate".to_owned());
             let tail = crate::model::names::hex_bytes::to_hex(&id[..4]);
             let want = Wanted {
                 class: Class::Certificate,

@@ -15,6 +15,7 @@ use crate::crypto::ec;
 use crate::error::{Error, Result};
 use crate::kms::catalogue::{refresh_certificate, refresh_key};
 use crate::kms::lifecycle::Making;
+use crate::kms::subject;
 use crate::kms::x509::{self, Leaf};
 use crate::kms::{Kms, authorize::Allowed};
 use crate::model::algorithm::{Job, Signing};
@@ -104,7 +105,7 @@ impl Kms {
         let allowed = self.authorize(caller, ACTION, &self.realm.container("certificate"))?;
         let spec = Spec::by_name(&new.spec).filter(|spec| spec.certificate);
         let spec = spec.ok_or_else(|| Error::invalid("KeySpec", "RSA_2048, EC_P256 or EC_SM2"))?;
-        let subject = x509::parse_subject(&new.subject, true)?;
+        let subject = subject::parse_subject(&new.subject, true)?;
         let level = new.level.unwrap_or(Level::Software);
         let exportable = match (level, new.exportable) {
             (Level::Hsm, Some(true)) => {
@@ -265,7 +266,7 @@ impl Kms {
         names: &[String],
     ) -> Result<String> {
         const ACTION: &str = "AsymmetricSign";
-        let subject = x509::parse_subject(subject, false)?;
+        let subject = subject::parse_subject(subject, false)?;
         let (key, version) = self.store.read(&self.open()?.realm, |r| {
             let (key, _) = self.find_key(r, key)?;
             match version {

@@ -14,14 +14,23 @@ use crate::crypto::ec::EcKey;
 use crate::crypto::random;
 use crate::crypto::rsa::RsaKey;
 use crate::error::{Error, Result};
-use crate::kms::x509::Leaf;
+use crate::kms::x509::{Leaf, check_count};
 use crate::model::Bytes;
 use crate::model::public::PublicKey;
 
 /// PBKDF2 of what is written: some 50 ms.
 const ITERATIONS: u32 = 100_000;
-/// A file that is larger holds no key and certificate.
+/// A text that is larger holds no private key.
 const LARGEST: usize = 256 * 1024;
+/// A PKCS#12 file that is larger holds more than a key, its certificate and ten above it.
+const LARGEST_PKCS12: usize = 64 * 1024;
+/// A PKCS#12 file has one encrypted part for its certificates and one for its key; each may ask for a million iterations.
+const MOST_ENCRYPTED: usize = 4;
+/// How the identifiers of password-based encryption begin: PBES1 and PBES2, and those of PKCS#12.
+const ENCRYPTIONS: [&[u8]; 2] =
+    [&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x05], &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x0c, 0x01]];
+/// PBKDF2 stands within PBES2, and is no encryption of its own.
+const PBKDF2: u8 = 0x0c;
 /// The longest passphrase that is written with, in bytes.
 const LONGEST_PASSPHRASE: usize = 1024;
 
@@ -131,8 +140,11 @@ fn check_passphrase(passphrase: &str) -> Result<()> {
 /// A PKCS#12 file with one private key: the key, its certificate and those above it, as far as they are there.
 pub fn read_pkcs12(blob: &[u8], passphrase: &str) -> Result<(Private, Leaf, Vec<Leaf>)> {
     let fault = |reason: &str| Error::invalid("PKCS12Blob", reason);
-    if blob.len() > LARGEST {
-        return Err(fault("larger than 256 KiB"));
+    if blob.len() > LARGEST_PKCS12 {
+        return Err(fault("larger than 64 KiB"));
+    }
+    if encrypted_parts(blob) > MOST_ENCRYPTED {
+        return Err(fault("it has more than 4 encrypted parts"));
     }
     let archive = Pkcs12Archive::from_pkcs12(blob, passphrase).map_err(|error| match error {
         Pkcs12Error::MacError(_) => Error::invalid("Passphrase", "it does not open this PKCS#12 file"),
@@ -149,8 +161,16 @@ pub fn read_pkcs12(blob: &[u8], passphrase: &str) -> Result<(Private, Leaf, Vec<
     Ok((key, leaf, chain))
 }
 
+/// How often a password would be worked with, as far as that can be seen from outside.
+fn encrypted_parts(blob: &[u8]) -> usize {
+    let begins =
+        |at: usize| ENCRYPTIONS.iter().find(|oid| blob[at..].starts_with(oid)).map(|oid| blob.get(at + oid.len()));
+    (0..blob.len()).filter_map(begins).filter(|kind| *kind != Some(&PBKDF2)).count()
+}
+
 /// The certificate of a public key, and those above it in order; what belongs to neither is left out.
 pub fn in_order(public: &PublicKey, mut certificates: Vec<Leaf>) -> Result<(Leaf, Vec<Leaf>)> {
+    check_count(certificates.len().saturating_sub(1))?;
     let own = certificates.iter().position(|leaf| leaf.public().is_ok_and(|found| found == *public));
     let own = own.ok_or_else(|| Error::invalid("Certificate", "Certificate and private key do not match"))?;
     let leaf = certificates.swap_remove(own);

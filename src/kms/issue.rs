@@ -59,6 +59,8 @@ pub struct Draft<'a> {
     pub from: Moment,
     pub until: Moment,
     pub purpose: Purpose,
+    /// Its key decrypts and does not sign: the second of two SM2 certificates (GM/T 0024).
+    pub encrypts: bool,
 }
 
 fn fault(error: impl std::fmt::Display) -> Error {
@@ -100,6 +102,7 @@ fn extensions(draft: &Draft<'_>, signer: &PublicKey) -> Result<Vec<Extension>> {
     add!(&BasicConstraints { ca, path_len_constraint });
     let usage = match (draft.purpose, draft.public) {
         (Purpose::Authority { .. }, _) => KeyUsages::KeyCertSign | KeyUsages::CRLSign,
+        _ if draft.encrypts => KeyUsages::KeyEncipherment | KeyUsages::DataEncipherment | KeyUsages::KeyAgreement,
         // TLS 1.2 without forward secrecy encrypts to an RSA key.
         (Purpose::Server, PublicKey::Rsa { .. }) => KeyUsages::DigitalSignature | KeyUsages::KeyEncipherment,
         _ => KeyUsages::DigitalSignature.into(),

@@ -22,6 +22,7 @@ pub mod ram;
 pub mod realm;
 pub mod rotation;
 pub mod service_key;
+pub mod subject;
 pub mod tags;
 pub mod usage;
 pub mod use_key;

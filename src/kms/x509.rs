@@ -1,10 +1,9 @@
 //! X.509: names, CSRs and certificates, read and checked through `x509-cert`.
 
-use der::asn1::{BitString, Ia5String, ObjectIdentifier, SetOfVec};
+use der::asn1::{BitString, ObjectIdentifier, SetOfVec};
 use der::pem::LineEnding;
 use der::{Any, Decode, Encode, EncodePem};
 use spki::AlgorithmIdentifierOwned;
-use std::str::FromStr;
 use x509_cert::attr::Attribute;
 use x509_cert::ext::pkix::name::GeneralName;
 use x509_cert::ext::pkix::{BasicConstraints, KeyUsage, SubjectAltName, SubjectKeyIdentifier};
@@ -15,6 +14,7 @@ use x509_cert::request::{CertReq, CertReqInfo, ExtensionReq, Version};
 use crate::crypto::digest::hash;
 use crate::crypto::{ec, sm2};
 use crate::error::{Error, Result};
+use crate::kms::subject::general_names;
 use crate::model::algorithm::Signing;
 use crate::model::curve::Curve;
 use crate::model::hash::Hash;
@@ -22,14 +22,10 @@ use crate::model::public::PublicKey;
 use crate::model::time::Moment;
 use crate::protection::public::Prepared;
 
-/// S001-013.
-const MAX_ALTERNATIVE_NAMES: usize = 10;
-
-const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
-const COUNTRY: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.6");
-const ORGANIZATION: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.10");
-const ORGANIZATIONAL_UNIT: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.11");
-
+/// So many certificates stand above another one at most; real chains have up to four.
+const LONGEST_CHAIN: usize = 10;
+/// A text that is larger holds no certificate with its chain, in bytes.
+const LARGEST_TEXT: usize = 256 * 1024;
 /// The signature algorithms that are made and understood: OID, hash, name in DescribeCertificate.
 /// PKCS#1 v1.5 unless the name begins with another scheme.
 static SIGNATURES: &[(&str, Hash, &str)] = &[
@@ -101,6 +97,26 @@ impl Leaf {
     pub fn is_authority(&self) -> bool {
         let constraints = self.certificate.tbs_certificate().get_extension::<BasicConstraints>();
         matches!(constraints, Ok(Some((_, constraints))) if constraints.ca)
+    }
+
+    /// Why it cannot have issued what stands below it, with so many authorities in between; None if it can.
+    fn cannot_issue(&self, between: usize) -> Option<&'static str> {
+        let tbs = self.certificate.tbs_certificate();
+        match tbs.get_extension::<BasicConstraints>() {
+            // Old roots have no extensions at all.
+            Ok(None) if tbs.version() == x509_cert::Version::V1 => {}
+            Ok(Some((_, constraints))) if constraints.ca => {
+                if constraints.path_len_constraint.is_some_and(|most| usize::from(most) < between) {
+                    return Some("a CA in the chain allows fewer CAs below it than there are: its path length");
+                }
+            }
+            _ => return Some("a certificate in the chain is none of a CA, and cannot have issued another"),
+        }
+        match tbs.get_extension::<KeyUsage>() {
+            Ok(None) => None,
+            Ok(Some((_, usage))) if usage.key_cert_sign() => None,
+            _ => Some("a CA in the chain may not sign certificates: its key usage"),
+        }
     }
 
     /// Does its key usage, if it has one, allow to encrypt, or to sign?
@@ -184,7 +200,7 @@ pub(super) fn verify_signed(public: &PublicKey, oid: &str, signed: &[u8], signat
     Ok(verified.is_ok())
 }
 
-fn ip_text(octets: &[u8]) -> Option<String> {
+pub(super) fn ip_text(octets: &[u8]) -> Option<String> {
     match octets.len() {
         4 => <[u8; 4]>::try_from(octets).ok().map(|octets| std::net::Ipv4Addr::from(octets).to_string()),
         16 => <[u8; 16]>::try_from(octets).ok().map(|octets| std::net::Ipv6Addr::from(octets).to_string()),
@@ -194,66 +210,6 @@ fn ip_text(octets: &[u8]) -> Option<String> {
 
 fn moment(time: x509_cert::time::Time) -> Moment {
     Moment(i64::try_from(time.to_unix_duration().as_secs()).unwrap_or(i64::MAX))
-}
-
-/// A subject in RFC 2253 form. `needs` names the attributes that must be there (ruling 12).
-pub fn parse_subject(text: &str, certificate_rules: bool) -> Result<Name> {
-    let name = Name::from_str(&normalise(text)).map_err(|_| {
-        bad("Subject", "not a distinguished name of the form CN=userName,OU=kms,O=aliyun,C=CN (RFC 2253)")
-    })?;
-    if name.is_empty() {
-        return Err(bad("Subject", "empty"));
-    }
-    let has = |oid| name.iter().any(|part| part.oid == oid && !part.value.value().is_empty());
-    let needed: &[(&str, ObjectIdentifier)] = if certificate_rules {
-        &[("CN", COMMON_NAME), ("C", COUNTRY), ("O", ORGANIZATION), ("OU", ORGANIZATIONAL_UNIT)]
-    } else {
-        &[("CN", COMMON_NAME)]
-    };
-    if let Some((missing, _)) = needed.iter().find(|(_, oid)| !has(*oid)) {
-        return Err(bad("Subject", format!("{missing} is required")));
-    }
-    let countries = name.iter().filter(|part| part.oid == COUNTRY).map(|part| part.value.value());
-    if countries.into_iter().any(|country| country.len() != 2 || !country.iter().all(u8::is_ascii_uppercase)) {
-        return Err(bad("Subject", "C is a country code of two capital letters (ISO 3166-1)"));
-    }
-    Ok(name)
-}
-
-/// Spaces after the separators go, and E is written out: RFC 2253 tolerates both, the parser does not know them.
-fn normalise(text: &str) -> String {
-    let mut parts: Vec<String> = Vec::new();
-    let mut part = String::new();
-    let mut escaped = false;
-    for letter in text.chars() {
-        if letter == ',' && !escaped {
-            parts.push(std::mem::take(&mut part));
-        } else {
-            part.push(letter);
-        }
-        escaped = letter == '\\' && !escaped;
-    }
-    parts.push(part);
-    let email = |part: &str| match part.trim_start().split_once('=') {
-        Some((name, value)) if name.eq_ignore_ascii_case("E") => format!("emailAddress={value}"),
-        _ => part.trim_start().to_owned(),
-    };
-    parts.iter().map(|part| email(part)).collect::<Vec<_>>().join(",")
-}
-
-/// The common name of a subject in RFC 2253 form.
-pub fn common_name_of(subject: &str) -> Option<String> {
-    text_of(&Name::from_str(&normalise(subject)).ok()?)
-}
-
-/// The common name of a certificate's subject.
-pub fn common_name(der: &[u8]) -> Option<String> {
-    text_of(Leaf::from_der(der).ok()?.subject())
-}
-
-fn text_of(name: &Name) -> Option<String> {
-    let value = name.iter().find(|part| part.oid == COMMON_NAME)?.value.value();
-    std::str::from_utf8(value).ok().map(str::to_owned)
 }
 
 /// The hash that goes with a key in signatures of X.509, and the signature's OID.
@@ -306,29 +262,6 @@ pub fn csr(
     request.to_pem(LineEnding::LF).map_err(fault)
 }
 
-/// Domain names, wildcards included, and IP addresses.
-pub(super) fn general_names(names: &[String]) -> Result<SubjectAltName> {
-    if names.len() > MAX_ALTERNATIVE_NAMES {
-        return Err(bad("SubjectAlternativeNames", "at most 10 names"));
-    }
-    let one = |name: &String| -> Result<GeneralName> {
-        if let Ok(address) = name.parse::<std::net::IpAddr>() {
-            return Ok(GeneralName::from(address));
-        }
-        let label_ok = |label: &str| {
-            !label.is_empty()
-                && label.len() <= 63
-                && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
-        };
-        let rest = name.strip_prefix("*.").unwrap_or(name);
-        if name.len() > 253 || !rest.split('.').all(label_ok) {
-            return Err(bad("SubjectAlternativeNames", format!("{name:?} is not a domain name")));
-        }
-        Ia5String::new(name).map(GeneralName::DnsName).map_err(|error| bad("SubjectAlternativeNames", error))
-    };
-    names.iter().map(one).collect::<Result<Vec<_>>>().map(SubjectAltName)
-}
-
 /// The certificates of a PEM text, which holds nothing else.
 pub fn from_pem(parameter: &str, text: &str) -> Result<Vec<Leaf>> {
     const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
@@ -336,8 +269,14 @@ pub fn from_pem(parameter: &str, text: &str) -> Result<Vec<Leaf>> {
     let fault =
         || bad(parameter, "Certificate format is incorrect: give PEM, from BEGIN CERTIFICATE to END CERTIFICATE");
     let mut rest = text.trim();
+    if rest.len() > LARGEST_TEXT {
+        return Err(bad(parameter, "larger than 256 KiB"));
+    }
     let mut found = Vec::new();
     while !rest.is_empty() {
+        if found.len() > LONGEST_CHAIN {
+            return Err(bad(parameter, "more than 10 certificates above the first"));
+        }
         if !rest.starts_with(BEGIN) {
             return Err(fault());
         }
@@ -371,11 +310,23 @@ pub fn check_upload(leaf: &str, chain: Option<&str>, now: Moment) -> Result<(Lea
     Ok((leaf, issuers))
 }
 
-/// Is each certificate signed by the next one, and is it within its dates?
+/// Are there not too many certificates above another one?
+pub(super) fn check_count(issuers: usize) -> Result<()> {
+    match issuers <= LONGEST_CHAIN {
+        true => Ok(()),
+        false => Err(bad("CertificateChain", "more than 10 certificates above the first")),
+    }
+}
+
+/// Is each certificate signed by the next one, a CA that may, and is it within its dates?
 pub fn check_chain(leaf: &Leaf, issuers: &[Leaf], now: Moment) -> Result<()> {
+    check_count(issuers.len())?;
     let mut below = leaf;
-    for issuer in issuers {
+    for (between, issuer) in issuers.iter().enumerate() {
         below.is_signed_by(issuer)?;
+        if let Some(reason) = issuer.cannot_issue(between) {
+            return Err(bad("CertificateChain", reason));
+        }
         below = issuer;
     }
     for (what, certificate) in

@@ -7,7 +7,6 @@ need nginx openssl curl cc
 engine_conf "$W/openssl.cnf" 1
 rsa_port=$(free_port) ec_port=$(free_port)
 export PORTS="$rsa_port $ec_port"
-mkdir -m 777 tmp; mkdir html; echo "served" >html/index.html
 for key in rsa p256; do cat "$(of $key crt)" "$FIXTURE/ca/sub.pem" >$key.pem; done
 
 # --- the device: what it shall do is written into a file (see faulty.c) -------------------------------------------------
@@ -31,36 +30,14 @@ start_agent() { bg "$ALIKMS" agent; agent=$LAST; for _ in {1..100}; do alikms st
 check "the agent starts" start_agent || finish
 
 key() { echo "ssl_certificate $W/$1.pem; ssl_certificate_key \"engine:pkcs11:$(uri "$1")\";"; }
-touch access.log error.log; chmod 666 access.log error.log
-cat >nginx.conf <<CONF
-${WORKER:+user $WORKER;}
-env OPENSSL_CONF;
-env ALIKMS_CONF;
-daemon off;
-worker_processes 32;
-pid $W/nginx.pid;
-error_log $W/error.log info;
-events { worker_connections 64; accept_mutex on; }
-http {
-  access_log off;
-  client_body_temp_path $W/tmp/1; proxy_temp_path $W/tmp/2; fastcgi_temp_path $W/tmp/3; uwsgi_temp_path $W/tmp/4; scgi_temp_path $W/tmp/5;
-  ssl_protocols TLSv1.2 TLSv1.3;
-  ssl_session_cache off;
-  ssl_session_tickets off;
-  keepalive_timeout 0;
-  root $W/html;
-  server { listen 127.0.0.1:$rsa_port ssl reuseport; $(key rsa) }
-  server { listen 127.0.0.1:$ec_port ssl reuseport; $(key p256) }
-}
-CONF
-bg env OPENSSL_CONF="$W/openssl.cnf" nginx -e "$W/error.log" -c "$W/nginx.conf"
-master=$LAST
+nginx_conf 32 "server { listen 127.0.0.1:$rsa_port ssl reuseport; $(key rsa) }
+  server { listen 127.0.0.1:$ec_port ssl reuseport; $(key p256) }"
+nginx_start
 check "nginx starts" wait_port "$ec_port" || { tail -n 6 error.log; finish; }
-workers() { ps -o pid= --ppid "$master" | sort -n | tr -s ' \n' ' '; }
 before=$(workers)
 
 check "400 requests by 32 workers and 4 sessions" requests 400 answers 32
-maps() { local pid; for pid in $master $(workers); do ! grep -E 'softhsm|faulty' "/proc/$pid/maps" || return 1; done; [ "$(workers | wc -w)" = 32 ]; }
+maps() { local pid; for pid in $MASTER $(workers); do ! grep -E 'softhsm|faulty' "/proc/$pid/maps" || return 1; done; [ "$(workers | wc -w)" = 32 ]; }
 check "no process of nginx has the device's library" maps
 
 device() { ps -o pid= --ppid "$agent" | tr -d ' '; } # the agent's worker

@@ -224,6 +224,57 @@ requests() { # HOW-MANY FILE [AT-ONCE]
   [ "$good" = "$1" ] || { sort "$2" | uniq -c; grep -E 'alert|emerg|crit|SSL' error.log | tail -n 5; return 1; }
 }
 
+# --- nginx -------------------------------------------------------------------------------------------------------------
+# nginx_conf WORKERS SERVERS [LOG-FORMAT]: nginx.conf in W for these server blocks.
+nginx_conf() {
+  local log="access_log off;"
+  [ -z "${3:-}" ] || log="log_format line '$3'; access_log $W/access.log line;"
+  mkdir -m 777 tmp; mkdir html; echo "served" >html/index.html
+  touch access.log error.log; chmod 666 access.log error.log
+  cat >nginx.conf <<CONF
+${WORKER:+user $WORKER;}
+env OPENSSL_CONF;
+env ALIKMS_CONF;
+env SOFTHSM2_CONF;
+daemon off;
+worker_processes $1;
+pid $W/nginx.pid;
+error_log $W/error.log info;
+events { worker_connections 256; }
+http {
+  $log
+  client_body_temp_path $W/tmp/1; proxy_temp_path $W/tmp/2; fastcgi_temp_path $W/tmp/3; uwsgi_temp_path $W/tmp/4; scgi_temp_path $W/tmp/5;
+  ssl_protocols TLSv1.2 TLSv1.3;
+  ssl_session_cache off;
+  ssl_session_tickets off;
+  keepalive_timeout 0;
+  root $W/html;
+  $2
+}
+CONF
+}
+nginx_test() { env OPENSSL_CONF="$W/openssl.cnf" timeout 30 nginx -e "$1" -t -c "$W/nginx.conf"; }
+# Its pid in MASTER.
+nginx_start() { bg env OPENSSL_CONF="$W/openssl.cnf" nginx -e "$W/error.log" -c "$W/nginx.conf"; MASTER=$LAST; }
+workers() { ps -o pid= --ppid "$MASTER" | sort -n | tr -s ' \n' ' '; }
+# nginx_reload WORKERS: so many workers afterwards, all of them new ones.
+nginx_reload() {
+  local count=$1 before now pid
+  before=$(workers)
+  kill -HUP "$MASTER" || return 1
+  for _ in {1..200}; do
+    now=$(workers)
+    # shellcheck disable=SC2086
+    set -- $now
+    if [ $# = "$count" ]; then
+      for pid in $now; do [[ " $before " != *" $pid "* ]] || continue 2; done
+      return 0
+    fi
+    sleep 0.1
+  done
+  echo "before: $before now: $(workers)"; return 1
+}
+
 # --- start -------------------------------------------------------------------------------------------------------------
 tidy() {
   trap - EXIT INT TERM

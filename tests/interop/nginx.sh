@@ -5,37 +5,13 @@
 need nginx openssl curl
 engine_conf "$W/openssl.cnf" 1
 rsa_port=$(free_port) ec_port=$(free_port) both_port=$(free_port)
-mkdir -m 777 tmp; mkdir html; echo "served" >html/index.html
 for key in rsa p256; do cat "$(of $key crt)" "$FIXTURE/ca/sub.pem" >$key.pem; done
 key() { echo "ssl_certificate $W/$1.pem; ssl_certificate_key \"engine:pkcs11:$(uri "$1")\";"; }
-touch access.log error.log; chmod 666 access.log error.log
-cat >nginx.conf <<CONF
-${WORKER:+user $WORKER;}
-env OPENSSL_CONF;
-env ALIKMS_CONF;
-env SOFTHSM2_CONF;
-daemon off;
-worker_processes 4;
-pid $W/nginx.pid;
-error_log $W/error.log info;
-events { worker_connections 256; }
-http {
-  log_format line '\$pid \$ssl_protocol \$ssl_cipher \$status';
-  access_log $W/access.log line;
-  client_body_temp_path $W/tmp/1; proxy_temp_path $W/tmp/2; fastcgi_temp_path $W/tmp/3; uwsgi_temp_path $W/tmp/4; scgi_temp_path $W/tmp/5;
-  ssl_protocols TLSv1.2 TLSv1.3;
-  ssl_session_cache off;
-  ssl_session_tickets off;
-  keepalive_timeout 0;
-  root $W/html;
-  server { listen 127.0.0.1:$rsa_port ssl; $(key rsa) }
+nginx_conf 4 "server { listen 127.0.0.1:$rsa_port ssl; $(key rsa) }
   server { listen 127.0.0.1:$ec_port ssl; $(key p256) }
-  server { listen 127.0.0.1:$both_port ssl; $(key rsa) $(key p256) }
-}
-CONF
-check "nginx -t" env OPENSSL_CONF="$W/openssl.cnf" timeout 30 nginx -e "$W/error.log" -t -c "$W/nginx.conf" || finish
-bg env OPENSSL_CONF="$W/openssl.cnf" nginx -e "$W/error.log" -c "$W/nginx.conf"
-master=$LAST
+  server { listen 127.0.0.1:$both_port ssl; $(key rsa) $(key p256) }" "\$pid \$ssl_protocol \$ssl_cipher \$status"
+check "nginx -t" nginx_test "$W/error.log" || finish
+nginx_start
 check "nginx starts" wait_port "$both_port" || { tail -n 6 error.log; finish; }
 
 for version in tls1_3 tls1_2; do
@@ -51,34 +27,15 @@ export PORTS="$rsa_port $ec_port $both_port"
 check "200 requests" requests 200 answers
 spread() { local n; n=$(awk '{print $1}' access.log | sort -u | wc -l); echo "$n workers served"; [ "$n" -ge 2 ]; }
 check "several workers served" spread
-workers() { ps -o pid= --ppid "$master" | tr -s ' \n' ' '; }
 if [ -n "$WORKER" ]; then
-  dropped() { ps -o user= --ppid "$master" | sort | uniq -c | tee shown; [ "$(awk '{print $1 $2}' shown | tr '\n' ' ')" = "4$WORKER " ]; }
+  dropped() { ps -o user= --ppid "$MASTER" | sort | uniq -c | tee shown; [ "$(awk '{print $1 $2}' shown | tr '\n' ' ')" = "4$WORKER " ]; }
   check "the workers are $WORKER" dropped
 fi
 
-replaced() { # BEFORE: four workers, none of them of before
-  local now pid
-  for _ in {1..150}; do
-    now=$(workers)
-    # shellcheck disable=SC2086
-    set -- "$1" $now
-    if [ $# = 5 ]; then
-      for pid in $now; do [[ " $1 " != *" $pid "* ]] || continue 2; done
-      return 0
-    fi
-    sleep 0.1
-  done
-  echo "before: $1 now: $now"; return 1
-}
 reload_under_load() { # requests run all the while; three reloads in the middle of them
-  local before load
+  local load
   requests 400 loaded >load.out 2>&1 & load=$!
-  for _ in 1 2 3; do
-    before=$(workers)
-    kill -HUP "$master" || return 1
-    replaced "$before" || { kill $load; return 1; }
-  done
+  for _ in 1 2 3; do nginx_reload 4 || { kill $load; return 1; }; done
   wait $load; local status=$?
   cat load.out
   ! grep -E '\[(emerg|alert)\]' error.log || return 1
@@ -105,6 +62,6 @@ if [ "$REFERENCE" != 1 ]; then
     check "the next handshakes with $name succeed" all_work "$port"
   done
 fi
-ends() { kill -QUIT "$master"; for _ in {1..100}; do kill -0 "$master" 2>/dev/null || return 0; sleep 0.1; done; echo "still there"; return 1; }
+ends() { kill -QUIT "$MASTER"; for _ in {1..100}; do kill -0 "$MASTER" 2>/dev/null || return 0; sleep 0.1; done; echo "still there"; return 1; }
 check "nginx ends when asked" ends
 finish

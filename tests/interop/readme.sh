@@ -22,6 +22,10 @@ check "the quickstart's key and certificate" quickstart || finish
 python3 "$HERE/program.py" program.exe
 export DIR=$FIXTURE MODULE
 run() { { block setup; echo "PATH=$(dirname "$ALIKMS"):\$PATH"; block "$1"; } >"$1.run"; [ -n "$(block "$1")" ] || { echo "README.md has no block $1"; return 1; }; t 120 env -u OPENSSL_CONF bash -euo pipefail "$1.run"; }
-at_end() { [ ! -s "$W/nginx.pid" ] || kill -QUIT "$(cat "$W/nginx.pid")" 2>/dev/null; }
-for name in openssl nginx java osslsigncode; do check "README: $name" run $name; done
+at_end() { local pid; for pid in "$W/nginx.pid" "$W/shop.pid"; do [ ! -s "$pid" ] || kill -QUIT "$(cat "$pid")" 2>/dev/null; done; }
+for name in openssl nginx java osslsigncode certificates renewal; do check "README: $name" run $name; done
+new_one() { # a reload takes a moment
+  for _ in {1..50}; do plain s_client -connect 127.0.0.1:8445 </dev/null 2>/dev/null | plain x509 -outform PEM | cmp - shop.pem && return; sleep 0.1; done; return 1
+}
+check "README: the renewed certificate is served" new_one
 finish

@@ -6,8 +6,6 @@ need nginx openssl curl jq
 [ "$REFERENCE" = 1 ] && { ok "renewal is alikms's own"; finish; }
 engine_conf "$W/openssl.cnf" 1
 port=$(free_port) name=$PREFIX-renewal-$$
-mkdir -m 777 tmp; mkdir html; echo "served" >html/index.html
-touch error.log; chmod 666 error.log
 
 check "CreateKey" alikms CreateKey --KeySpec EC_P256 --KeyUsage SIGN/VERIFY --ProtectionLevel "$LEVEL" || finish
 key=$(jq -er .KeyMetadata.KeyId <out)
@@ -28,29 +26,8 @@ check "what was written" served
 again() { deploy >again && grep -q ^kept again; }
 check "deploying it again changes nothing" again
 
-cat >nginx.conf <<CONF
-${WORKER:+user $WORKER;}
-env OPENSSL_CONF;
-env ALIKMS_CONF;
-env SOFTHSM2_CONF;
-daemon off;
-worker_processes 2;
-pid $W/nginx.pid;
-error_log $W/error.log info;
-events { worker_connections 256; }
-http {
-  access_log off;
-  client_body_temp_path $W/tmp/1; proxy_temp_path $W/tmp/2; fastcgi_temp_path $W/tmp/3; uwsgi_temp_path $W/tmp/4; scgi_temp_path $W/tmp/5;
-  ssl_protocols TLSv1.2 TLSv1.3;
-  ssl_session_cache off;
-  ssl_session_tickets off;
-  keepalive_timeout 0;
-  root $W/html;
-  server { listen 127.0.0.1:$port ssl; include $W/web/current/nginx.conf; }
-}
-CONF
-bg env OPENSSL_CONF="$W/openssl.cnf" nginx -e "$W/error.log" -c "$W/nginx.conf"
-master=$LAST
+nginx_conf 2 "server { listen 127.0.0.1:$port ssl; include $W/web/current/nginx.conf; }"
+nginx_start
 check "nginx starts" wait_port "$port" || { tail -n 6 error.log; finish; }
 check "a handshake" tls_ok "$port" -tls1_3
 
@@ -60,24 +37,7 @@ export -f request; export ROOT_CA port
 load() { while [ ! -e "$W/enough" ]; do request; done; }
 export -f load; export W
 for number in 1 2 3 4; do bash -c load >"$W/load.$number" 2>&1 & done
-workers() { ps -o pid= --ppid "$master" | tr -s ' \n' ' '; }
-reload() { # all workers are new ones
-  local before now pid
-  before=$(workers)
-  kill -HUP "$master" || return 1
-  for _ in {1..200}; do
-    now=$(workers)
-    # shellcheck disable=SC2086
-    set -- $now
-    if [ $# = 2 ]; then
-      for pid in $now; do [[ " $before " != *" $pid "* ]] || continue 2; done
-      ! grep -E '\[(emerg|alert|crit)\]' "$W/error.log"
-      return
-    fi
-    sleep 0.1
-  done
-  echo "before: $before now: $(workers)"; return 1
-}
+reload() { nginx_reload 2 && ! grep -E '\[(emerg|alert|crit)\]' "$W/error.log"; }
 serial() { plain s_client -connect "127.0.0.1:$port" -servername localhost </dev/null 2>/dev/null | plain x509 -noout -serial; }
 serves() { [ "$(serial)" = "$(plain x509 -in "$1" -noout -serial)" ] || { echo "served: $(serial)"; return 1; }; }
 
@@ -94,7 +54,7 @@ check "the second certificate" certify_version "$second" second.pem 20
 check "now the second version is in service" in_service "$second"
 check "a reload between upload and deployment" reload
 check "the first certificate is still served" serves first.pem
-check "the second is deployed, and the hook reloads" deploy --hook "kill -HUP $master"
+check "the second is deployed, and the hook reloads" deploy --hook "kill -HUP $MASTER"
 check "a reload during" reload
 check "the second certificate is served" serves second.pem
 
@@ -111,7 +71,7 @@ flipping=$!
 matches() {
   local times=0
   while [ ! -e "$W/flipped" ] && kill -0 $flipping 2>/dev/null; do
-    env OPENSSL_CONF="$W/openssl.cnf" timeout 30 nginx -e "$W/test.log" -t -c "$W/nginx.conf" || return 1
+    nginx_test "$W/test.log" || return 1
     times=$((times + 1))
   done
   wait $flipping || { cat flips.out; return 1; }
@@ -132,7 +92,7 @@ check "a reload at the end" reload
 
 touch enough
 # shellcheck disable=SC2046 # a list of process numbers
-wait $(jobs -p | grep -v "^$master$") 2>/dev/null
+wait $(jobs -p | grep -v "^$MASTER$") 2>/dev/null
 all_served() {
   cat load.? | sort | uniq -c
   [ "$(cat load.? | wc -l)" -ge 100 ] && ! grep -v '^200 0 0$' load.?

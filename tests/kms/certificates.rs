@@ -126,6 +126,24 @@ fn active_from(world: &World, level: Level) -> String {
     id
 }
 
+/// A CA with as many years as the one above it, made an hour earlier, ends with that one; a day too long is refused.
+#[test]
+fn an_authority_ends_with_the_one_above_it() {
+    let world = today(Level::Software);
+    let root = |years: &str| {
+        let all = [("Subject", "CN=r"), ("Algorithm", "EC_P256"), ("Years", years)];
+        text(&world.done("CreateRootCACertificate", &all), "/Identifier")
+    };
+    let five = root("5");
+    world.now.fetch_add(3600, std::sync::atomic::Ordering::SeqCst);
+    let all = [("ParentIdentifier", five.as_str()), ("Subject", "CN=s"), ("Algorithm", "EC_P256"), ("Years", "5")];
+    let below = text(&world.done("CreateSubCACertificate", &all), "/Identifier");
+    let end = |id: &str| text(&world.done("DescribeCertificate", &[("CertificateId", id)]), "/NotAfter");
+    assert_eq!(end(&five), end(&below));
+    world.pass_days(1);
+    assert_eq!(world.refused("CreateSubCACertificate", &all), "InvalidParameter");
+}
+
 /// A longer-lived certificate for the same names takes the task away; a deployment moves to the newer one.
 #[test]
 fn s002_055_a_renewed_certificate_is_no_task() {

@@ -103,7 +103,7 @@ fn shared_in_a_device() {
     shared("HSM");
 }
 
-/// A forked worker and RSA: signing and decrypting go by the owner's key, and the receiver alone sees it through its token.
+/// RSA, by the name that `alikms deploy` of the receiver writes.
 #[test]
 fn a_shared_rsa_certificate_is_deployed_by_its_receiver() {
     let home = Installation::new(&Setup { token: OTHER, ..Setup::default() });

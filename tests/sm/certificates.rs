@@ -336,3 +336,63 @@ fn a_private_ca_of_sm2() {
     let said = String::from_utf8(ssl(&home, "crl -in crl.pem -noout -text")).unwrap();
     assert!(said.contains("SM2-with-SM3") && said.contains("No Revoked Certificates"), "{said}");
 }
+
+/// Both certificates of a pair from our own CA: openssl reads and verifies them, and they go into the list with their keys.
+#[test]
+fn dual_certificates_of_a_private_ca() {
+    let home = Installation::software();
+    let all = ["CreateRootCACertificate", "--Algorithm=EC_SM2", "--Years=10", "--Subject=CN=Root,O=Example,C=CN"];
+    let made = home.alikms(&all);
+    let root = made["Identifier"].as_str().unwrap().to_owned();
+    file(&home, "root.pem", made["X509Certificate"].as_str().unwrap());
+    for (name, usage, shown) in [
+        ("sign", "SIGN", "Digital Signature\n"),
+        ("encrypt", "ENCRYPT", "Key Encipherment, Data Encipherment, Key Agreement\n"),
+    ] {
+        ssl(&home, &format!("genpkey -algorithm SM2 -out {name}.key"));
+        let subject = "-subj /CN=dual -addext subjectAltName=DNS:dual.example";
+        ssl(&home, &format!("req -new -key {name}.key -sm3 -sigopt {DISTID} {subject} -out {name}.csr"));
+        let csr = home.path(&format!("{name}.csr")).display().to_string();
+        let usage = format!("--Usage={usage}");
+        let ask =
+            ["CreateServerCertificateWithCsr", "--ParentIdentifier", &root, "--Csr-FILE", &csr, "--Days=30", &usage];
+        file(&home, &format!("{name}.pem"), home.alikms(&ask)["X509Certificate"].as_str().unwrap());
+        ssl(&home, &format!("verify -vfyopt {DISTID} -CAfile root.pem {name}.pem"));
+        let said = String::from_utf8(ssl(&home, &format!("x509 -in {name}.pem -noout -text"))).unwrap();
+        assert!(said.contains(shown) && said.contains("SM2-with-SM3"), "{said}");
+    }
+    let path = |name: &str| home.path(name).display().to_string();
+    let [sign, sign_key, encrypt, encrypt_key] = ["sign.pem", "sign.key", "encrypt.pem", "encrypt.key"].map(path);
+    let upload = |sign: &str, sign_key: &str, encrypt: &str, encrypt_key: &str| {
+        [
+            "UploadUserCertificate",
+            "--SignCert-FILE",
+            sign,
+            "--SignPrivateKey-FILE",
+            sign_key,
+            "--EncryptCert-FILE",
+            encrypt,
+        ]
+        .map(str::to_owned)
+        .into_iter()
+        .chain(["--EncryptPrivateKey-FILE".to_owned(), encrypt_key.to_owned()])
+        .collect::<Vec<_>>()
+    };
+    let swapped = upload(&encrypt, &encrypt_key, &sign, &sign_key);
+    let said = refused(&home, &swapped.iter().map(String::as_str).collect::<Vec<_>>());
+    assert!(said.contains("key usage"), "{said}");
+    let good = upload(&sign, &sign_key, &encrypt, &encrypt_key);
+    let answer = home.alikms(&good.iter().map(String::as_str).collect::<Vec<_>>());
+    let second = answer["EncryptCertId"].as_str().unwrap();
+    let all = ["CertificatePublicKeyEncrypt", "--CertificateId", second, "--Algorithm=SM2PKE", "--Plaintext=eHl6"];
+    let blob = home.alikms(&all)["CiphertextBlob"].as_str().unwrap().to_owned();
+    let all =
+        ["CertificatePrivateKeyDecrypt", "--CertificateId", second, "--Algorithm=SM2PKE", "--CiphertextBlob", &blob];
+    assert_eq!(home.alikms(&all)["Plaintext"], "eHl6");
+    // Of other keys there are no two.
+    ssl(&home, "genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out ec.key");
+    ssl(&home, "req -new -key ec.key -subj /CN=ec -out ec.csr");
+    let csr = path("ec.csr");
+    let ask = ["CreateClientCertificateWithCsr", "--ParentIdentifier", &root, "--Csr-FILE", &csr, "--Usage=ENCRYPT"];
+    assert!(refused(&home, &ask).contains("InvalidParameter"));
+}

@@ -9,6 +9,7 @@ use std::process::{Command, ExitCode, Stdio};
 use alikms_pkcs11::config::PinSource;
 use alikms_pkcs11::crypto::random;
 use alikms_pkcs11::kms::container::{Private, in_order, read_pkcs12, write_pkcs12};
+use alikms_pkcs11::kms::subject;
 use alikms_pkcs11::kms::x509::{self, Leaf};
 use alikms_pkcs11::model::Bytes;
 use alikms_pkcs11::model::names::hex_bytes::to_hex;
@@ -174,7 +175,7 @@ impl Found {
                 let passphrase = passphrase.ok_or_else(|| Stop::usage("a PKCS#12 file needs --new-passphrase"))?;
                 let (leaf, chain) = in_order(&key.public, self.certificates)?;
                 let chain: Vec<&[u8]> = std::iter::once(&leaf).chain(&chain).map(|leaf| leaf.der.as_slice()).collect();
-                let name = x509::common_name(&leaf.der).unwrap_or_else(|| "certificate".to_owned());
+                let name = subject::common_name(&leaf.der).unwrap_or_else(|| "certificate".to_owned());
                 Ok(write_pkcs12(&key, &chain, &name, passphrase)?)
             }
             other => Err(Stop::usage(format!("--to {other}: pem, der, pkcs8 or pkcs12"))),

@@ -9,13 +9,16 @@ use crate::kms::Kms;
 use crate::kms::catalogue::{is_shown, refresh_certificate};
 use crate::kms::issue::{self, Draft, Purpose, Request};
 use crate::kms::lifecycle::NewKey;
-use crate::kms::x509::{self, Leaf};
+use crate::kms::subject;
+use crate::kms::x509::Leaf;
 use crate::model::caller::Caller;
 use crate::model::certificate::{Authority, Certificate, CertificateStatus, Der, Source};
+use crate::model::curve::Curve;
 use crate::model::hash::Hash;
 use crate::model::key::{KeyUsage, Level};
 use crate::model::public::PublicKey;
 use crate::model::spec::Spec;
+use crate::model::time::Moment;
 use crate::store::Records;
 
 /// The longest life of an authority, in years.
@@ -49,6 +52,8 @@ pub struct NewLeaf {
     /// PEM.
     pub csr: String,
     pub server: bool,
+    /// For a key that decrypts and does not sign, of SM2 only.
+    pub encrypts: bool,
     pub days: i64,
     /// In place of those that the CSR asks for.
     pub names: Vec<String>,
@@ -59,7 +64,7 @@ impl Kms {
     pub fn create_authority(&self, caller: &Caller, new: NewAuthority) -> Result<Certificate> {
         let action = if new.parent.is_some() { "CreateSubCACertificate" } else { "CreateRootCACertificate" };
         let _allowed = self.authorize(caller, action, &self.realm.container("certificate"))?;
-        let subject = x509::parse_subject(&new.subject, false)?;
+        let subject = subject::parse_subject(&new.subject, false)?;
         if !(1..=MAX_YEARS).contains(&new.years) {
             return Err(Error::invalid("Years", "1 to 30"));
         }
@@ -70,22 +75,23 @@ impl Kms {
         if !new.spec.usages.contains(&KeyUsage::SignVerify) || !new.spec.family.is_asymmetric() {
             return Err(Error::invalid("Algorithm", "a key that signs is needed"));
         }
-        let (from, until) = (self.now(), self.now().plus_days(new.years * 365));
+        let from = self.now();
+        let asked = from.plus_days(new.years * 365);
         let parent = new.parent.as_deref().map(|parent| self.authority(caller, action, parent)).transpose()?;
         let path_length = match &parent {
             None => new.path_length,
-            Some((parent, authority)) => {
+            Some((_, authority)) => {
                 let below = new.path_length.unwrap_or(0);
                 if authority.path_length.is_some_and(|most| below >= most) {
                     let reason = "the CA above it allows no further one below, or not so many: see its path length";
                     return Err(Error::invalid("PathLenConstraint", reason));
                 }
-                if parent.not_after.is_some_and(|end| end < until) {
-                    return Err(Error::invalid("Years", "longer than the CA above it is valid"));
-                }
                 Some(below)
             }
         };
+        let end = parent.as_ref().and_then(|(parent, _)| parent.not_after);
+        let longer = || Error::invalid("Years", "longer than the CA above it is valid");
+        let until = within(asked, end).ok_or_else(longer)?;
         let key = self.create_key(
             caller,
             NewKey {
@@ -101,7 +107,8 @@ impl Kms {
         let public = version.public.as_ref().ok_or_else(none)?;
         let above = parent.as_ref().map(|(parent, _)| Leaf::from_der(&parent.leaf)).transpose()?;
         let purpose = Purpose::Authority { path_length };
-        let draft = Draft { issuer: above.as_ref(), subject, public, names: None, from, until, purpose };
+        let draft =
+            Draft { issuer: above.as_ref(), subject, public, names: None, from, until, purpose, encrypts: false };
         let (signer, signing) = match &parent {
             Some((parent, _)) => (above.as_ref().map_or_else(|| Err(none()), Leaf::public)?, signing_version(parent)?),
             None => (public.clone(), version.id),
@@ -155,13 +162,15 @@ impl Kms {
         if new.days < 1 || new.days > MAX_YEARS * 366 {
             return Err(Error::invalid("Days", "1 to 10980"));
         }
-        let (from, until) = (self.now(), self.now().plus_days(new.days));
-        if parent.not_after.is_some_and(|end| end < until) {
-            return Err(Error::invalid("Days", "longer than the CA is valid"));
-        }
+        let from = self.now();
+        let longer = || Error::invalid("Days", "longer than the CA is valid");
+        let until = within(from.plus_days(new.days), parent.not_after).ok_or_else(longer)?;
         let names = match (&new.names[..], request.names) {
-            ([], asked) => asked,
-            (given, _) => Some(x509::general_names(given)?),
+            ([], asked) => {
+                asked.as_ref().map_or(Ok(()), subject::check_asked)?;
+                asked
+            }
+            (given, _) => Some(subject::general_names(given)?),
         };
         if new.server && names.as_ref().is_none_or(|names| names.0.is_empty()) {
             return Err(Error::invalid(
@@ -169,14 +178,16 @@ impl Kms {
                 "a server has a name: in the CSR's subject alternative names, or here",
             ));
         }
-        if request.subject.is_empty() {
-            return Err(Error::invalid("Csr", "its subject is empty"));
-        }
+        subject::check_name("Csr", &request.subject)?;
         let issuer = Leaf::from_der(&parent.leaf)?;
         let signer = issuer.public()?;
         let purpose = if new.server { Purpose::Server } else { Purpose::Client };
         let (subject, public) = (request.subject, &request.public);
-        let draft = Draft { issuer: Some(&issuer), subject, public, names, from, until, purpose };
+        let encrypts = new.encrypts;
+        if encrypts && !matches!(public, PublicKey::Ec { curve: Curve::Sm2, .. }) {
+            return Err(Error::invalid("Usage", "ENCRYPT is for the second certificate of two SM2 ones"));
+        }
+        let draft = Draft { issuer: Some(&issuer), subject, public, names, from, until, purpose, encrypts };
         let der = issue::certificate(&draft, &signer, self.signer(caller, signing_version(&parent)?, &signer)?)?;
         let leaf = Leaf::from_der(&der)?;
         let certificate = Certificate {
@@ -243,11 +254,7 @@ impl Kms {
         issue::revocations(&issuer, number, &revoked, validity, signer)
     }
 
-    fn revoked_by(
-        &self,
-        records: &mut Records<'_>,
-        authority: Uuid,
-    ) -> Result<Vec<(Vec<u8>, crate::model::time::Moment)>> {
+    fn revoked_by(&self, records: &mut Records<'_>, authority: Uuid) -> Result<Vec<(Vec<u8>, Moment)>> {
         let mut revoked = Vec::new();
         for it in self.all_certificates(records)?.iter().filter(|it| it.issued_by == Some(authority)) {
             if let Some(at) = it.revoked_at {
@@ -288,6 +295,15 @@ impl Kms {
             }
             Ok(count)
         })
+    }
+}
+
+/// Not longer than the CA: who asks for as many years as a CA has that was made a moment ago gets what is left of them. None
+/// if it is a day or more too long.
+fn within(asked: Moment, end: Option<Moment>) -> Option<Moment> {
+    match end {
+        Some(end) if asked > end => (asked < end.plus_days(1)).then_some(end),
+        _ => Some(asked),
     }
 }
 

@@ -12,6 +12,7 @@ use crate::kms::Kms;
 use crate::kms::catalogue::refresh_certificate;
 use crate::kms::container::{Private, read_pkcs12, write_pkcs12};
 use crate::kms::lifecycle::Making;
+use crate::kms::subject;
 use crate::kms::tags::check_count;
 use crate::kms::x509::{self, Leaf};
 use crate::model::Bytes;
@@ -334,7 +335,7 @@ impl Exported {
         let chain: Vec<&[u8]> = std::iter::once(self.certificate.leaf.as_slice())
             .chain(self.certificate.chain.iter().map(|der| der.0.as_slice()))
             .collect();
-        let common_name = x509::common_name(&self.certificate.leaf);
+        let common_name = subject::common_name(&self.certificate.leaf);
         let name = match self.certificate.name.as_str() {
             "" => common_name.unwrap_or_else(|| self.certificate.id.to_string()),
             name => name.to_owned(),
