@@ -65,7 +65,9 @@ impl<'a> Plan<'a> {
         input: &'a [u8],
     ) -> Result<Self> {
         let plan = match (subject.spec.family, job) {
-            (family, _) if family.is_sm() => Err(device.lacks(format!("the mechanisms of {}", subject.spec.name))),
+            (family, _) if family.is_software_only() => {
+                Err(device.lacks(format!("the mechanisms of {}", subject.spec.name)))
+            }
             (Family::Ec(curve), Job::Sign(Signing::Ecdsa)) => Self::ecdsa(curve.field_len(), input),
             (Family::Rsa, Job::Sign(signing)) => Self::rsa_sign(subject, signing, input),
             (Family::Rsa, Job::Decrypt(cipher)) => {

@@ -122,7 +122,7 @@ impl DeviceKey {
         handle: CK_OBJECT_HANDLE,
         public: &PublicKey,
     ) -> Result<Option<bool>, Fault> {
-        if self.spec.family.is_sm() {
+        if self.spec.family.is_software_only() {
             return Ok(None);
         }
         let challenge = random::bytes::<32>();
