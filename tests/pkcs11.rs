@@ -8,6 +8,8 @@ mod support;
 
 #[path = "pkcs11/attacks.rs"]
 mod attacks;
+#[path = "pkcs11/attributes.rs"]
+mod attributes;
 #[path = "pkcs11/c_programs.rs"]
 mod c_programs;
 #[path = "pkcs11/certificate_attributes.rs"]

@@ -11,6 +11,8 @@ mod support;
 mod agreement;
 #[path = "vectors/ciphers.rs"]
 mod ciphers;
+#[path = "vectors/coverage.rs"]
+mod coverage;
 #[path = "vectors/digests.rs"]
 mod digests;
 #[path = "vectors/macs.rs"]

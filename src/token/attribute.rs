@@ -33,6 +33,16 @@ pub enum Create {
     Never,
 }
 
+/// What it is on a new object whose template does not name it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unnamed {
+    /// By what the object is and how it is made: content, type, usual use, and the like.
+    Decided,
+    Empty,
+    False,
+    True,
+}
+
 /// May it be changed later?
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
@@ -49,6 +59,7 @@ pub struct AttributeRow {
     pub shape: Shape,
     pub on: &'static [Class],
     pub create: Create,
+    pub unnamed: Unnamed,
     pub change: Change,
     /// Hidden while the key is sensitive or not extractable.
     pub secret: bool,
@@ -70,10 +81,10 @@ const TRUSTED: &[Class] = &[Class::Certificate, Class::PublicKey, Class::SecretK
 const VALUES: &[Class] = &[Class::Certificate, Class::Data, Class::PrivateKey, Class::SecretKey];
 
 macro_rules! rows {
-    ($($kind:ident $shape:ident $on:ident $create:ident $change:expr $(, $secret:ident)?;)*) => {
+    ($($kind:ident $shape:ident $on:ident $create:ident $unnamed:ident $change:expr $(, $secret:ident)?;)*) => {
         &[$(AttributeRow {
             kind: $kind, name: stringify!($kind), shape: Shape::$shape, on: $on, create: Create::$create,
-            change: $change, secret: rows!(@ $($secret)?),
+            unnamed: Unnamed::$unnamed, change: $change, secret: rows!(@ $($secret)?),
         }),*]
     };
     (@ secret) => { true };
@@ -84,70 +95,70 @@ use Change::{Always, Never, OnlyTo};
 
 /// Every attribute that a caller may name for an object of ours; those that are only shown stand in `vendor`.
 pub static ATTRIBUTES: &[AttributeRow] = rows! {
-    CKA_CLASS Ulong ALL Allowed Never;
-    CKA_TOKEN Bool ALL Allowed Never;
-    CKA_PRIVATE Bool ALL Allowed Never;
-    CKA_LABEL Bytes ALL Allowed Always;
-    CKA_UNIQUE_ID Bytes ALL Never Never;
-    CKA_APPLICATION Bytes DATA Allowed Always;
-    CKA_VALUE Bytes VALUES Import Never, secret;
-    CKA_OBJECT_ID Bytes DATA Allowed Always;
-    CKA_CERTIFICATE_TYPE Ulong CERTIFICATE Allowed Never;
-    CKA_ISSUER Bytes CERTIFICATE Allowed Never;
-    CKA_SERIAL_NUMBER Bytes CERTIFICATE Allowed Never;
-    CKA_OWNER Bytes CERTIFICATE Allowed Always;
-    CKA_TRUSTED Bool TRUSTED Allowed OnlyTo(false);
-    CKA_CERTIFICATE_CATEGORY Ulong CERTIFICATE Allowed Never;
-    CKA_JAVA_MIDP_SECURITY_DOMAIN Ulong CERTIFICATE Allowed Never;
-    CKA_URL Bytes CERTIFICATE Allowed Never;
-    CKA_HASH_OF_SUBJECT_PUBLIC_KEY Bytes CERTIFICATE Allowed Never;
-    CKA_HASH_OF_ISSUER_PUBLIC_KEY Bytes CERTIFICATE Allowed Never;
-    CKA_NAME_HASH_ALGORITHM Ulong CERTIFICATE Allowed Never;
-    CKA_CHECK_VALUE Bytes CERTIFICATE Allowed Never;
-    CKA_KEY_TYPE Ulong KEYS Allowed Never;
-    CKA_SUBJECT Bytes SUBJECTS Allowed Always;
-    CKA_ID Bytes NAMED Allowed Always;
-    CKA_SENSITIVE Bool HELD Allowed OnlyTo(true);
-    CKA_ENCRYPT Bool OUTER Allowed Always;
-    CKA_DECRYPT Bool HELD Allowed Always;
-    CKA_WRAP Bool OUTER Allowed Always;
-    CKA_UNWRAP Bool HELD Allowed Always;
-    CKA_SIGN Bool HELD Allowed Always;
-    CKA_SIGN_RECOVER Bool PRIVATE Allowed Always;
-    CKA_VERIFY Bool OUTER Allowed Always;
-    CKA_VERIFY_RECOVER Bool PUBLIC Allowed Always;
-    CKA_DERIVE Bool KEYS Allowed Always;
-    CKA_START_DATE Date NAMED Allowed Always;
-    CKA_END_DATE Date NAMED Allowed Always;
-    CKA_MODULUS Bytes PAIR Import Never;
-    CKA_MODULUS_BITS Ulong PUBLIC Allowed Never;
-    CKA_PUBLIC_EXPONENT Bytes PAIR Allowed Never;
-    CKA_PRIVATE_EXPONENT Bytes PRIVATE Import Never, secret;
-    CKA_PRIME_1 Bytes PRIVATE Import Never, secret;
-    CKA_PRIME_2 Bytes PRIVATE Import Never, secret;
-    CKA_EXPONENT_1 Bytes PRIVATE Import Never, secret;
-    CKA_EXPONENT_2 Bytes PRIVATE Import Never, secret;
-    CKA_COEFFICIENT Bytes PRIVATE Import Never, secret;
-    CKA_PUBLIC_KEY_INFO Bytes SUBJECTS Allowed Never;
-    CKA_VALUE_LEN Ulong SECRET Allowed Never;
-    CKA_EXTRACTABLE Bool HELD Allowed OnlyTo(false);
-    CKA_LOCAL Bool KEYS Never Never;
-    CKA_NEVER_EXTRACTABLE Bool HELD Never Never;
-    CKA_ALWAYS_SENSITIVE Bool HELD Never Never;
-    CKA_KEY_GEN_MECHANISM Ulong KEYS Never Never;
-    CKA_MODIFIABLE Bool ALL Allowed Never;
-    CKA_COPYABLE Bool ALL Allowed OnlyTo(false);
-    CKA_DESTROYABLE Bool ALL Allowed Never;
-    CKA_EC_PARAMS Bytes PAIR Allowed Never;
-    CKA_EC_POINT Bytes PAIR Import Never;
-    CKA_ALWAYS_AUTHENTICATE Bool PRIVATE Allowed Never;
-    CKA_WRAP_WITH_TRUSTED Bool HELD Allowed OnlyTo(true);
-    CKA_WRAP_TEMPLATE Nested OUTER Allowed Never;
-    CKA_UNWRAP_TEMPLATE Nested HELD Allowed Never;
-    CKA_DERIVE_TEMPLATE Nested HELD Allowed Never;
-    CKA_ALLOWED_MECHANISMS Mechanisms KEYS Allowed Never;
+    CKA_CLASS Ulong ALL Allowed Decided Never;
+    CKA_TOKEN Bool ALL Allowed False Never;
+    CKA_PRIVATE Bool ALL Allowed Decided Never;
+    CKA_LABEL Bytes ALL Allowed Empty Always;
+    CKA_UNIQUE_ID Bytes ALL Never Decided Never;
+    CKA_APPLICATION Bytes DATA Allowed Empty Always;
+    CKA_VALUE Bytes VALUES Import Decided Never, secret;
+    CKA_OBJECT_ID Bytes DATA Allowed Empty Always;
+    CKA_CERTIFICATE_TYPE Ulong CERTIFICATE Allowed Decided Never;
+    CKA_ISSUER Bytes CERTIFICATE Allowed Decided Never;
+    CKA_SERIAL_NUMBER Bytes CERTIFICATE Allowed Decided Never;
+    CKA_OWNER Bytes CERTIFICATE Allowed Decided Always;
+    CKA_TRUSTED Bool TRUSTED Allowed False OnlyTo(false);
+    CKA_CERTIFICATE_CATEGORY Ulong CERTIFICATE Allowed Decided Never;
+    CKA_JAVA_MIDP_SECURITY_DOMAIN Ulong CERTIFICATE Allowed Decided Never;
+    CKA_URL Bytes CERTIFICATE Allowed Decided Never;
+    CKA_HASH_OF_SUBJECT_PUBLIC_KEY Bytes CERTIFICATE Allowed Decided Never;
+    CKA_HASH_OF_ISSUER_PUBLIC_KEY Bytes CERTIFICATE Allowed Decided Never;
+    CKA_NAME_HASH_ALGORITHM Ulong CERTIFICATE Allowed Decided Never;
+    CKA_CHECK_VALUE Bytes CERTIFICATE Allowed Decided Never;
+    CKA_KEY_TYPE Ulong KEYS Allowed Decided Never;
+    CKA_SUBJECT Bytes SUBJECTS Allowed Decided Always;
+    CKA_ID Bytes NAMED Allowed Decided Always;
+    CKA_SENSITIVE Bool HELD Allowed Decided OnlyTo(true);
+    CKA_ENCRYPT Bool OUTER Allowed Decided Always;
+    CKA_DECRYPT Bool HELD Allowed Decided Always;
+    CKA_WRAP Bool OUTER Allowed False Always;
+    CKA_UNWRAP Bool HELD Allowed False Always;
+    CKA_SIGN Bool HELD Allowed Decided Always;
+    CKA_SIGN_RECOVER Bool PRIVATE Allowed False Always;
+    CKA_VERIFY Bool OUTER Allowed Decided Always;
+    CKA_VERIFY_RECOVER Bool PUBLIC Allowed False Always;
+    CKA_DERIVE Bool KEYS Allowed Decided Always;
+    CKA_START_DATE Date NAMED Allowed Empty Always;
+    CKA_END_DATE Date NAMED Allowed Empty Always;
+    CKA_MODULUS Bytes PAIR Import Decided Never;
+    CKA_MODULUS_BITS Ulong PUBLIC Allowed Decided Never;
+    CKA_PUBLIC_EXPONENT Bytes PAIR Allowed Decided Never;
+    CKA_PRIVATE_EXPONENT Bytes PRIVATE Import Decided Never, secret;
+    CKA_PRIME_1 Bytes PRIVATE Import Decided Never, secret;
+    CKA_PRIME_2 Bytes PRIVATE Import Decided Never, secret;
+    CKA_EXPONENT_1 Bytes PRIVATE Import Decided Never, secret;
+    CKA_EXPONENT_2 Bytes PRIVATE Import Decided Never, secret;
+    CKA_COEFFICIENT Bytes PRIVATE Import Decided Never, secret;
+    CKA_PUBLIC_KEY_INFO Bytes SUBJECTS Allowed Decided Never;
+    CKA_VALUE_LEN Ulong SECRET Allowed Decided Never;
+    CKA_EXTRACTABLE Bool HELD Allowed Decided OnlyTo(false);
+    CKA_LOCAL Bool KEYS Never Decided Never;
+    CKA_NEVER_EXTRACTABLE Bool HELD Never Decided Never;
+    CKA_ALWAYS_SENSITIVE Bool HELD Never Decided Never;
+    CKA_KEY_GEN_MECHANISM Ulong KEYS Never Decided Never;
+    CKA_MODIFIABLE Bool ALL Allowed True Never;
+    CKA_COPYABLE Bool ALL Allowed Decided OnlyTo(false);
+    CKA_DESTROYABLE Bool ALL Allowed True Never;
+    CKA_EC_PARAMS Bytes PAIR Allowed Decided Never;
+    CKA_EC_POINT Bytes PAIR Import Decided Never;
+    CKA_ALWAYS_AUTHENTICATE Bool PRIVATE Allowed False Never;
+    CKA_WRAP_WITH_TRUSTED Bool HELD Allowed False OnlyTo(true);
+    CKA_WRAP_TEMPLATE Nested OUTER Allowed Decided Never;
+    CKA_UNWRAP_TEMPLATE Nested HELD Allowed Decided Never;
+    CKA_DERIVE_TEMPLATE Nested HELD Allowed Decided Never;
+    CKA_ALLOWED_MECHANISMS Mechanisms KEYS Allowed Decided Never;
     // Ours: the only one of the block `CKA_ALIKMS_*` that a caller may name. The others are worked out.
-    CKA_ALIKMS_PROTECTION_LEVEL Bytes KEYS Allowed Never;
+    CKA_ALIKMS_PROTECTION_LEVEL Bytes KEYS Allowed Decided Never;
 };
 
 /// The places of [`ATTRIBUTES`] in the order of their numbers.

@@ -1,8 +1,10 @@
-//! A mechanism in words, for `alikms features`.
+//! Mechanisms and attributes in words, for `alikms features`.
 
 use cryptoki_sys::*;
 
+use super::attribute::{AttributeRow, Change, Create, Unnamed};
 use super::mechanism::{Does, Keys, MechanismRow};
+use crate::model::object::Class;
 
 /// Every flag that a row of `MECHANISMS` may have.
 const FLAGS: &[(CK_FLAGS, &str)] = &[
@@ -42,6 +44,56 @@ impl MechanismRow {
     /// What the flags say.
     pub fn flags_in_words(&self) -> Vec<&'static str> {
         FLAGS.iter().filter(|(flag, _)| self.flags & flag != 0).map(|(_, word)| *word).collect()
+    }
+}
+
+impl AttributeRow {
+    /// The classes of objects that have it.
+    pub fn on_in_words(&self) -> String {
+        let word = |class: &Class| match class {
+            Class::Certificate => "certificate",
+            Class::Data => "data",
+            Class::PrivateKey => "private key",
+            Class::PublicKey => "public key",
+            Class::SecretKey => "secret key",
+        };
+        if self.on == Class::ALL { "all".to_owned() } else { self.on.iter().map(word).collect::<Vec<_>>().join(", ") }
+    }
+
+    /// Who says what it is at first.
+    pub fn create_in_words(&self) -> &'static str {
+        match (self.create, self.kind) {
+            (_, CKA_TRUSTED) => "the token",
+            (Create::Allowed, _) => "any template",
+            (Create::Import, _) => "C_CreateObject",
+            (Create::Never, _) => "the token",
+        }
+    }
+
+    /// What it is when no template names it.
+    pub fn unnamed_in_words(&self) -> &'static str {
+        match self.unnamed {
+            Unnamed::Decided => "",
+            Unnamed::Empty => "empty",
+            Unnamed::False => "FALSE",
+            Unnamed::True => "TRUE",
+        }
+    }
+
+    /// What C_SetAttributeValue may make of it.
+    pub fn change_in_words(&self) -> &'static str {
+        match (self.change, self.kind) {
+            (_, CKA_TRUSTED) => "to FALSE; to TRUE by the SO",
+            (Change::Always, _) => "yes",
+            (Change::Never, _) => "no",
+            (Change::OnlyTo(true), _) => "to TRUE",
+            (Change::OnlyTo(false), _) => "to FALSE",
+        }
+    }
+
+    /// Who may read it.
+    pub fn read_in_words(&self) -> &'static str {
+        if self.secret { "unless sensitive or unextractable" } else { "whoever sees the object" }
     }
 }
 

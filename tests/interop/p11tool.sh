@@ -1,5 +1,6 @@
 #!/bin/bash
-# GnuTLS: p11tool lists, exports and signs; certtool makes a request; gnutls-serv serves.
+# GnuTLS: p11tool lists, exports and signs; certtool makes requests and certificates; gnutls-serv serves, gnutls-cli shows a
+# client certificate.
 . "$(dirname "$0")/lib.sh"
 need p11tool certtool gnutls-serv openssl
 export GNUTLS_PIN=$PIN
@@ -38,4 +39,30 @@ for key in rsa p256; do
   check "gnutls-serv $key TLS 1.2" tls_ok "$port" -tls1_2
   stop_started
 done
+# An authority whose key is ours signs: a certificate of its own, another's request.
+printf 'cn = alikms authority\nca\ncert_signing_key\ncrl_signing_key\nexpiration_days = 5\nserial = 7\n' >authority.template
+printf 'tls_www_server\nsigning_key\nexpiration_days = 5\nserial = 8\n' >leaf.template
+plain req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout other.key -out other.csr -subj /CN=localhost >>"$LOG" 2>&1
+authority() {
+  t 30 certtool --provider "$MODULE" --generate-self-signed --load-privkey "$(uri "$1")" --template authority.template --outfile authority.pem && plain verify -CAfile authority.pem -check_ss_sig authority.pem &&
+    t 30 certtool --provider "$MODULE" --generate-certificate --load-request other.csr --load-ca-privkey "$(uri "$1")" --load-ca-certificate authority.pem --template leaf.template --outfile issued.pem &&
+    plain verify -CAfile authority.pem issued.pem
+}
+for key in rsa p256 p384; do check "certtool signs certificates with $key" authority $key; done
+
+# A client certificate of ours.
+plain req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout server.key -out self.pem -days 5 -subj /CN=localhost -addext subjectAltName=DNS:localhost >>"$LOG" 2>&1
+port=$(free_port)
+bg env OPENSSL_CONF=/etc/ssl/openssl.cnf openssl s_server -accept "127.0.0.1:$port" -cert self.pem -key server.key -CAfile "$FIXTURE/ca/root.pem" -Verify 3 -verify_return_error -www
+wait_port "$port" >>"$LOG"
+client() { # KEY PRIORITY
+  cat "$(of "$1" crt)" "$FIXTURE/ca/sub.pem" >client.pem
+  printf 'GET / HTTP/1.0\r\n\r\n' | t 30 gnutls-cli --provider "$MODULE" --x509cafile self.pem --x509certfile client.pem --x509keyfile "$(uri "$1")" --priority "$2" --port "$port" --verify-hostname localhost 127.0.0.1 >shown 2>&1
+  cat shown; grep -q "OU *= *$(label "$1")" shown
+}
+for key in rsa p256; do
+  check "gnutls-cli with $key, TLS 1.3" client $key NORMAL:-VERS-ALL:+VERS-TLS1.3
+  check "gnutls-cli with $key, TLS 1.2" client $key NORMAL:-VERS-ALL:+VERS-TLS1.2
+done
+stop_started
 finish

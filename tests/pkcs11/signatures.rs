@@ -151,11 +151,11 @@ fn rsa(c: &Client, keys: (CK_OBJECT_HANDLE, CK_OBJECT_HANDLE)) {
     assert_eq!(c.sign(CKM_RSA_X_509, keys.1, &padded).unwrap(), raw);
     c.verify(CKM_RSA_X_509, keys.0, &padded, &raw).unwrap();
     assert_eq!(c.sign(CKM_RSA_X_509, keys.1, &vec![0xff; size]), Err(CKR_DATA_LEN_RANGE), "not less than the modulus");
-    // SHA-1 is verified, not made.
-    assert_eq!(c.sign_init(CKM_SHA1_RSA_PKCS, keys.1), Err(CKR_MECHANISM_INVALID));
+    // SHA-1 is what CKM_RSA_PKCS makes of its DigestInfo.
     let info = [unhex("3021300906052b0e03021a05000414"), c.digest(CKM_SHA_1, DATA).unwrap()].concat();
     let old = c.sign(CKM_RSA_PKCS, keys.1, &info).unwrap();
     c.verify(CKM_SHA1_RSA_PKCS, keys.0, DATA, &old).unwrap();
+    assert_eq!(c.sign(CKM_SHA1_RSA_PKCS, keys.1, DATA).unwrap(), old);
 }
 
 macro_rules! check_ecdsa {

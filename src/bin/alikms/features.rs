@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use alikms_pkcs11::abi::{self, FUNCTIONS};
 use alikms_pkcs11::api::{self, published};
+use alikms_pkcs11::token::attribute::{ATTRIBUTES, AttributeRow};
 use alikms_pkcs11::token::mechanism::MECHANISMS;
 
 use crate::args::Line;
@@ -21,7 +22,7 @@ struct Table {
 
 pub fn run(line: &Line, _: &[&str]) -> Result<ExitCode, Stop> {
     let print = if line.option("markdown").is_some() { markdown } else { plain };
-    let text: Vec<_> = [actions(), functions(), mechanisms()].iter().map(print).collect();
+    let text: Vec<_> = [actions(), functions(), mechanisms(), attributes()].iter().map(print).collect();
     output::print(&text.join("\n")).map(|()| ExitCode::SUCCESS)
 }
 
@@ -45,7 +46,8 @@ fn markdown(table: &Table) -> String {
 fn plain(table: &Table) -> String {
     let mut out = format!("{}: {} of {}\n", table.title, table.working, table.rows.len());
     for cells in &table.rows {
-        let line: String = cells.iter().zip([32, 18, 0]).map(|(cell, width)| format!("{cell:width$} ")).collect();
+        let line: String =
+            cells.iter().zip([32, 18, 18, 8, 8, 0]).map(|(cell, width)| format!("{cell:width$} ")).collect();
         out += &format!("  {}\n", line.trim_end());
     }
     out
@@ -91,5 +93,20 @@ fn mechanisms() -> Table {
         columns: &["mechanism", "keys", "does"],
         rows: MECHANISMS.iter().map(row).collect(),
         working: MECHANISMS.len(),
+    }
+}
+
+/// One row for each attribute that a caller may name, from the table of `token`.
+fn attributes() -> Table {
+    let row = |row: &AttributeRow| {
+        let words = [row.create_in_words(), row.unnamed_in_words(), row.change_in_words(), row.read_in_words()];
+        let cells = [row.name.to_owned(), row.on_in_words()].into_iter();
+        cells.chain(words.into_iter().map(str::to_owned)).collect()
+    };
+    Table {
+        title: "PKCS#11 attributes",
+        columns: &["attribute", "objects", "first said by", "else", "changed", "read by"],
+        rows: ATTRIBUTES.iter().map(row).collect(),
+        working: ATTRIBUTES.len(),
     }
 }

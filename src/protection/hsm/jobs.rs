@@ -81,6 +81,9 @@ impl<'a> Plan<'a> {
             }
             (Family::Sm4, Job::Encrypt(cipher)) => Self::sm4(device, cipher, input, true),
             (Family::Sm4, Job::Decrypt(cipher)) => Self::sm4(device, cipher, input, false),
+            (Family::Ec(curve), _) if curve.is_25519() => {
+                Err(device.lacks(format!("the mechanisms of {}", subject.spec.name)))
+            }
             (Family::Ec(curve), Job::Sign(Signing::Ecdsa)) => Self::ecdsa(curve.field_len(), input),
             (Family::Rsa, Job::Sign(signing)) => Self::rsa_sign(subject, signing, input),
             (Family::Rsa, Job::Decrypt(cipher)) => {

@@ -13,7 +13,6 @@ from PyKCS11 import PyKCS11
 
 NAME = "the token's maker is compared with SoftHSM's name"
 USAGE = "what a stored key may do is the KMS's to decide: C_SetAttributeValue takes a use away and gives none"
-SHA1 = "no signatures with SHA-1 (RFC 9155); they are verified"
 EDWARDS = "the device (SoftHSM 2.6 as Debian builds it) has no Ed25519"
 REFUSED = {
     "test_LowLevel.TestUtil.test_LowLevel": ("AssertionError", NAME),
@@ -24,8 +23,6 @@ REFUSED = {
     "test_random.TestUtil.test_seedRandom": ("CKR_RANDOM_SEED_NOT_SUPPORTED", "the generator takes seed from the kernel only"),
     "test_objects.TestGetSetAttributeValues.test_setAttributeValue_with_a_list_of_attributes": ("CKR_ATTRIBUTE_READ_ONLY", USAGE),
     "test_objects.TestGetSetAttributeValues.test_setAttributeValue_with_single_binary_attribute": ("CKR_ATTRIBUTE_READ_ONLY", USAGE),
-    "test_asymetric.TestUtil.test_sign_PKCS": ("CKR_MECHANISM_INVALID", SHA1),
-    "test_asymetric.TestUtil.test_RSA_PSS_SHA1": ("CKR_MECHANISM_INVALID", SHA1),
     "test_derive.TestUtil.test_deriveKey_CKM_EXTRACT_KEY_FROM_KEY": ("CKR_MECHANISM_INVALID", "finds a key out piece by piece"),
     "test_derive.TestUtil.test_deriveKey_CKM_XOR_BASE_AND_DATA": ("CKR_MECHANISM_INVALID", "makes related keys"),
     "test_wrap.TestUtil.test_wrapKey": ("CKR_KEY_FUNCTION_NOT_PERMITTED", "a key wraps only where its template says CKA_WRAP"),
