@@ -30,6 +30,8 @@ mod dual;
 mod edwards;
 #[path = "pkcs11/envelope.rs"]
 mod envelope;
+#[path = "pkcs11/fenced.rs"]
+mod fenced;
 #[path = "pkcs11/fork.rs"]
 mod fork;
 #[path = "pkcs11/general.rs"]
@@ -38,6 +40,8 @@ mod general;
 mod guard_pages;
 #[path = "pkcs11/initialize.rs"]
 mod initialize;
+#[path = "pkcs11/lengths.rs"]
+mod lengths;
 #[path = "pkcs11/login.rs"]
 mod login;
 #[path = "pkcs11/mechanisms.rs"]
@@ -50,6 +54,8 @@ mod model;
 mod names;
 #[path = "pkcs11/objects.rs"]
 mod objects;
+#[path = "pkcs11/overlaps.rs"]
+mod overlaps;
 #[path = "pkcs11/pins.rs"]
 mod pins;
 #[path = "pkcs11/robust.rs"]

@@ -131,7 +131,7 @@ impl DeviceKey {
             _ => (CKM_RSA_PKCS, Signing::RsaPkcs1, self.spec.bits / 8),
         };
         let mechanism = Mechanism { id: mechanism, parameter: Parameter::None };
-        match session.act(Act::Sign, &mechanism, handle, &challenge, room) {
+        match session.act(Act::Sign, &mechanism, handle, &challenge, place(room)?) {
             Ok(signature) => {
                 let prepared = Prepared::new(public).map_err(Fault::Stop)?;
                 Ok(Some(prepared.verify(&signing, &challenge, &signature).is_ok()))
@@ -160,7 +160,7 @@ impl DeviceKey {
         let secret =
             if plan.needs_secret() { self.rejection_secret(session, handle)? } else { Zeroizing::new([0; 32]) };
         let answer = session
-            .act(plan.act, &plan.mechanism, handle, &plan.input, plan.room)
+            .act(plan.act, &plan.mechanism, handle, &plan.input, place(plan.room)?)
             .map_err(|failed| self.cannot(failed, plan.mechanism.id))?;
         plan.finish(&self.device, answer, &secret).map_err(Fault::Stop)
     }
@@ -228,7 +228,7 @@ impl DeviceKey {
         }
         let mechanism = Mechanism { id: CKM_RSA_X_509, parameter: Parameter::None };
         let answer = session
-            .act(Act::Decrypt, &mechanism, handle, &block, size)
+            .act(Act::Decrypt, &mechanism, handle, &block, place(size)?)
             .map_err(|failed| self.cannot(failed, CKM_RSA_X_509))?;
         // Devices that strip zeros and those that do not shall agree.
         let number: Bytes = Bytes::new(answer.iter().copied().skip_while(|byte| *byte == 0).collect());
@@ -254,6 +254,11 @@ impl DeviceKey {
             _ => Fault::Call(failed),
         }
     }
+}
+
+/// Where an answer of at most `room` bytes goes: [`super::calls::Module::act`].
+fn place(room: usize) -> Result<Bytes, Fault> {
+    Bytes::zeros(room.saturating_add(1)).map_err(Fault::Stop)
 }
 
 impl Key for DeviceKey {
