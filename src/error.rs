@@ -56,6 +56,9 @@ pub enum Error {
     EntityNotFound { kind: &'static str, name: String },
     #[error("the import token has expired: ask for a new one with GetParametersForImport")]
     ExpiredImportToken,
+    /// A length that the caller gave asks for more memory than there is: an allocation that fails aborts the host.
+    #[error("there is not enough memory for an input of this length")]
+    HostMemory,
     #[error("internal error: {0}")]
     Internal(String),
     #[error("the import token is not of this key")]

@@ -7,8 +7,9 @@
 use std::cell::{Cell, UnsafeCell};
 use std::ffi::{c_int, c_void};
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::{Duration, Instant};
 
 /// The epoch last given out; a child inherits the value and takes the next one.
 static LAST: AtomicU64 = AtomicU64::new(0);
@@ -16,6 +17,10 @@ static LAST: AtomicU64 = AtomicU64::new(0);
 static PAGE: OnceLock<&'static AtomicU64> = OnceLock::new();
 /// Held shared while a database statement runs, exclusively while the process forks.
 static GATE: RwLock<()> = RwLock::new(());
+/// The process has begun to exit.
+static LEAVING: AtomicBool = AtomicBool::new(false);
+/// How long an exit waits for those who hold the gate: one of them may be the reason for it.
+const PATIENCE: Duration = Duration::from_secs(1);
 static FORKING: Forking = Forking(UnsafeCell::new(None));
 
 struct Forking(UnsafeCell<Option<RwLockWriteGuard<'static, ()>>>);
@@ -110,6 +115,28 @@ impl Drop for Hold {
     fn drop(&mut self) {
         DEPTH.set(DEPTH.get() - 1);
         self.0 = None;
+    }
+}
+
+/// To be called when a library was loaded whose destructors do not care who is inside of it: `exit` runs them while other
+/// threads go on. What was registered last runs first, so that from now on an exit waits for the gate before it does that.
+pub fn leave_in_order() {
+    // SAFETY: registers a function that lives as long as this library, which is never unloaded (-z nodelete).
+    unsafe { libc::atexit(leave) };
+}
+
+/// Is the process about to end, so that nothing may be called any more that was loaded after this library? To be asked
+/// under the gate.
+pub fn is_leaving() -> bool {
+    LEAVING.load(Ordering::SeqCst)
+}
+
+extern "C" fn leave() {
+    LEAVING.store(true, Ordering::SeqCst);
+    let begun = Instant::now();
+    // Nobody is kept out afterwards: whoever joins threads at exit must not wait for one that waits for the gate.
+    while DEPTH.get() == 0 && GATE.try_write().is_err() && begun.elapsed() < PATIENCE {
+        std::thread::sleep(Duration::from_millis(1));
     }
 }
 

@@ -34,6 +34,8 @@ mod dual;
 mod edwards;
 #[path = "pkcs11/envelope.rs"]
 mod envelope;
+#[path = "pkcs11/fenced.rs"]
+mod fenced;
 #[path = "pkcs11/fork.rs"]
 mod fork;
 #[path = "pkcs11/general.rs"]
@@ -42,6 +44,8 @@ mod general;
 mod guard_pages;
 #[path = "pkcs11/initialize.rs"]
 mod initialize;
+#[path = "pkcs11/lengths.rs"]
+mod lengths;
 #[path = "pkcs11/login.rs"]
 mod login;
 #[path = "pkcs11/mechanisms.rs"]
@@ -54,6 +58,8 @@ mod model;
 mod names;
 #[path = "pkcs11/objects.rs"]
 mod objects;
+#[path = "pkcs11/overlaps.rs"]
+mod overlaps;
 #[path = "pkcs11/pins.rs"]
 mod pins;
 #[path = "pkcs11/robust.rs"]

@@ -42,6 +42,7 @@ impl Error {
             | Self::InvalidParameter { .. }
             | Self::UnknownParameter(_)
             | Self::UnsupportedAlias => CKR_ARGUMENTS_BAD,
+            Self::HostMemory => CKR_HOST_MEMORY,
             Self::KeyNotFound(_) | Self::KeyVersionNotFound(_) => CKR_KEY_HANDLE_INVALID,
             Self::LimitExceeded(_) => CKR_DEVICE_MEMORY,
             Self::Locked => CKR_USER_NOT_LOGGED_IN,

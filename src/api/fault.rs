@@ -77,7 +77,7 @@ impl From<&Error> for Fault {
             RejectedUnsupported(reason) => REJECTED_UNSUPPORTED.fault(Some(reason.clone())),
             SignatureInvalid | SignatureLength => parameter("Value", SignatureInvalid.to_string()),
             StateChange { reason, .. } => STATE_CHANGE.fault(Some(reason.clone())),
-            Store(StoreFault::Busy | StoreFault::Full) => UNAVAILABLE.fault(Some(error.to_string())),
+            HostMemory | Store(StoreFault::Busy | StoreFault::Full) => UNAVAILABLE.fault(Some(error.to_string())),
             Store(
                 StoreFault::Corrupt(_)
                 | StoreFault::Missing(_)

@@ -123,12 +123,12 @@ impl AesStream {
     pub fn update(&mut self, input: &[u8]) -> Result<Bytes> {
         match &mut self.0 {
             State::Evp(evp) => {
-                let mut out = Bytes::new(Vec::with_capacity(input.len().saturating_add(Evp::SLACK)));
+                let mut out = Bytes::with_room(input.len().saturating_add(Evp::SLACK))?;
                 evp.feed(input, &mut out)?;
                 Ok(out)
             }
             State::GcmOpen { parts, .. } => {
-                append(parts, input);
+                append(parts, input)?;
                 Ok(Bytes::default())
             }
         }

@@ -112,7 +112,7 @@ impl Evp {
 
     /// The whole work on a whole input.
     pub(super) fn whole(mut self, input: &[u8]) -> Result<Bytes> {
-        let mut out = Bytes::new(Vec::with_capacity(input.len().saturating_add(Self::SLACK)));
+        let mut out = Bytes::with_room(input.len().saturating_add(Self::SLACK))?;
         self.feed(input, &mut out)?;
         self.end(&mut out)?;
         Ok(out)
@@ -125,7 +125,7 @@ impl Evp {
             return Err(self.bad_length());
         }
         for part in input.chunks(Self::STEP) {
-            out.reserve(part.len() + Self::SLACK);
+            out.try_reserve(part.len() + Self::SLACK).map_err(|_| Error::HostMemory)?;
             let mut written = 0;
             // SAFETY: the context is set up; `part` is read within its length; the output has room for it and a block more.
             let answer = unsafe {

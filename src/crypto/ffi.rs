@@ -128,7 +128,7 @@ pub(super) unsafe fn filled(room: usize, write: impl FnOnce(*mut u8) -> Result<u
 /// # Safety
 /// As for [`filled`].
 pub(super) unsafe fn filled_secret(room: usize, write: impl FnOnce(*mut u8) -> Result<usize>) -> Result<Bytes> {
-    let mut out = Bytes::new(Vec::with_capacity(room));
+    let mut out = Bytes::with_room(room)?;
     let written = write(out.as_mut_ptr())?;
     // SAFETY: the caller's promise.
     unsafe { out.set_len(written.min(room)) };

@@ -25,17 +25,21 @@ pub mod sm4;
 pub mod unwrapping;
 pub mod x963;
 
+use crate::error::Result;
 use crate::model::Bytes;
 
 /// Adds `part` to `buffer`. Grows by moving to a larger allocation and wiping the old one, which `Vec` would not do.
-pub fn append(buffer: &mut Bytes, part: &[u8]) {
+/// `HostMemory` if there is none: `buffer` is as it was.
+pub fn append(buffer: &mut Bytes, part: &[u8]) -> Result<()> {
     let needed = buffer.len().saturating_add(part.len());
     if needed > buffer.capacity() {
-        let mut larger = Bytes::new(Vec::with_capacity(needed.max(buffer.capacity().saturating_mul(2))));
+        let twice = Bytes::with_room(needed.max(buffer.capacity().saturating_mul(2)));
+        let mut larger = twice.or_else(|_| Bytes::with_room(needed))?;
         larger.extend_from_slice(buffer);
         *buffer = larger;
     }
     buffer.extend_from_slice(part);
+    Ok(())
 }
 
 /// A big-endian number in exactly `len` bytes: zeros are added or taken away in front. Nothing if it does not fit.

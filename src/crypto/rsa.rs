@@ -167,6 +167,9 @@ impl RsaKey {
     /// The bare private operation on up to the modulus length of bytes, left-padded with zeros; also serves raw
     /// decryption. `DataLength` for a number that RSA does not change (0, 1, n - 1: RSADP of NIST SP 800-56B) or not below n.
     pub fn raw(&self, block: &[u8]) -> Result<Bytes> {
+        if block.len() > self.size() {
+            return Err(Error::DataLength);
+        }
         let block = padded(block, self.size()).filter(|block| self.changes(block)).ok_or(Error::DataLength)?;
         let (room, mut len) = (self.size(), 0);
         let _inside = gate::enter();

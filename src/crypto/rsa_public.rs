@@ -79,6 +79,9 @@ impl RsaPublic {
     /// The bare public operation on up to the modulus length of bytes, left-padded with zeros; `DataLength` if the
     /// number is not less than the modulus. The output is as long as the modulus.
     pub fn raw(&self, block: &[u8]) -> Result<Vec<u8>> {
+        if block.len() > self.size() {
+            return Err(Error::DataLength);
+        }
         let block = padded(block, self.size()).filter(|block| **block < self.modulus).ok_or(Error::DataLength)?;
         self.open(&block, lc::RSA_NO_PADDING)
     }

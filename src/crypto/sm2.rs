@@ -31,6 +31,10 @@ pub const DEFAULT_ID: &[u8] = b"1234567812345678";
 const LEN: usize = 32;
 /// Length of 04 ‖ x ‖ y.
 const POINT: usize = 1 + 2 * LEN;
+/// The longest message in bytes: what encrypts keys copies it some times over, and need not take more.
+pub const MAX_MESSAGE: usize = 1 << 20;
+/// More than any layout is longer than its message.
+const MAX_OVERHEAD: usize = 256;
 /// The longest ID in bytes: its length in bits has two bytes.
 const MAX_ID: usize = u16::MAX as usize / 8;
 
@@ -111,8 +115,11 @@ impl Private {
         Ok(signature.to_bytes().to_vec())
     }
 
-    /// `CiphertextLength` for what is too short to be one, `Ciphertext` for everything else that is wrong.
+    /// `CiphertextLength` for what is too short or too long to be one, `Ciphertext` for everything else that is wrong.
     pub fn decrypt(&self, layout: Sm2Layout, ciphertext: &[u8]) -> Result<Bytes> {
+        if ciphertext.len() > MAX_MESSAGE + MAX_OVERHEAD {
+            return Err(Error::CiphertextLength);
+        }
         let standard = to_standard(layout, ciphertext)?;
         let parsed = Cipher::<Sm2, sm3::Sm3>::from_slice(&standard, Mode::C1C3C2).map_err(|_| Error::Ciphertext)?;
         let mut out = Bytes::new(vec![0; standard.len() - SM2_OVERHEAD]);
@@ -142,9 +149,9 @@ impl Public {
         self.verifying.verify_prehash(e, &signature).map_err(|_| Error::SignatureInvalid)
     }
 
-    /// `DataLength` for an empty plaintext, which SM2 cannot encrypt.
+    /// `DataLength` for an empty plaintext, which SM2 cannot encrypt, and for one of more than [`MAX_MESSAGE`].
     pub fn encrypt(&self, layout: Sm2Layout, plaintext: &[u8]) -> Result<Vec<u8>> {
-        if plaintext.is_empty() {
+        if plaintext.is_empty() || plaintext.len() > MAX_MESSAGE {
             return Err(Error::DataLength);
         }
         let standard = self.encrypting.encrypt(&mut Random, plaintext).map_err(|_| Error::DataLength)?;

@@ -50,7 +50,7 @@ impl Sm4Key {
         }
         let mut stream = self.stream(cipher, encrypt)?;
         let mut out = stream.update(input)?;
-        append(&mut out, &stream.finish()?);
+        append(&mut out, &stream.finish()?)?;
         Ok(out)
     }
 
@@ -80,7 +80,7 @@ impl Sm4Stream {
         match &mut self.0 {
             State::Blocks(blocks) => blocks.feed(input),
             State::Gcm { parts, .. } => {
-                append(parts, input);
+                append(parts, input)?;
                 Ok(Bytes::default())
             }
         }
@@ -144,7 +144,7 @@ impl Blocks {
         if self.fed > self.limit {
             return Err(self.bad_length());
         }
-        let mut out = Bytes::new(Vec::with_capacity(self.held.len() + input.len()));
+        let mut out = Bytes::with_room(self.held.len().saturating_add(input.len()))?;
         out.extend_from_slice(&self.held);
         out.extend_from_slice(input);
         let keep = match &self.mode {
@@ -153,7 +153,7 @@ impl Blocks {
             _ => out.len() % BLOCK,
         };
         let whole = out.len() - keep;
-        self.held = Bytes::new(out.get(whole..).unwrap_or_default().to_vec());
+        self.held = Bytes::copy_of(out.get(whole..).unwrap_or_default())?;
         out.truncate(whole);
         self.work(&mut out)?;
         Ok(out)
@@ -235,7 +235,7 @@ struct Gcm<N: ArraySize>(AesGcm<Sm4, N>);
 
 impl<N: ArraySize> Gcm<N> {
     fn seal(&self, iv: &Array<u8, N>, aad: &[u8], tag: usize, input: &[u8]) -> Result<Bytes> {
-        let mut out = Bytes::new(Vec::with_capacity(input.len().saturating_add(BLOCK)));
+        let mut out = Bytes::with_room(input.len().saturating_add(BLOCK))?;
         out.extend_from_slice(input);
         let whole = self.apply(iv, aad, &mut out)?;
         // A shorter tag is the start of the whole one (NIST SP 800-38D §7.1).
@@ -245,14 +245,14 @@ impl<N: ArraySize> Gcm<N> {
 
     fn open(&self, iv: &Array<u8, N>, aad: &[u8], tag: usize, input: &[u8]) -> Result<Bytes> {
         let (sealed, given) = input.split_at_checked(input.len().wrapping_sub(tag)).ok_or(Error::CiphertextLength)?;
-        let mut out = Bytes::new(sealed.to_vec());
+        let mut out = Bytes::copy_of(sealed)?;
         if let Ok(given) = Array::try_from(given) {
             let opened = self.0.decrypt_inout_detached(iv, aad, out.as_mut_slice().into(), &given);
             return opened.map(|()| out).map_err(|_| Error::Ciphertext);
         }
         // The crate checks whole tags only. Encrypting twice gives the plaintext, then the tag that it should have.
         self.apply(iv, aad, &mut out)?;
-        let mut again = Bytes::new(out.to_vec());
+        let mut again = Bytes::copy_of(&out)?;
         let whole = self.apply(iv, aad, &mut again)?;
         let same = whole.get(..tag).is_some_and(|whole| whole.ct_eq(given).into());
         if same { Ok(out) } else { Err(Error::Ciphertext) }

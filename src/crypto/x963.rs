@@ -18,7 +18,7 @@ pub fn derive(hash: Hash, secret: &[u8], info: &[u8], len: usize) -> Result<Byte
         hasher.update(secret);
         hasher.update(&counter.to_be_bytes());
         hasher.update(info);
-        append(&mut out, &Bytes::new(hasher.finish()));
+        append(&mut out, &Bytes::new(hasher.finish()))?;
     }
     out.truncate(len);
     Ok(out)

@@ -4,6 +4,8 @@ use std::fmt;
 use std::hint::black_box;
 use std::ops::{Deref, DerefMut};
 
+use crate::error::{Error, Result};
+
 /// Bytes that are wiped when dropped, spare room included: key bytes, plaintext, PINs, and whatever may be one of them.
 /// `zeroize`'s own wrapper writes byte by byte, which took longer than encrypting the same bytes (docs/decisions.md).
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -12,6 +14,33 @@ pub struct Bytes(Vec<u8>);
 impl Bytes {
     pub fn new(bytes: Vec<u8>) -> Self {
         Self(bytes)
+    }
+
+    /// None yet, with room for `len` of them. For lengths that a caller of the C door gave: `HostMemory` where there is
+    /// not so much memory, because an allocation that fails otherwise aborts the host.
+    pub fn with_room(len: usize) -> Result<Self> {
+        let mut bytes = Vec::new();
+        bytes.try_reserve_exact(len).map_err(|_| Error::HostMemory)?;
+        Ok(Self(bytes))
+    }
+
+    /// A copy, made as [`Bytes::with_room`] is.
+    pub fn copy_of(bytes: &[u8]) -> Result<Self> {
+        let mut copy = Self::with_room(bytes.len())?;
+        copy.extend_from_slice(bytes);
+        Ok(copy)
+    }
+
+    /// Zeros, made as [`Bytes::with_room`] is.
+    pub fn zeros(len: usize) -> Result<Self> {
+        let mut bytes = Self::with_room(len)?;
+        bytes.resize(len, 0);
+        Ok(bytes)
+    }
+
+    /// What is not secret, wiped no more.
+    pub fn into_vec(mut self) -> Vec<u8> {
+        std::mem::take(&mut self.0)
     }
 }
 

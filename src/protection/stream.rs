@@ -28,7 +28,7 @@ struct Collected {
 
 impl Stream for Collected {
     fn update(&mut self, input: &[u8]) -> Result<Bytes> {
-        crypto::append(&mut self.parts, input);
+        crypto::append(&mut self.parts, input)?;
         Ok(Bytes::default())
     }
 

@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::kms::envelope::MAX_PLAINTEXT;
 use crate::model::Bytes;
 use crate::model::algorithm::{Cipher, Job};
+use crate::model::blob::OVERHEAD;
 use crate::protection::{Key, Stream, stream};
 use crate::token::object::Item;
 use crate::token::operation::rejected;
@@ -44,6 +45,9 @@ impl Key for Envelope {
             Job::Encrypt(Cipher::Envelope { context }) => {
                 let (_, blob) = kms.encrypt(&caller, &self.key, input, context).map_err(rejected)?;
                 Ok(Bytes::new(blob))
+            }
+            Job::Decrypt(Cipher::Envelope { .. }) if input.len() > MAX_PLAINTEXT + OVERHEAD => {
+                Err(Error::CiphertextLength)
             }
             Job::Decrypt(Cipher::Envelope { context }) => match kms.decrypt(&caller, input, context) {
                 Ok((done, plaintext)) if done.key.to_string() == self.key => Ok(plaintext),

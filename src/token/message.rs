@@ -3,6 +3,7 @@
 
 use cryptoki_sys::*;
 
+use crate::crypto::append;
 use crate::error::{Error, Result};
 use crate::model::Bytes;
 use crate::model::algorithm::{Cipher, Job};
@@ -96,7 +97,7 @@ impl GcmMessage {
         if iv.is_empty() || iv.len() > 256 {
             return Err(bad_parameter());
         }
-        Ok(Cipher::AesGcm { iv, aad: aad.to_vec(), tag: self.tag_bytes()? })
+        Ok(Cipher::AesGcm { iv, aad: Bytes::copy_of(aad)?.into_vec(), tag: self.tag_bytes()? })
     }
 }
 
@@ -214,7 +215,9 @@ impl Session {
             return Ok(answer);
         }
         let work = aead.pattern.anew(Some(Job::Decrypt(cipher)));
-        let whole = [ciphertext, &parameter.tag].concat();
+        let mut whole = Bytes::with_room(ciphertext.len().saturating_add(parameter.tag.len()))?;
+        append(&mut whole, ciphertext)?;
+        append(&mut whole, &parameter.tag)?;
         work.single(self, &whole, ANY).map(|(answer, _)| answer).map_err(aead_fault)
     }
 
@@ -258,7 +261,7 @@ impl Session {
         }
         let end = bytes(message.work.last(self, ANY)?.0)?;
         let cut = end.len().checked_sub(message.tag).ok_or_else(|| Error::Internal("no tag".to_owned()))?;
-        output.extend_from_slice(&end[..cut]);
+        append(&mut output, &end[..cut])?;
         Ok((Answer::Bytes(output), Made { iv: None, tag: Some(end[cut..].to_vec()) }))
     }
 
@@ -379,7 +382,7 @@ impl Session {
         let Some(mechanism) = begin(mechanism, &mut self.verify_signature)? else { return Ok(()) };
         let work = self.prepare_as(mechanism, key, VERIFY, CKF_VERIFY)?;
         work.check_length(signature)?;
-        self.verify_signature = Some(Box::new((work, signature.to_vec())));
+        self.verify_signature = Some(Box::new((work, Bytes::copy_of(signature)?.into_vec())));
         Ok(())
     }
 

@@ -347,7 +347,7 @@ impl Work {
                 if all.len() + part.len() > limit {
                     return Err(Error::DataLength);
                 }
-                append(all, part);
+                append(all, part)?;
             }
             Feed::Stream(stream) => stream.update(part).map(|_| ())?,
         }

@@ -98,7 +98,7 @@ impl Provider {
     /// `pin` None: NULL pointer. A token with keys is only initialised again where `destroy = "immediate"` allows it.
     pub fn init_token(&self, slot: u64, pin: Option<&[u8]>, label: &[u8]) -> Result<()> {
         let slot = self.slot(slot)?;
-        let pin = Bytes::new(pin.ok_or(ck(CKR_ARGUMENTS_BAD))?.to_vec());
+        let pin = Bytes::copy_of(pin.ok_or(ck(CKR_ARGUMENTS_BAD))?)?;
         if slot.counts().all > 0 {
             return Err(ck(CKR_SESSION_EXISTS));
         }

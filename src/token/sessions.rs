@@ -1,10 +1,22 @@
 //! The sessions of a run: a table of seats, each with its own lock, so that sessions share nothing while they work.
 //! Threads take seats in rows of their own as far as there are such, so that opening and closing share nothing either.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
+use std::sync::{OnceLock, PoisonError, TryLockError};
+#[cfg(not(loom))]
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    sync::{Mutex, MutexGuard},
+    thread::yield_now,
+};
 
 use cryptoki_sys::*;
+// `models/` tries every order of events in this file.
+#[cfg(loom)]
+use loom::{
+    sync::atomic::{AtomicU64, Ordering},
+    sync::{Mutex, MutexGuard},
+    thread::yield_now,
+};
 
 use crate::error::Result;
 use crate::fork::{epoch, thread_number};
@@ -166,7 +178,7 @@ impl Seat {
             if self.holder.load(Ordering::Relaxed) == epoch() {
                 return Ok(self.session.lock().unwrap_or_else(PoisonError::into_inner));
             }
-            std::thread::yield_now();
+            yield_now();
             match self.session.try_lock() {
                 Ok(guard) => return Ok(guard),
                 Err(TryLockError::Poisoned(poisoned)) => return Ok(poisoned.into_inner()),

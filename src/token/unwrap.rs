@@ -26,6 +26,8 @@ use crate::token::{Mechanism, Parameter, Session, Template, ck};
 
 const UNWRAP: Kind = Kind { flag: CKF_UNWRAP, permits: CKA_UNWRAP, actions: ("AsymmetricDecrypt", "Decrypt") };
 const BLOCK: usize = 16;
+/// The longest wrapped key: several times that of the longest RSA key, in bytes.
+const MAX_WRAPPED: usize = 64 * 1024;
 
 impl Session {
     /// `aad`: of C_UnwrapKeyAuthenticated.
@@ -55,6 +57,9 @@ impl Session {
         kept_sensitive(&item, &mut template)?;
         let token = self.check_place(&template, wanted.class)?;
         check_level(&item, &template)?;
+        if wrapped.len() > MAX_WRAPPED {
+            return Err(ck(CKR_WRAPPED_KEY_LEN_RANGE));
+        }
         let engine = self.engine(&item, UNWRAP)?;
         let modulus = item.public().map_or(0, |public| public.bits().div_ceil(8));
         let value = open(self, &engine, &scheme, wrapped, &wanted, modulus).map_err(wrapped_fault)?;
@@ -132,8 +137,12 @@ impl Wanted {
         if !fits {
             return Err(ck(CKR_TEMPLATE_INCONSISTENT));
         }
-        let length = template.ulong(CKA_VALUE_LEN)?.map(usize::try_from).transpose();
-        Ok(Self { class, key_type, length: length.map_err(|_| ck(CKR_KEY_SIZE_RANGE))? })
+        // What is no length of any secret ends here: so many bytes would be made up for a wrong padding.
+        let length = template.ulong(CKA_VALUE_LEN)?;
+        if let Some(length) = length {
+            keys::secret_bits(Family::Generic, length)?;
+        }
+        Ok(Self { class, key_type, length: length.map(|length| length as usize) })
     }
 
     fn is_fit(&self, length: usize) -> bool {

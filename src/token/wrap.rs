@@ -109,7 +109,7 @@ pub(super) fn check_use(item: &Item, permits: CK_ATTRIBUTE_TYPE, row: &Mechanism
 pub(super) fn gcm_parameter(given: &Parameter, aad: Option<&[u8]>) -> Result<(Parameter, Option<Vec<u8>>)> {
     let both = |own: &[u8]| match aad {
         None | Some([]) => Ok(own.to_vec()),
-        Some(other) if own.is_empty() || own == other => Ok(other.to_vec()),
+        Some(other) if own.is_empty() || own == other => Ok(Bytes::copy_of(other)?.into_vec()),
         Some(_) => Err(bad_parameter()),
     };
     match given {

@@ -19,9 +19,10 @@ header_alone() { printf '#include <p11-kit/pkcs11.h>\n#include <alikms_pkcs11.h>
 check "the header stands beside the system's pkcs11.h" header_alone
 
 arguments() { # NAME: what each program wants on its command line
-  case $1 in linked*) printf '%s\n' "$TOKEN" "$PIN" ;; dlopen*) echo "$MODULE" ;; *) printf '%s\n' "$MODULE" "$TOKEN" "$PIN" ;; esac
+  case $1 in linked*) printf '%s\n' "$TOKEN" "$PIN" ;; dlopen*) echo "$MODULE" ;; neighbours) printf '%s\n' "$MODULE" "$TOKEN" "$PIN" "$PWD/copy.so" ;; *) printf '%s\n' "$MODULE" "$TOKEN" "$PIN" ;; esac
 }
-for name in dlopen_loop fork inplace linked; do [ -e "$ROOT/tests/c/$name.c" ] || bad "tests/c/$name.c is there"; done
+cp "$MODULE" copy.so
+for name in dlopen_loop exits fork inplace linked neighbours; do [ -e "$ROOT/tests/c/$name.c" ] || bad "tests/c/$name.c is there"; done
 for file in "$ROOT"/tests/c/*.c; do
   name=$(basename "$file" .c)
   grep -q '^int main(' "$file" || continue # a device for the Rust tests, which compile it themselves

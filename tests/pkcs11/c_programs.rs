@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::support::{Installation, PIN};
+use crate::support::{DEVICE_LIBRARY, Installation, PIN};
 
 fn compile(installation: &Installation, name: &str, more: &[&str]) -> PathBuf {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/c").join(format!("{name}.c"));
@@ -12,6 +12,10 @@ fn compile(installation: &Installation, name: &str, more: &[&str]) -> PathBuf {
     let mut command = Command::new("cc");
     command.args(["-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror", "-I/usr/include/p11-kit-1", "-o"]);
     command.arg(&program).arg(source).args(more).args(["-ldl", "-lpthread"]);
+    // ci/sanitize.sh: the module is built with AddressSanitizer, whose runtime the program brings.
+    if std::env::var_os("ALIKMS_TEST_SANITIZE").is_some() {
+        command.args(["-fsanitize=address", "-fno-omit-frame-pointer", "-g"]);
+    }
     let output = command.output().expect("cc is needed");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     program
@@ -42,6 +46,30 @@ fn fork() {
         let program = compile(&installation, "fork", &[]);
         let module = installation.load();
         run(&installation, &program, &[module.path.to_str().unwrap(), "alikms", PIN]);
+    }
+}
+
+#[test]
+fn exits() {
+    for installation in [Installation::software(), Installation::with_device()] {
+        let program = compile(&installation, "exits", &[]);
+        let module = installation.load();
+        run(&installation, &program, &[module.path.to_str().unwrap(), "alikms", PIN]);
+    }
+}
+
+/// Two copies of the library in one process, and a program that uses SoftHSM itself, on the very token that is our device.
+#[test]
+fn neighbours() {
+    for device in [false, true] {
+        let installation = if device { Installation::with_device() } else { Installation::software() };
+        let program = compile(&installation, "neighbours", &[]);
+        let (module, copy) = (installation.load(), installation.load());
+        let mut words = vec![module.path.to_str().unwrap(), "alikms", PIN, copy.path.to_str().unwrap()];
+        if device {
+            words.extend([DEVICE_LIBRARY, "device", "device-pin"]);
+        }
+        run(&installation, &program, &words);
     }
 }
 

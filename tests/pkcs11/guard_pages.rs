@@ -10,17 +10,17 @@ use crate::support::{Attr, Installation, Mech, P256, b, raw, s, u, v};
 const PAGE: usize = 4096;
 
 /// Three pages of which only the one in the middle may be touched.
-struct Fence(*mut u8);
+pub struct Fence(*mut u8);
 
 /// Against which of the two forbidden pages something lies.
 #[derive(Clone, Copy, Debug)]
-enum Side {
+pub enum Side {
     Before,
     Behind,
 }
 
 impl Fence {
-    fn new() -> Self {
+    pub fn new() -> Self {
         // SAFETY: a fresh mapping, checked; the middle page lies within.
         unsafe {
             let (flags, none) = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, std::ptr::null_mut());
@@ -33,7 +33,7 @@ impl Fence {
     }
 
     /// Room for `len` bytes against one of the forbidden pages, aligned or not as it comes.
-    fn room(&self, len: usize, side: Side) -> *mut u8 {
+    pub fn room(&self, len: usize, side: Side) -> *mut u8 {
         assert!(len <= PAGE);
         match side {
             Side::Before => self.0,
@@ -42,7 +42,7 @@ impl Fence {
     }
 
     /// A copy of these bytes there.
-    fn put(&self, bytes: &[u8], side: Side) -> *mut u8 {
+    pub fn put(&self, bytes: &[u8], side: Side) -> *mut u8 {
         let room = self.room(bytes.len(), side);
         // SAFETY: within the middle page.
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), room, bytes.len()) };
@@ -94,7 +94,7 @@ impl Fenced {
     }
 }
 
-fn bytes_of<T>(value: &T) -> &[u8] {
+pub fn bytes_of<T>(value: &T) -> &[u8] {
     // SAFETY: plain data of the C interface.
     unsafe { std::slice::from_raw_parts(std::ptr::from_ref(value).cast::<u8>(), size_of::<T>()) }
 }

@@ -13,7 +13,7 @@ use super::{Client, Module, b, s};
 
 pub const PIN: &str = "user-pin-1234";
 pub const SO_PIN: &str = "officer-pin-5678";
-const DEVICE_LIBRARY: &str = "/usr/lib/softhsm/libsofthsm2.so";
+pub const DEVICE_LIBRARY: &str = "/usr/lib/softhsm/libsofthsm2.so";
 
 /// SoftHSM finds its tokens by an environment variable, and the environment is one for all tests of a process: devices
 /// are connected one at a time.

@@ -77,10 +77,11 @@ macro_rules! call {
             None => Err(Failed { call: stringify!($name), rv: CKR_FUNCTION_NOT_SUPPORTED }),
             Some(function) => {
                 let _marked = Marked::new($module);
+                let leaving = fork::is_leaving();
                 // SAFETY: the function comes from the list of a library that is never unloaded; every pointer below
                 // points to memory of the length that goes with it, which lives until the call returns and which
                 // no reference of ours looks at meanwhile.
-                match unsafe { function($($argument),*) } {
+                match if leaving { CKR_CRYPTOKI_NOT_INITIALIZED } else { unsafe { function($($argument),*) } } {
                     CKR_OK => Ok(()),
                     rv => Err(Failed { call: stringify!($name), rv }),
                 }
@@ -342,7 +343,8 @@ impl Module {
         call!(self, C_DestroyObject(session, object))
     }
 
-    /// Init and the single-part call, without asking for the length: the answer has at most `room` bytes.
+    /// Init and the single-part call, without asking for the length. `out` is where the answer goes: zeros, one more
+    /// than the longest answer has bytes.
     pub fn act(
         &self,
         session: CK_SESSION_HANDLE,
@@ -350,8 +352,9 @@ impl Module {
         mechanism: &Mechanism<'_>,
         key: CK_OBJECT_HANDLE,
         input: &[u8],
-        room: usize,
+        mut out: Bytes,
     ) -> Answer<Bytes> {
+        let room = out.len().saturating_sub(1);
         with_mechanism(mechanism, |mechanism| match act {
             Act::Decrypt => call!(self, C_DecryptInit(session, mechanism, key)),
             Act::Encrypt => call!(self, C_EncryptInit(session, mechanism, key)),
@@ -360,7 +363,6 @@ impl Module {
         // An address even where there is nothing to read or to write: devices take null for a mistake or a question.
         let mut nothing = [0; 1];
         let from = if input.is_empty() { nothing.as_mut_ptr() } else { input.as_ptr().cast_mut() };
-        let mut out: Bytes = Bytes::new(vec![0; room.max(1)]);
         let mut len = room as CK_ULONG;
         let (from_len, to) = (input.len() as CK_ULONG, out.as_mut_ptr());
         match act {

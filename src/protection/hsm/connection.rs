@@ -271,9 +271,9 @@ impl Session {
         mechanism: &Mechanism<'_>,
         key: CK_OBJECT_HANDLE,
         input: &[u8],
-        room: usize,
+        out: Bytes,
     ) -> Answer<Bytes> {
-        self.module().act(self.handle, act, &self.own(mechanism), key, input, room)
+        self.module().act(self.handle, act, &self.own(mechanism), key, input, out)
     }
 
     pub fn attributes(

@@ -54,11 +54,15 @@ impl Module {
         }
         // A child that is born in the middle of this inherits the loader's tables half written.
         let held = fork::hold();
+        if fork::is_leaving() {
+            return Err(Refusal::Absent("the process is about to end".to_owned()));
+        }
         let library = match isolate {
             Isolate::Copy => open_copy(path),
             Isolate::Alone | Isolate::Share => open(path.as_os_str()),
         }
         .map_err(Refusal::Absent)?;
+        fork::leave_in_order();
         drop(held);
         let module = Self::from_library(&library, path);
         // Whether it serves or not: its destructors are not to be trusted.

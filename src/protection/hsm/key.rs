@@ -134,7 +134,7 @@ impl DeviceKey {
         let job = Job::Sign(signing.clone());
         let subject = Subject { spec: self.spec, public: Some(public) };
         let Ok(plan) = Plan::new(&self.device, &session.connection, subject, &job, &challenge) else { return Ok(None) };
-        match session.act(plan.act, &plan.mechanism, handle, &plan.input, plan.room) {
+        match session.act(plan.act, &plan.mechanism, handle, &plan.input, place(plan.room)?) {
             Ok(signature) => {
                 let Ok(signature) = plan.finish(&self.device, signature, &[0; 32]) else { return Ok(Some(false)) };
                 let prepared = Prepared::new(public).map_err(Fault::Stop)?;
@@ -164,7 +164,7 @@ impl DeviceKey {
         let secret =
             if plan.needs_secret() { self.rejection_secret(session, handle)? } else { Zeroizing::new([0; 32]) };
         let answer = session
-            .act(plan.act, &plan.mechanism, handle, &plan.input, plan.room)
+            .act(plan.act, &plan.mechanism, handle, &plan.input, place(plan.room)?)
             .map_err(|failed| self.cannot(failed, plan.mechanism.id))?;
         plan.finish(&self.device, answer, &secret).map_err(Fault::Stop)
     }
@@ -235,7 +235,7 @@ impl DeviceKey {
         }
         let mechanism = Mechanism { id: CKM_RSA_X_509, parameter: Parameter::None };
         let answer = session
-            .act(Act::Decrypt, &mechanism, handle, &block, size)
+            .act(Act::Decrypt, &mechanism, handle, &block, place(size)?)
             .map_err(|failed| self.cannot(failed, CKM_RSA_X_509))?;
         // Devices that strip zeros and those that do not shall agree.
         let number: Bytes = Bytes::new(answer.iter().copied().skip_while(|byte| *byte == 0).collect());
@@ -261,6 +261,11 @@ impl DeviceKey {
             _ => Fault::Call(failed),
         }
     }
+}
+
+/// Where an answer of at most `room` bytes goes: [`super::calls::Module::act`].
+fn place(room: usize) -> Result<Bytes, Fault> {
+    Bytes::zeros(room.saturating_add(1)).map_err(Fault::Stop)
 }
 
 impl Key for DeviceKey {

@@ -63,7 +63,7 @@ impl Parts {
             return Ok(Bytes::default());
         }
         let mut whole = Bytes::new(vec![0; self.used]);
-        crypto::append(&mut whole, input);
+        crypto::append(&mut whole, input)?;
         if whole.len().div_ceil(BLOCK) as u128 > self.left {
             return Err(self.wrong_length());
         }
@@ -89,11 +89,11 @@ impl Stream for Parts {
             Cipher::AesCbcPad { iv } => (Some(iv), true),
             _ => (None, false),
         };
-        crypto::append(&mut self.held, input);
+        crypto::append(&mut self.held, input)?;
         // The last block of a padded ciphertext is for the end.
         let kept = usize::from(padded && !self.encrypt);
         let ready = self.held.len().saturating_sub(kept) / BLOCK * BLOCK;
-        let rest = Bytes::new(self.held.get(ready..).unwrap_or_default().to_vec());
+        let rest = Bytes::copy_of(self.held.get(ready..).unwrap_or_default())?;
         let mut part = std::mem::replace(&mut self.held, rest);
         part.truncate(ready);
         if part.is_empty() {

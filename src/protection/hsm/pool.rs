@@ -5,8 +5,13 @@ use std::collections::VecDeque;
 use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+#[cfg(not(loom))]
+use std::{
+    sync::{Condvar, Mutex, MutexGuard},
+    time::Instant,
+};
 
 use cryptoki_sys::{CK_SESSION_HANDLE, CKR_SESSION_HANDLE_INVALID};
 
@@ -19,6 +24,9 @@ use super::turns::Turnstile;
 use crate::config::{DeviceConfig, Isolate};
 use crate::error::{Error, Result};
 use crate::fork::PerProcess;
+// `models/` tries every order of events in this file.
+#[cfg(loom)]
+use crate::time::{Condvar, Instant, Mutex, MutexGuard};
 
 /// How long a caller waits for a session, and recovery for those that are lent.
 pub const WAIT: Duration = Duration::from_secs(10);

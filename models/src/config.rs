@@ -1,0 +1,12 @@
+//! What the pool reads of the configuration.
+
+#[derive(Clone, Copy)]
+pub enum Isolate {
+    Share,
+}
+
+pub struct DeviceConfig {
+    pub name: String,
+    pub profile: String,
+    pub isolate: Option<Isolate>,
+}
