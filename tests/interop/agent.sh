@@ -57,6 +57,8 @@ bg env OPENSSL_CONF="$W/openssl.cnf" nginx -e "$W/error.log" -c "$W/nginx.conf"
 master=$LAST
 check "nginx starts" wait_port "$ec_port" || { tail -n 6 error.log; finish; }
 workers() { ps -o pid= --ppid "$master" | sort -n | tr -s ' \n' ' '; }
+all_there() { for _ in {1..150}; do [ "$(workers | wc -w)" != 32 ] || return 0; sleep 0.1; done; workers; return 1; }
+check "32 workers" all_there
 before=$(workers)
 
 check "400 requests by 32 workers and 4 sessions" requests 400 answers 32
