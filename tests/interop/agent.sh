@@ -34,6 +34,8 @@ nginx_conf 32 "server { listen 127.0.0.1:$rsa_port ssl reuseport; $(key rsa) }
   server { listen 127.0.0.1:$ec_port ssl reuseport; $(key p256) }"
 nginx_start
 check "nginx starts" wait_port "$ec_port" || { tail -n 6 error.log; finish; }
+all_there() { for _ in {1..150}; do [ "$(workers | wc -w)" != 32 ] || return 0; sleep 0.1; done; workers; return 1; }
+check "32 workers" all_there
 before=$(workers)
 
 check "400 requests by 32 workers and 4 sessions" requests 400 answers 32

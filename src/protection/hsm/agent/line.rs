@@ -3,6 +3,7 @@
 //! It lives in other people's processes: it raises no SIGPIPE, and it notices when the process closed its descriptor behind
 //! its back (as `closefrom` does) and the number now stands for something else.
 
+use std::cell::Cell;
 use std::os::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -27,6 +28,8 @@ pub struct Line {
     socket: Option<OwnedFd>,
     /// Device and inode, by which the descriptor is known again.
     identity: (u64, u64),
+    /// What the kernel was told last about waiting for a message.
+    patience: Cell<Option<Duration>>,
 }
 
 /// Why a message did not come through.
@@ -43,7 +46,7 @@ pub enum Lost {
 impl Line {
     pub fn new(socket: OwnedFd) -> Option<Self> {
         let identity = identity(&socket)?;
-        Some(Self { socket: Some(socket), identity })
+        Some(Self { socket: Some(socket), identity, patience: Cell::new(None) })
     }
 
     pub fn connect(path: &Path, deadline: Instant) -> Result<Self, Errno> {
@@ -76,15 +79,32 @@ impl Line {
     pub fn send(&self, message: &[u8], deadline: Instant) -> Result<(), Lost> {
         let socket = self.socket().ok_or(Lost::Closed)?;
         let mut rest = message;
+        // Nearly always there is room for all of it.
+        let mut flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
         while !rest.is_empty() {
-            let left = left(deadline).ok_or(Lost::Late)?;
-            set_socket_timeout(socket, Timeout::Send, Some(left)).map_err(|_| Lost::Closed)?;
-            match send(socket, rest, SendFlags::NOSIGNAL) {
+            match send(socket, rest, flags) {
                 Ok(count) => rest = rest.get(count..).unwrap_or_default(),
                 Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => return Err(Lost::Late),
+                Err(Errno::AGAIN) => {
+                    flags = SendFlags::NOSIGNAL;
+                    let left = left(deadline).ok_or(Lost::Late)?;
+                    set_socket_timeout(socket, Timeout::Send, Some(left)).map_err(|_| Lost::Closed)?;
+                }
                 Err(_) => return Err(Lost::Closed),
             }
+        }
+        Ok(())
+    }
+
+    /// Waits for so long, or a fiftieth longer, from now on: most calls need no other time than the one before.
+    fn be_patient(&self, socket: BorrowedFd<'_>, time: Option<Duration>) -> Result<(), Lost> {
+        let is_told = match (self.patience.get(), time) {
+            (Some(told), Some(time)) => told <= time + time / 50 && told >= time - time / 50,
+            (told, time) => told == time,
+        };
+        if !is_told {
+            set_socket_timeout(socket, Timeout::Recv, time).map_err(|_| Lost::Closed)?;
+            self.patience.set(time);
         }
         Ok(())
     }
@@ -96,7 +116,7 @@ impl Line {
         let (mut len, mut end, mut until) = (0, HEAD, deadline);
         loop {
             let left = until.map(|until| left(until).ok_or(Lost::Late)).transpose()?;
-            set_socket_timeout(socket, Timeout::Recv, left).map_err(|_| Lost::Closed)?;
+            self.be_patient(socket, left)?;
             let room = buffer.get_mut(len..).ok_or(Lost::Garbage)?;
             match recv(socket, room, RecvFlags::empty()) {
                 Ok((0, _)) => return Err(Lost::Closed),
