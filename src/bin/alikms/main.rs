@@ -4,6 +4,7 @@ mod args;
 mod backup;
 mod convert;
 mod deploy;
+mod doctor;
 mod features;
 mod help;
 mod local;

@@ -14,7 +14,7 @@ use super::pin::Verdict;
 use super::pool::Device;
 use super::profile::{Class, NAMES, Profile};
 use super::templates::{New, of_class};
-use crate::config::Isolate;
+use crate::config::{DeviceConfig, Isolate};
 use crate::error::{Error, Result};
 use crate::model::Bytes;
 
@@ -24,6 +24,8 @@ const INSTANCES: u32 = 4;
 /// How often a library that found no token is initialised once more. SoftHSM empties the token's file and writes it anew
 /// at every login: who reads it just then, as when workers start together, sees none.
 const TRIES: u32 = 6;
+/// And one that found others: more likely the name is wrong.
+const TRIES_AMONG_OTHERS: u32 = 2;
 
 pub struct Connection {
     pub module: &'static Module,
@@ -86,7 +88,9 @@ impl Connection {
         }
         let tries = if device.isolate()? == Isolate::Copy { TRIES } else { 0 };
         for attempt in 0..tries {
-            match Self::attach(device, library.initialise(device)?, deadline) {
+            let module = library.initialise(device)?;
+            match Self::attach(device, module, deadline) {
+                Err(error) if attempt >= TRIES_AMONG_OTHERS && is_among_others(device, module) => return Err(error),
                 Err(error) if !matches!(error, Error::DevicePin { .. }) => {
                     tracing::debug!(device = device.config.name, %error, "not there yet");
                     std::thread::sleep(device.pause(attempt));
@@ -436,17 +440,30 @@ fn accept(answer: Answer<()>, also: CK_RV) -> Answer<()> {
     }
 }
 
+fn tokens(module: &Module) -> Answer<Vec<(CK_SLOT_ID, Token)>> {
+    let slots = module.slots()?;
+    Ok(slots.into_iter().filter_map(|slot| Some((slot, Token::new(&module.token_info(slot).ok()?)))).collect())
+}
+
+/// Is it what the configuration names?
+fn fits(config: &DeviceConfig, slot: CK_SLOT_ID, token: &Token) -> bool {
+    config.slot.is_none_or(|wanted| wanted == slot)
+        && config.token.as_ref().is_none_or(|wanted| *wanted == token.label)
+        && config.serial.as_ref().is_none_or(|wanted| *wanted == token.serial)
+}
+
+/// Whether there are tokens, and none of them is the one that the configuration names.
+fn is_among_others(device: &Device, module: &Module) -> bool {
+    let all = tokens(module).unwrap_or_default();
+    let is_one = |token: &Token| token.flags & CKF_TOKEN_INITIALIZED != 0;
+    all.iter().any(|(_, token)| is_one(token)) && !all.iter().any(|(slot, token)| fits(&device.config, *slot, token))
+}
+
 /// The token that the configuration names: all that is given must agree, and only one may.
 fn choose(device: &Device, module: &Module) -> Result<(CK_SLOT_ID, Token)> {
     let config = &device.config;
-    let slots = module.slots().map_err(|failed| device.cannot("list its slots", failed))?;
-    let tokens: Vec<_> =
-        slots.into_iter().filter_map(|slot| Some((slot, Token::new(&module.token_info(slot).ok()?)))).collect();
-    let mut chosen = tokens.iter().filter(|(slot, token)| {
-        config.slot.is_none_or(|wanted| wanted == *slot)
-            && config.token.as_ref().is_none_or(|wanted| *wanted == token.label)
-            && config.serial.as_ref().is_none_or(|wanted| *wanted == token.serial)
-    });
+    let tokens = tokens(module).map_err(|failed| device.cannot("list its slots", failed))?;
+    let mut chosen = tokens.iter().filter(|(slot, token)| fits(config, *slot, token));
     let wanted = [
         config.token.as_ref().map(|label| format!("label \"{label}\"")),
         config.serial.as_ref().map(|serial| format!("serial \"{serial}\"")),

@@ -7,6 +7,7 @@
 mod calls;
 mod connection;
 mod device;
+pub mod examine;
 pub mod import;
 mod jobs;
 mod key;
