@@ -103,7 +103,8 @@ fn a_profile_is_found_by_the_library_and_changed_in_the_configuration() {
     assert!(with("").contains("profile softhsm2, from"));
     let said = with("override = { sessions = 4, lacks = [\"RSA_2048\"] }");
     assert!(said.contains("up to 4 sessions") && said.contains("not RSA_2048: it lacks keys of RSA_2048"), "{said}");
-    let run = home.alikms(["CreateKey", "--KeySpec", "RSA_2048", "--KeyUsage", "SIGN/VERIFY"]);
+    let run =
+        home.alikms(["CreateKey", "--KeySpec", "RSA_2048", "--KeyUsage", "SIGN/VERIFY", "--ProtectionLevel", "HSM"]);
     assert!(run.status == 1 && run.stderr.contains("lacks keys of RSA_2048"), "{run:?}");
     // A device that nobody has described: only what is standard.
     assert!(with("profile = \"generic\"").contains("no profile fits it"));

@@ -1,7 +1,8 @@
 //! Level HSM: keys live in a device behind its own PKCS#11 library and never leave it.
 //!
 //! From the device upwards: `device` loads the library, `calls` are its functions, `profile` says what is particular to
-//! its family, `connection` is the library initialised and logged in, `pool` lends sessions, `recover` mends what broke,
+//! its family, `token` which one is meant, `connection` is the library initialised and logged in, `session` one of its sessions,
+//! `pool` lends them, `recover` mends what broke,
 //! `templates` and `jobs` say what is asked, `key` is a key at work, `parts` its work on input in parts. `unsafe` is in `device` and `calls` only.
 
 mod calls;
@@ -16,7 +17,9 @@ mod pin;
 mod pool;
 mod profile;
 mod recover;
+mod session;
 mod templates;
+mod token;
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -25,11 +28,12 @@ use cryptoki_sys::*;
 use uuid::Uuid;
 
 use self::calls::Failed;
-use self::connection::{Connection, Session};
+use self::connection::Connection;
 use self::key::DeviceKey;
 use self::pool::Device;
 use self::profile::mechanism_name;
 use self::recover::Fault;
+use self::session::Session;
 use self::templates::New;
 use crate::config::DeviceConfig;
 use crate::error::{Error, Result};

@@ -10,10 +10,11 @@ use std::time::{Duration, Instant};
 use cryptoki_sys::{CK_SESSION_HANDLE, CKR_SESSION_HANDLE_INVALID};
 
 use super::calls::{Answer, Failed};
-use super::connection::{Connection, Library, Session};
+use super::connection::{Connection, Library};
 use super::pin::Pins;
 use super::profile::{Class, Profile};
 use super::recover::Rung;
+use super::session::Session;
 use crate::config::{DeviceConfig, Isolate};
 use crate::error::{Error, Result};
 use crate::fork::PerProcess;
