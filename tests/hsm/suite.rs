@@ -1,7 +1,6 @@
 //! The same over every device that can be had here: SoftHSM, kryoptic, tpm2-pkcs11 in front of a simulated TPM, and this
 //! module itself as a device. What a device does not have is written down in its row and is all that may be missing.
 
-use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -19,7 +18,6 @@ use alikms_pkcs11::model::spec::{Family, SPECS, Spec};
 use alikms_pkcs11::protection::hsm::Hsm;
 use alikms_pkcs11::protection::{Protection, Usages};
 use tempfile::TempDir;
-use uuid::Uuid;
 
 use crate::processes::in_child;
 use crate::support::*;

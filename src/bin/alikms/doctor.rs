@@ -36,7 +36,7 @@ struct Chart {
 
 impl Chart {
     fn heading(&mut self, text: &str) {
-        let _ = write!(self.text, "{}{text}\n", if self.text.is_empty() { "" } else { "\n" });
+        let _ = writeln!(self.text, "{}{text}", if self.text.is_empty() { "" } else { "\n" });
     }
 
     fn good(&mut self, text: impl AsRef<str>) {
