@@ -6,5 +6,4 @@ need_rust
 mkdir -p target
 exec 9>target/devices.lock
 flock 9
-cd ci/kryoptic
-CARGO_TARGET_DIR="$ROOT/target/devices" cargo build --release --locked --quiet
+cargo build --release --locked --quiet --manifest-path ci/kryoptic/Cargo.toml --target-dir target/devices

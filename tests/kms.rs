@@ -1,5 +1,7 @@
 //! Rules that time and permission decide: rotation, imported material, deletion, RAM, upkeep. With a clock of the tests' own.
 
+#[path = "kms/backup.rs"]
+mod backup;
 #[path = "kms/certificates.rs"]
 mod certificates;
 mod common;
@@ -16,6 +18,8 @@ macro_rules! at_both_levels {
     };
 }
 
+#[path = "kms/doctor.rs"]
+mod doctor;
 #[path = "kms/fuzz.rs"]
 mod fuzz;
 #[path = "kms/import.rs"]

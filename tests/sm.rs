@@ -1,4 +1,4 @@
-//! SM2, SM3 and SM4 at level SOFTWARE, through the API and at the C door, with OpenSSL as the other side.
+//! SM2, SM3 and SM4 through the API and at the C door, with OpenSSL as the other side.
 // `call!` names C functions and their arguments.
 #![allow(clippy::macro_metavars_in_unsafe)]
 
@@ -10,6 +10,8 @@ mod alias;
 mod api;
 #[path = "sm/certificates.rs"]
 mod certificates;
+#[path = "sm/device.rs"]
+mod device;
 #[path = "sm/token.rs"]
 mod token;
 

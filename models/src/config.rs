@@ -8,5 +8,7 @@ pub enum Isolate {
 pub struct DeviceConfig {
     pub name: String,
     pub profile: String,
+    pub library: String,
     pub isolate: Option<Isolate>,
+    pub changes: (),
 }

@@ -69,7 +69,17 @@ pub mod connection {
             let module = Module { last: AtomicU64::new(100), open: AtomicU64::new(0), most };
             Ok(Self { module: Arc::new(module), slot: 0, generation, anchor: 99, capacity })
         }
+
+        pub fn open(&self) -> Answer<u64> {
+            self.module.open_session(self.slot)
+        }
     }
+}
+
+pub mod session {
+    use std::sync::Arc;
+
+    use super::connection::Connection;
 
     pub struct Session {
         pub handle: u64,
@@ -77,11 +87,18 @@ pub mod connection {
     }
 }
 
+pub mod turns {
+    #[derive(Clone)]
+    pub struct Turnstile;
+}
+
 pub mod pin {
+    use std::path::PathBuf;
+
     pub struct Pins;
 
     impl Pins {
-        pub fn new() -> Self {
+        pub fn new(_: Option<PathBuf>) -> Self {
             Self
         }
     }
@@ -101,14 +118,15 @@ pub mod profile {
 
     pub struct Profile {
         pub isolate: Isolate,
-        pub backoff: Duration,
     }
 
-    static ONLY: Profile = Profile { isolate: Isolate::Share, backoff: Duration::from_secs(1) };
-
     impl Profile {
-        pub fn by_name(_: &str) -> Option<&'static Self> {
-            Some(&ONLY)
+        pub fn of(_: &str, _: &str, _: &()) -> Result<Self, String> {
+            Ok(Self { isolate: Isolate::Share })
+        }
+
+        pub fn backoff(&self) -> Duration {
+            Duration::from_secs(1)
         }
 
         pub fn class(&self, failed: Failed) -> Class {
@@ -119,8 +137,9 @@ pub mod profile {
 
 pub mod recover {
     use super::calls::Failed;
-    use super::connection::{Connection, Session};
+    use super::connection::Connection;
     use super::pool::{Device, Seized};
+    use super::session::Session;
     use crate::error::{Error, Result};
     use crate::time::Instant;
 

@@ -20,9 +20,10 @@ struct Bed {
 
 fn bed(profile: &str, flies: bool) -> Arc<Bed> {
     time::start(flies);
-    let config = DeviceConfig { name: "d".into(), profile: profile.into(), isolate: None };
+    let config =
+        DeviceConfig { name: "d".into(), profile: profile.into(), library: String::new(), isolate: None, changes: () };
     let most = if profile == "two" { 2 } else { 1 };
-    Arc::new(Bed { device: Device::new(config), lent: AtomicUsize::new(0), most })
+    Arc::new(Bed { device: Device::new(config, None, None), lent: AtomicUsize::new(0), most })
 }
 
 impl Bed {

@@ -4,18 +4,23 @@ use std::sync::Arc;
 
 use alikms_models::error::Error;
 use alikms_models::sessions::Sessions;
-use alikms_models::token::Session;
+use alikms_models::token::session::Closed;
+use alikms_models::token::slot::Slot;
 use alikms_models::{every_order, fork};
 use cryptoki_sys::CKR_SESSION_HANDLE_INVALID;
 use loom::thread;
 
 const GONE: Error = Error::Cryptoki(CKR_SESSION_HANDLE_INVALID);
 
+fn open(sessions: &Sessions) -> u64 {
+    sessions.open(&Slot, 0, true).unwrap()
+}
+
 /// With its first row, which `OnceLock` makes: loom does not know that lock.
 fn table() -> Arc<Sessions> {
     fork::set_epoch(1);
     let sessions = Sessions::default();
-    let first = sessions.open(Session::new).unwrap();
+    let first = open(&sessions);
     sessions.close(first).unwrap();
     Arc::new(sessions)
 }
@@ -37,9 +42,9 @@ fn two_who_open_get_two() {
         let sessions = table();
         let other = {
             let sessions = sessions.clone();
-            thread::spawn(move || sessions.open(Session::new).unwrap())
+            thread::spawn(move || open(&sessions))
         };
-        let mine = sessions.open(Session::new).unwrap();
+        let mine = open(&sessions);
         let theirs = other.join().unwrap();
         assert_ne!(mine, theirs);
         assert!(used(&sessions, mine) && used(&sessions, theirs));
@@ -52,7 +57,7 @@ fn two_who_open_get_two() {
 fn a_handle_that_was_closed_is_nobodys() {
     every_order(2, || {
         let sessions = table();
-        let old = sessions.open(Session::new).unwrap();
+        let old = open(&sessions);
         let user = {
             let sessions = sessions.clone();
             thread::spawn(move || used(&sessions, old))
@@ -60,8 +65,8 @@ fn a_handle_that_was_closed_is_nobodys() {
         let closer = {
             let sessions = sessions.clone();
             thread::spawn(move || {
-                assert_eq!(sessions.close(old).map(|session| session.handle()), Ok(old));
-                sessions.open(Session::new).unwrap()
+                assert_eq!(sessions.close(old), Ok(Closed(old)));
+                open(&sessions)
             })
         };
         user.join().unwrap();
@@ -78,14 +83,14 @@ fn a_handle_that_was_closed_is_nobodys() {
 fn one_of_two_closes() {
     every_order(3, || {
         let sessions = table();
-        let handle = sessions.open(Session::new).unwrap();
+        let handle = open(&sessions);
         let other = {
             let sessions = sessions.clone();
             thread::spawn(move || sessions.close(handle).is_ok())
         };
         let mine = sessions.close(handle).is_ok();
         assert!(mine ^ other.join().unwrap());
-        let (one, two) = (sessions.open(Session::new).unwrap(), sessions.open(Session::new).unwrap());
+        let (one, two) = (open(&sessions), open(&sessions));
         assert!(used(&sessions, one) && used(&sessions, two) && !used(&sessions, handle));
     });
 }
@@ -95,11 +100,11 @@ fn one_of_two_closes() {
 fn all_are_closed_while_one_opens() {
     every_order(2, || {
         let sessions = table();
-        let first = sessions.open(Session::new).unwrap();
+        let first = open(&sessions);
         let other = {
             let sessions = sessions.clone();
             thread::spawn(move || {
-                let own = sessions.open(Session::new).unwrap();
+                let own = open(&sessions);
                 used(&sessions, own);
                 own
             })
@@ -124,14 +129,14 @@ fn all_are_closed_while_one_opens() {
 fn a_seat_held_at_the_fork_is_given_up() {
     every_order(2, || {
         let sessions = table();
-        let (held, free) = (sessions.open(Session::new).unwrap(), sessions.open(Session::new).unwrap());
+        let (held, free) = (open(&sessions), open(&sessions));
         let outcome = sessions.with(held, |_| {
             // The fork: this thread's copy is not there in the child, and the lock stays as it is.
             fork::set_epoch(2);
             assert!(!used(&sessions, held));
             assert!(used(&sessions, free));
             assert_eq!(sessions.close(held).map(|_| ()), Err(GONE));
-            let new = sessions.open(Session::new).unwrap();
+            let new = open(&sessions);
             assert!(used(&sessions, new));
             Ok(())
         });

@@ -40,7 +40,10 @@ fn what_is_missing_is_named() {
         });
         assert!(said.contains("is not a PKCS#11 library"), "{said}");
     }
+    let begun = Instant::now();
     let said = with(&|config| config.token = Some("another".to_owned()));
+    // A mistake in the name is told at once: no waiting for a token that is being written just now.
+    assert!(begun.elapsed() < Duration::from_millis(700), "{:?}", begun.elapsed());
     assert!(said.starts_with("there is no token with label \"another\"; present: \"alikms test\" (serial "), "{said}");
     let said = with(&|config| config.serial = Some("0000".to_owned()));
     assert!(said.contains("serial \"0000\""), "{said}");

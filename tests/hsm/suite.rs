@@ -1,7 +1,6 @@
 //! The same over every device that can be had here: SoftHSM, kryoptic, tpm2-pkcs11 in front of a simulated TPM, and this
 //! module itself as a device. What a device does not have is written down in its row and is all that may be missing.
 
-use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -19,7 +18,6 @@ use alikms_pkcs11::model::spec::{Family, SPECS, Spec};
 use alikms_pkcs11::protection::hsm::Hsm;
 use alikms_pkcs11::protection::{Protection, Usages};
 use tempfile::TempDir;
-use uuid::Uuid;
 
 use crate::processes::in_child;
 use crate::support::*;
@@ -32,6 +30,8 @@ struct Bed {
     servers: Vec<Child>,
     /// Key specs and mechanisms that it does not have.
     missing: &'static [&'static str],
+    /// Whether a child may go on with it that was forked when it was in use.
+    forks: bool,
 }
 
 impl Drop for Bed {
@@ -61,7 +61,7 @@ impl Bed {
             changes: toml::Table::new(),
             agent: None,
         };
-        Self { config, directory, servers: Vec::new(), missing }
+        Self { config, directory, servers: Vec::new(), missing, forks: true }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -140,13 +140,17 @@ fn tpm() -> Bed {
         "EC_ED25519",
         "EC_P256K",
         "EC_P521",
-        "RSA_3072",
         "RSA_4096",
         "Aliyun_AES_128",
         "Aliyun_AES_192",
         "Aliyun_AES_256",
+        "HMAC_SHA_256",
+        "HMAC_SHA_384",
+        "HMAC_SHA_512",
     ];
     let mut bed = Bed::new("tpm2-pkcs11", &library, &[], missing);
+    // The bus between it and its resource manager is GLib's, which does not survive a fork.
+    bed.forks = false;
     std::fs::create_dir(bed.path("state")).unwrap();
     std::fs::create_dir(bed.path("store")).unwrap();
     let (state, socket) = (bed.path("state").display().to_string(), bed.path("tpm").display().to_string());
@@ -185,6 +189,26 @@ fn tpm() -> Bed {
         "tpm2_ptool",
         &["addtoken", "--pid", "1", "--label", LABEL, "--userpin", PIN, "--sopin", "87654321", "--path", &store],
     );
+    bed
+}
+
+/// This module itself, in front of keys of level SOFTWARE: the one device here that has SM2 and SM4.
+fn alikms() -> Bed {
+    let module = std::env::current_exe().unwrap().with_file_name("libalikms_pkcs11.so");
+    let mut bed = Bed::new("alikms", "/", &[], &["EC_ED25519"]);
+    // From another file than the one that an application may have loaded.
+    bed.config.library = bed.path("device.so");
+    std::fs::copy(module, &bed.config.library).unwrap();
+    let conf = format!(
+        "[store]\nurl = \"sqlite:{0}/store/kms.db\"\n[unlock]\nmethod = \"file\"\npath = \"{0}/unlock.key\"\n\
+         [[token]]\nlabel = \"{LABEL}\"\naccount = \"1\"\nregion = \"cn-hangzhou\"\ndestroy = \"immediate\"\n",
+        bed.directory.path().display()
+    );
+    std::fs::write(bed.path("alikms.toml"), conf).unwrap();
+    let (conf, pin) = (bed.path("alikms.toml").display().to_string(), bed.path("pin").display().to_string());
+    bed.put("ALIKMS_CONF", conf);
+    let source = format!("file:{pin}");
+    bed.run(env!("CARGO_BIN_EXE_alikms"), &["init", "--pin", &source, "--so-pin", &source]);
     bed
 }
 
@@ -307,13 +331,19 @@ fn ciphers(once: &dyn Fn(Job, &[u8]) -> Option<alikms_pkcs11::model::Bytes>, all
 /// Threads and forks at the same time.
 fn processes_share_it(bed: &Bed) {
     let hsm = Arc::new(Hsm::new(bed.config.clone()));
+    // Before first use, as nginx does it.
+    assert!(in_child(|| {
+        let made = make(&hsm, "EC_P256", SIGN);
+        let signed = (0..5).all(|_| made.sign(&digest(Hash::Sha256)).is_ok());
+        signed && hsm.destroy(made.id, &made.material).is_ok()
+    }));
     let made = make(&hsm, "EC_P256", SIGN);
     std::thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| (0..10).for_each(|_| made.sign(&digest(Hash::Sha256)).unwrap()));
         }
     });
-    for _ in 0..2 {
+    for _ in 0..2 * usize::from(bed.forks) {
         assert!(in_child(|| (0..5).all(|_| made.sign(&digest(Hash::Sha256)).is_ok())));
         made.sign(&digest(Hash::Sha256)).unwrap();
     }
@@ -350,4 +380,4 @@ macro_rules! over_each {
     )+ };
 }
 
-over_each! { softhsm kryoptic tpm }
+over_each! { softhsm kryoptic tpm alikms }

@@ -7,7 +7,7 @@ use lexopt::{Arg, Parser};
 use crate::output::Stop;
 
 /// Options without a value.
-const FLAGS: &[&str] = &["all", "help", "markdown", "snooze", "verify"];
+const FLAGS: &[&str] = &["all", "help", "markdown", "snooze", "try", "verify"];
 /// `--Name-FILE path` gives the parameter Name the content of a file.
 const FROM_FILE: &str = "-FILE";
 

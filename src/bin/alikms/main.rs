@@ -5,6 +5,7 @@ mod args;
 mod backup;
 mod convert;
 mod deploy;
+mod doctor;
 mod features;
 mod help;
 mod ids;

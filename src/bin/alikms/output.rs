@@ -35,7 +35,7 @@ impl Stop {
         Self::Usage { message: message.into(), meant: None }
     }
 
-    #[cfg(test)]
+    /// The sentence, without what else is printed.
     pub fn message(&self) -> String {
         match self {
             Self::Usage { message, .. } | Self::Tip { message, .. } | Self::Failed(message) => message.clone(),

@@ -19,11 +19,21 @@ const PIN_FILE: &str = "/etc/alikms/token.pin";
 pub fn run(line: &Line, words: &[&str]) -> Result<ExitCode, Stop> {
     let kms = open(line)?;
     let key = words.first().copied().unwrap_or_default();
-    let named = Named::of(&kms, &caller(line, &kms)?, key, line.option("version"))?;
     let position = config(line)?.tokens.iter().position(|token| token.label == kms.label());
-    let pin = pin_file(line);
-    let place = Place { module: module(), slot: position.unwrap_or(0), pin };
-    output::print(&page(&named, &place)).map(|()| ExitCode::SUCCESS)
+    let page = snippets(line, &kms, &caller(line, &kms)?, key, position.unwrap_or(0))?;
+    output::print(&page).map(|()| ExitCode::SUCCESS)
+}
+
+/// Everything about one key. `slot`: position of its token in alikms.toml.
+pub fn snippets(line: &Line, kms: &Kms, caller: &Caller, key: &str, slot: usize) -> alikms_pkcs11::Result<String> {
+    let named = Named::of(kms, caller, key, line.option("version"))?;
+    Ok(page(&named, &Place { module: module(), slot, pin: pin_file(line) }))
+}
+
+/// The URI of a key, by its label.
+pub fn of(kms: &Kms, caller: &Caller, key: &str) -> alikms_pkcs11::Result<String> {
+    let named = Named::of(kms, caller, key, None)?;
+    Ok(format!("{};type={}", named.by_label(), named.kind))
 }
 
 /// The file with the PIN that programs are told of: that of --pin, or the usual one.
@@ -151,6 +161,10 @@ Java, in alikms.cfg
 and then
   keytool -list -keystore NONE -storetype PKCS11 -providerClass sun.security.pkcs11.SunPKCS11 \\
     -providerArg alikms.cfg -storepass:file {pin}
+
+GnuTLS
+  p11tool --provider {module} --list-all-privkeys --login --set-pin=\"$(cat {pin})\" '{key}'
+  gnutls-serv --provider {module} --x509keyfile '{key}?pin-source=file:{pin}' --x509certfile web.pem
 
 osslsigncode
   osslsigncode sign -pkcs11engine {engine} -pkcs11module {module} \\

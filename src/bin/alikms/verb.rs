@@ -6,7 +6,7 @@ use alikms_pkcs11::api::help::wrap;
 
 use crate::args::Line;
 use crate::output::Stop;
-use crate::{agent, backup, check, convert, deploy, features, help, local, status, tasks, upkeep, uri};
+use crate::{agent, backup, check, convert, deploy, doctor, features, help, local, status, tasks, upkeep, uri};
 
 /// One row of [`VERBS`].
 pub struct Verb {
@@ -217,6 +217,19 @@ pub static VERBS: &[Verb] = &[
         ],
         example: "alikms deploy /etc/alikms/web --KeyId alias/web --hook 'systemctl reload nginx'",
         run: deploy::run,
+    },
+    Verb {
+        name: "doctor",
+        words: "",
+        summary: "Looks for what is wrong: configuration, permissions, clock, limits, devices, tokens",
+        text: "Loads each device, logs in, and tells what it can and cannot do for each key spec; prints the URI of each alias and what \
+               OpenSSL, nginx, Apache, Java, GnuTLS, osslsigncode and SSH are to be told. The exit code is 1 if something is wrong.",
+        options: &[
+            option("try", false, "", "Make a key of each spec in each device, and destroy it."),
+            option("KeyId", false, "KEY", "The key for the snippets; else the first alias."),
+        ],
+        example: "alikms doctor",
+        run: doctor::run,
     },
     Verb {
         name: "features",

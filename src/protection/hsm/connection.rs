@@ -3,21 +3,20 @@
 
 use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::Instant;
 
 use cryptoki_sys::*;
 
-use super::calls::{Act, Answer, Attribute, Failed, Mechanism};
+use super::calls::{Answer, Failed};
 use super::device::{self, Module, Refusal};
 use super::pin::Verdict;
 use super::pool::Device;
 use super::profile::{Class, NAMES, Profile};
-use super::templates::{New, of_class};
-use super::turns::{Alone, Turnstile};
+use super::token::{Token, choose, is_among_others};
+use super::turns::Turnstile;
 use crate::config::Isolate;
 use crate::error::{Error, Result};
-use crate::model::Bytes;
 
 /// How many instances of a library a process loads at most: each stays in memory for ever.
 const INSTANCES: u32 = 4;
@@ -25,6 +24,8 @@ const INSTANCES: u32 = 4;
 /// How often a library that found no token is initialised once more. SoftHSM empties the token's file and writes it anew
 /// at every login: who reads it just then, as when workers start together, sees none.
 const TRIES: u32 = 6;
+/// And one that found others: more likely the name is wrong.
+const TRIES_AMONG_OTHERS: u32 = 2;
 
 pub struct Connection {
     pub module: &'static Module,
@@ -51,21 +52,11 @@ pub struct Connection {
     forgot: Mutex<bool>,
 }
 
+/// An object that was found, and the CKA_ID that it has.
 #[derive(Clone)]
-struct Witness {
-    object: CK_OBJECT_HANDLE,
-    id: Vec<u8>,
-}
-
-/// What a token says of itself, without the padding.
-#[derive(Debug, Clone)]
-pub struct Token {
-    pub label: String,
-    pub serial: String,
-    pub model: String,
-    pub firmware: String,
-    pub flags: CK_FLAGS,
-    max_sessions: CK_ULONG,
+pub struct Witness {
+    pub object: CK_OBJECT_HANDLE,
+    pub id: Vec<u8>,
 }
 
 /// The library in this process.
@@ -89,7 +80,9 @@ impl Connection {
         }
         let tries = if device.isolate()?.is_ours() { TRIES } else { 0 };
         for attempt in 0..tries {
-            match Self::attach(device, library.initialise(device)?, deadline) {
+            let module = library.initialise(device)?;
+            match Self::attach(device, module, deadline) {
+                Err(error) if attempt >= TRIES_AMONG_OTHERS && is_among_others(device, module) => return Err(error),
                 Err(error) if !matches!(error, Error::DevicePin { .. }) => {
                     tracing::debug!(device = device.config.name, %error, "not there yet");
                     std::thread::sleep(device.pause(attempt));
@@ -245,104 +238,8 @@ impl Connection {
         *self.lock_witness() = Some(Witness { object, id: id.to_vec() });
     }
 
-    fn lock_witness(&self) -> std::sync::MutexGuard<'_, Option<Witness>> {
+    pub fn lock_witness(&self) -> std::sync::MutexGuard<'_, Option<Witness>> {
         self.witness.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A session of the device, with the connection that it belongs to.
-pub struct Session {
-    pub handle: CK_SESSION_HANDLE,
-    pub connection: Arc<Connection>,
-}
-
-impl Session {
-    fn module(&self) -> &'static Module {
-        self.connection.module
-    }
-
-    fn own<'a>(&self, mechanism: &Mechanism<'a>) -> Mechanism<'a> {
-        Mechanism { id: self.connection.number(mechanism.id), parameter: mechanism.parameter.clone() }
-    }
-
-    pub fn act(
-        &self,
-        act: Act,
-        mechanism: &Mechanism<'_>,
-        key: CK_OBJECT_HANDLE,
-        input: &[u8],
-        out: Bytes,
-    ) -> Answer<Bytes> {
-        self.module().act(self.handle, act, &self.own(mechanism), key, input, out)
-    }
-
-    pub fn attributes(
-        &self,
-        object: CK_OBJECT_HANDLE,
-        wanted: &[(CK_ATTRIBUTE_TYPE, usize)],
-    ) -> Answer<Vec<Option<Bytes>>> {
-        self.module().attributes(self.handle, object, wanted)
-    }
-
-    pub fn has_id(&self, object: CK_OBJECT_HANDLE, id: &[u8]) -> Answer<bool> {
-        let values = self.attributes(object, &[(CKA_ID, id.len())])?;
-        Ok(values.first().is_some_and(|own| own.as_ref().is_some_and(|own| own.as_slice() == id)))
-    }
-
-    pub fn derive(
-        &self,
-        mechanism: &Mechanism<'_>,
-        base: CK_OBJECT_HANDLE,
-        template: &[Attribute],
-    ) -> Answer<CK_OBJECT_HANDLE> {
-        self.module().derive(self.handle, &self.own(mechanism), base, template)
-    }
-
-    /// In a turn of its own if it makes an object on the token.
-    pub fn unwrap(
-        &self,
-        mechanism: &Mechanism<'_>,
-        unwrapping: CK_OBJECT_HANDLE,
-        wrapped: &[u8],
-        template: &[Attribute],
-    ) -> Answer<CK_OBJECT_HANDLE> {
-        self.module().unwrap(self.handle, &self.own(mechanism), unwrapping, wrapped, template)
-    }
-
-    /// Whether another key than the one with this CKA_ID is to be seen on the token at this moment.
-    pub fn shows_others(&self, id: &[u8]) -> bool {
-        if let Some(known) = self.connection.lock_witness().clone().filter(|witness| witness.id != id) {
-            if self.has_id(known.object, &known.id) == Ok(true) {
-                return true;
-            }
-        }
-        [CKO_PRIVATE_KEY, CKO_SECRET_KEY]
-            .into_iter()
-            .any(|class| self.find(&of_class(class), 1).is_ok_and(|found| !found.is_empty()))
-    }
-
-    /// The public half of a pair, if it is one, and the private or secret key; on the token.
-    pub fn generate(&self, _turn: &Alone<'_>, new: &New) -> Answer<(Option<CK_OBJECT_HANDLE>, CK_OBJECT_HANDLE)> {
-        let module = self.module();
-        let mechanism = self.connection.number(new.mechanism);
-        match &new.public {
-            Some(public) => {
-                let (public, private) = module.generate_pair(self.handle, mechanism, public, &new.private)?;
-                Ok((Some(public), private))
-            }
-            None => Ok((None, module.generate_key(self.handle, mechanism, &new.private)?)),
-        }
-    }
-
-    /// Nothing found means something only while we are logged in: without a login a device shows no private objects and
-    /// calls that no error. A key whose public half alone was destroyed would be left behind.
-    pub fn find(&self, template: &[Attribute], max: usize) -> Answer<Vec<CK_OBJECT_HANDLE>> {
-        let _company = self.in_company();
-        let found = self.module().find(self.handle, template, max)?;
-        if found.is_empty() && !self.connection.is_logged_in(self.handle) {
-            return Err(Failed { call: "C_FindObjects", rv: CKR_USER_NOT_LOGGED_IN });
-        }
-        Ok(found)
     }
 }
 
@@ -427,57 +324,6 @@ fn accept(answer: Answer<()>, also: CK_RV) -> Answer<()> {
     }
 }
 
-/// The token that the configuration names: all that is given must agree, and only one may.
-fn choose(device: &Device, module: &Module) -> Result<(CK_SLOT_ID, Token)> {
-    let config = &device.config;
-    let slots = module.slots().map_err(|failed| device.cannot("list its slots", failed))?;
-    let tokens: Vec<_> =
-        slots.into_iter().filter_map(|slot| Some((slot, Token::new(&module.token_info(slot).ok()?)))).collect();
-    let mut chosen = tokens.iter().filter(|(slot, token)| {
-        config.slot.is_none_or(|wanted| wanted == *slot)
-            && config.token.as_ref().is_none_or(|wanted| *wanted == token.label)
-            && config.serial.as_ref().is_none_or(|wanted| *wanted == token.serial)
-    });
-    let wanted = [
-        config.token.as_ref().map(|label| format!("label \"{label}\"")),
-        config.serial.as_ref().map(|serial| format!("serial \"{serial}\"")),
-        config.slot.map(|slot| format!("slot {slot}")),
-    ];
-    let wanted = wanted.into_iter().flatten().collect::<Vec<_>>().join(", ");
-    match (chosen.next(), chosen.next()) {
-        (Some(_), Some(_)) => {
-            Err(device.unavailable(format!("more than one token has {wanted}: tell them apart by `serial` or `slot`")))
-        }
-        (Some((_, token)), None) if token.flags & CKF_TOKEN_INITIALIZED == 0 => {
-            Err(device.unavailable(format!("the token with {wanted} is not initialised")))
-        }
-        (Some((slot, token)), None) => Ok((*slot, token.clone())),
-        (None, _) => {
-            let present: Vec<_> = tokens
-                .iter()
-                .filter(|(_, token)| token.flags & CKF_TOKEN_INITIALIZED != 0)
-                .map(|(slot, token)| format!("\"{}\" (serial {}, slot {slot})", token.label, token.serial))
-                .collect();
-            let present = if present.is_empty() { "none".to_owned() } else { present.join(", ") };
-            Err(device.unavailable(format!("there is no token with {wanted}; present: {present}")))
-        }
-    }
-}
-
-impl Token {
-    fn new(info: &CK_TOKEN_INFO) -> Self {
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end_matches([' ', '\0']).to_owned();
-        Self {
-            label: text(&info.label),
-            serial: text(&info.serialNumber),
-            model: text(&info.model),
-            firmware: format!("{}.{}", info.firmwareVersion.major, info.firmwareVersion.minor),
-            flags: info.flags,
-            max_sessions: info.ulMaxRwSessionCount,
-        }
-    }
-}
-
 fn log_in(device: &Device, module: &Module, session: CK_SESSION_HANDLE, deadline: Instant) -> Result<()> {
     let pin = device.config.pin.read()?;
     let profile = device.profile()?;
@@ -524,7 +370,7 @@ impl Device {
         Error::DeviceLacks { device: self.config.name.clone(), what: what.into() }
     }
 
-    fn cannot(&self, what: &str, failed: Failed) -> Error {
+    pub fn cannot(&self, what: &str, failed: Failed) -> Error {
         if failed.rv == CKR_CRYPTOKI_NOT_INITIALIZED {
             return self.unavailable(
                 "the application has finalised the device's library, which it shares with this module; isolate = \"copy\" keeps them apart",

@@ -7,10 +7,10 @@ use uuid::Uuid;
 
 use super::Hsm;
 use super::calls::{Failed, Mechanism, Parameter};
-use super::connection::Session;
 use super::healthy;
 use super::profile::{hash_numbers, mechanism_name};
 use super::recover::Fault;
+use super::session::Session;
 use super::templates;
 use crate::error::{Error, Result};
 use crate::model::hash::Hash;

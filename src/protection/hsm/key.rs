@@ -10,12 +10,12 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::calls::{Act, Failed, Mechanism, Parameter};
-use super::connection::Session;
 use super::jobs::{Plan, Subject};
 use super::parts;
 use super::pool::Device;
 use super::profile::mechanism_name;
 use super::recover::Fault;
+use super::session::Session;
 use super::templates;
 use crate::crypto::{digest, random};
 use crate::error::{Error, Result};

@@ -1,14 +1,16 @@
 //! Level HSM: keys live in a device behind its own PKCS#11 library and never leave it.
 //!
 //! From the device upwards: `device` loads the library, `calls` are its functions, `profile` says what is particular to
-//! its family, `connection` is the library initialised and logged in, `pool` lends sessions, `recover` mends what broke,
-//! `templates` and `jobs` say what is asked, `key` is a key at work, `parts` its work on input in parts. `agent` is
-//! another process that has the device. `unsafe` is in `device` and `calls` only.
+//! its family, `token` which one is meant, `connection` is the library initialised and logged in, `session` one of its
+//! sessions, `pool` lends them, `turns` keeps other processes out, `recover` mends what broke, `templates` and `jobs` say
+//! what is asked, `key` is a key at work, `parts` its work on input in parts. `agent` is another process that has the
+//! device. `unsafe` is in `device` and `calls` only.
 
 pub mod agent;
 mod calls;
 mod connection;
 mod device;
+pub mod examine;
 pub mod import;
 mod jobs;
 mod key;
@@ -17,7 +19,9 @@ mod pin;
 mod pool;
 mod profile;
 mod recover;
+mod session;
 mod templates;
+mod token;
 mod turns;
 
 use std::cell::Cell;
@@ -29,11 +33,12 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use self::calls::Failed;
-use self::connection::{Connection, Session};
+use self::connection::Connection;
 use self::key::DeviceKey;
 use self::pool::Device;
 use self::profile::mechanism_name;
 use self::recover::Fault;
+use self::session::Session;
 use self::templates::New;
 pub use self::turns::Turnstile;
 use crate::config::DeviceConfig;

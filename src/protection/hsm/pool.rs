@@ -16,10 +16,11 @@ use std::{
 use cryptoki_sys::{CK_SESSION_HANDLE, CKR_SESSION_HANDLE_INVALID};
 
 use super::calls::{Answer, Failed};
-use super::connection::{Connection, Library, Session};
+use super::connection::{Connection, Library};
 use super::pin::Pins;
 use super::profile::{Class, Profile};
 use super::recover::Rung;
+use super::session::Session;
 use super::turns::Turnstile;
 use crate::config::{DeviceConfig, Isolate};
 use crate::error::{Error, Result};

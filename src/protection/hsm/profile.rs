@@ -47,6 +47,7 @@ pub struct Profile {
     pub name: &'static str,
     /// What the rest was learnt from.
     pub source: String,
+    #[expect(dead_code, reason = "looked at before a profile is chosen")]
     libraries: Vec<String>,
     pub isolate: Isolate,
     /// How many sessions a process keeps at most, the anchor session included.

@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 use cryptoki_sys::*;
 
 use super::calls::Failed;
-use super::connection::{Connection, Session};
+use super::connection::Connection;
 use super::pool::{Device, Lent, Seized, WAIT};
 use super::profile::Class;
+use super::session::Session;
 use crate::config::Isolate;
 use crate::error::{Error, Result};
 

@@ -150,6 +150,11 @@ pub fn of_class(class: CK_OBJECT_CLASS) -> Vec<Attribute> {
     vec![Attribute { id: CKA_CLASS, value: Value::Ulong(class) }]
 }
 
+/// Is it a key that authenticates and nothing else?
+pub fn is_mac(spec: Spec) -> bool {
+    spec.family == Family::Generic
+}
+
 /// The hash whose HMAC a generic secret of this length is for.
 pub fn mac_hash(spec: Spec) -> Hash {
     match spec.bits {

@@ -12,7 +12,7 @@ use std::sync::{Arc, PoisonError, RwLockReadGuard, RwLockWriteGuard};
 use cryptoki_sys::*;
 
 use super::calls::Answer;
-use super::connection::Session;
+use super::session::Session;
 use super::templates;
 use crate::error::Result;
 use crate::fork::{self, Hold};

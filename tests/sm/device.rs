@@ -1,0 +1,98 @@
+//! This module, copied to another file, as the device of this module: SM2 and SM4 keys at level HSM.
+
+use cryptoki_sys::*;
+
+use crate::support::{Installation, Mech, Setup, b, s};
+use crate::token::at_most;
+use crate::*;
+
+/// The outer one's device is a token of keys of level SOFTWARE, of the inner one.
+fn outer(inner: &Installation) -> Installation {
+    let outer = Installation::new(&Setup { bare: true, ..Setup::default() });
+    let library = outer.path("device.so");
+    std::fs::copy(std::env::current_exe().unwrap().with_file_name("libalikms_pkcs11.so"), &library).unwrap();
+    let conf = std::fs::read_to_string(outer.conf()).unwrap();
+    let device = format!(
+        "[[device]]\nname = \"inner\"\nprofile = \"alikms\"\nlibrary = \"{}\"\ntoken = \"alikms\"\npin = \"file:{}\"\n\
+         env = {{ ALIKMS_CONF = \"{}\" }}\n",
+        library.display(),
+        inner.path("user.pin").display(),
+        inner.conf().display()
+    );
+    std::fs::write(outer.conf(), format!("{conf}device = \"inner\"\nprotection_level = \"HSM\"\n{device}")).unwrap();
+    let source = |name: &str| format!("file:{}", outer.path(name).display());
+    outer.print(&["init", "--pin", &source("user.pin"), "--so-pin", &source("so.pin")]);
+    outer
+}
+
+#[test]
+fn sm_keys_live_in_another_copy_of_this_module() {
+    let inner = Installation::software();
+    let home = outer(&inner);
+    let c = home.client();
+    let on = |kinds: [CK_ATTRIBUTE_TYPE; 2]| {
+        let mut template: Vec<_> = kinds.iter().map(|kind| b(*kind, true)).collect();
+        template.push(s(CKA_LABEL, "sm"));
+        template
+    };
+    let pair = c.generate_pair(SM2_PAIR_GEN, &on([CKA_TOKEN, CKA_VERIFY]), &on([CKA_TOKEN, CKA_SIGN])).unwrap();
+    assert_eq!(c.get(pair.1, 0xC14C_4906).unwrap(), b"HSM");
+    file(&home, "spki.der", c.get(pair.0, CKA_PUBLIC_KEY_INFO).unwrap());
+    ssl(&home, "pkey -pubin -inform DER -in spki.der -pubout -out key.pub");
+    file(&home, "message", MESSAGE);
+    let signature = at_most(&c, c.sign_init(Mech::new(SM2_SM3_DER), pair.1), MESSAGE, false).unwrap();
+    file(&home, "signature", &signature);
+    ssl(&home, &format!("dgst -sm3 -verify key.pub -sigopt {DISTID} -signature signature message"));
+
+    // Through the API: an SM2 key that decrypts, and an SM4 key, whose ciphertext blob is made in the device.
+    let sealing = home.create_hsm("EC_SM2", "ENCRYPT/DECRYPT");
+    let sealed = home.api(&[
+        "AsymmetricEncrypt",
+        "--KeyId",
+        &sealing,
+        "--KeyVersionId",
+        &home.version(&sealing),
+        "--Algorithm",
+        "SM2PKE",
+        "--Plaintext",
+        "bWVzc2FnZQ==",
+        "--query",
+        "CiphertextBlob",
+    ]);
+    let opened = home.api(&[
+        "AsymmetricDecrypt",
+        "--KeyId",
+        &sealing,
+        "--KeyVersionId",
+        &home.version(&sealing),
+        "--Algorithm",
+        "SM2PKE",
+        "--CiphertextBlob",
+        &sealed,
+        "--query",
+        "Plaintext",
+    ]);
+    assert_eq!(opened, "bWVzc2FnZQ==");
+    let secret = home.create_hsm("Aliyun_SM4", "ENCRYPT/DECRYPT");
+    let sealed = home.api(&["Encrypt", "--KeyId", &secret, "--Plaintext", "bWVzc2FnZQ==", "--query", "CiphertextBlob"]);
+    assert_eq!(home.api(&["Decrypt", "--CiphertextBlob", &sealed, "--query", "Plaintext"]), "bWVzc2FnZQ==");
+    // Its keys are really there: without it nothing works.
+    let there = inner.client().find(&[b(CKA_TOKEN, true)]).len();
+    assert!(there >= 5, "{there}");
+    assert_eq!(home.print(&["check"]), "everything is in order\n");
+}
+
+impl Installation {
+    fn api(&self, args: &[&str]) -> String {
+        self.print(args).trim_end().to_owned()
+    }
+
+    fn create_hsm(&self, spec: &str, usage: &str) -> String {
+        let words = ["CreateKey", "--KeySpec", spec, "--KeyUsage", usage, "--ProtectionLevel", "HSM"];
+        self.api(&[&words[..], &["--query", "KeyMetadata.KeyId"]].concat())
+    }
+
+    fn version(&self, key: &str) -> String {
+        self.api(&["ListKeyVersions", "--KeyId", key, "--query", "KeyVersions.KeyVersion.0.KeyVersionId"])
+    }
+}
