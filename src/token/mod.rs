@@ -5,6 +5,7 @@ pub mod attribute;
 mod derive;
 mod digesting;
 pub mod dual;
+mod engine;
 mod envelope;
 pub mod iv;
 pub mod keys;

@@ -15,9 +15,8 @@ use crate::model::Bytes;
 use crate::model::algorithm::{Cipher, Job, SM2_OVERHEAD, Signing, Sm2Layout};
 use crate::model::blob::OVERHEAD;
 use crate::model::hash::Hash;
-use crate::protection::public::Prepared;
 use crate::protection::{Key, Stream};
-use crate::token::own::Own;
+use crate::token::engine::Engine;
 use crate::token::{Answer, Room, Session, ck};
 
 /// What DER adds at most to an SM2 ciphertext: a SEQUENCE, two INTEGERs with their zeros, two OCTET STRINGs.
@@ -27,26 +26,6 @@ const SM2_DER_SIGNATURE: usize = 72;
 
 /// The longest message that EdDSA, which goes over it twice, takes in parts.
 const MAX_MESSAGE: usize = 64 << 20;
-
-/// What does the work.
-#[derive(Clone)]
-pub enum Engine {
-    /// A key of the KMS: checked again whenever it is about to work.
-    Kms { ready: Own<Ready>, action: &'static str },
-    /// A public key.
-    Public(Own<Prepared>),
-    /// A key of this process.
-    Session(Own<dyn Key>),
-}
-
-impl Engine {
-    /// The same engine for another operation, if the key may still be used.
-    pub fn renewed(self, session: &Session) -> Result<Self> {
-        let Self::Kms { ready, action } = self else { return Ok(self) };
-        let renewed = session.slot().kms.refresh(&session.caller(), action, &ready)?;
-        Ok(Self::Kms { ready: renewed.map_or(ready, Own::new), action })
-    }
-}
 
 /// One operation with a key.
 pub struct Work {

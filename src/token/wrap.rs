@@ -10,11 +10,11 @@ use crate::model::algorithm::{Cipher, Job};
 use crate::model::object::Class;
 use crate::model::spec::Family;
 use crate::protection::software;
+use crate::token::engine::Engine;
 use crate::token::iv::{Generator, IvMaker};
 use crate::token::mechanism::{Does, MechanismRow};
 use crate::token::object::{Item, SessionKey, Source};
 use crate::token::operate::{Kind, bad_parameter, check_policy, oaep, task};
-use crate::token::operation::Engine;
 use crate::token::separation::{check_mechanism, check_wrap};
 use crate::token::{Answer, Mechanism, Parameter, Room, Session, ck};
 
