@@ -6,6 +6,7 @@ pub mod certificate;
 mod derive;
 mod digesting;
 pub mod dual;
+mod engine;
 mod envelope;
 pub mod iv;
 pub mod keys;

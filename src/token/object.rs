@@ -118,13 +118,13 @@ impl Item {
             Some(Attribute { shown: Shown::Nested, value, .. }) => Value::Nested(Template::shown(value)),
             Some(Attribute { shown: Shown::Hidden, .. }) => Value::Sensitive,
             // Of most keys the secret parts are not even here.
-            None if self.guarded && AttributeRow::find(kind).is_some_and(|row| self.is_secret(row)) => Value::Sensitive,
+            None if self.guarded && self.hides(kind) => Value::Sensitive,
             None => Value::Unknown,
         }
     }
 
-    fn is_secret(&self, row: &AttributeRow) -> bool {
-        is_secret(row, self.class, self.key_type() == Some(CKK_RSA))
+    fn hides(&self, kind: CK_ATTRIBUTE_TYPE) -> bool {
+        AttributeRow::find(kind).is_some_and(|row| is_secret(row, self.class, self.key_type() == Some(CKK_RSA)))
     }
 
     fn find(&self, kind: CK_ATTRIBUTE_TYPE) -> Option<&Attribute> {

@@ -9,15 +9,15 @@ use crate::model::hash::Hash;
 use crate::model::key::Style;
 use crate::model::object::Class;
 use crate::token::digesting::{DigestStage, Digesting};
+use crate::token::engine::{Engine, Settled};
 use crate::token::keys::hmac_type;
 use crate::token::mechanism::{Does, MechanismRow, hash_of, mgf_of};
 use crate::token::object::{Item, Source};
-use crate::token::operation::{Engine, Step, Task, Work};
+use crate::token::operation::{Step, Task, Work};
 use crate::token::own::Own;
 use crate::token::provider::login_fault;
-use crate::token::session::Settled;
 use crate::token::template::ulong_of;
-use crate::token::vendor::{CKA_ALIKMS_ARN, CKK_ALIKMS_SM4};
+use crate::token::vendor::CKK_ALIKMS_SM4;
 use crate::token::{Answer, Mechanism, Parameter, Room, Session, ck, sm, wrap};
 
 /// A direction of work: which attribute of the key permits it, and what the audit and RAM call it.
@@ -86,28 +86,6 @@ impl Session {
         let (mechanism, does) = (mechanism.kind, row.does);
         self.settle(&item, Settled { mechanism, asked, does, engine: engine.clone(), locked });
         Ok(Work::new(engine, task, locked))
-    }
-
-    pub(super) fn engine(&mut self, item: &Item, kind: Kind) -> Result<Engine> {
-        let action = kind.action(item);
-        if item.class == Class::PublicKey {
-            if let Some(arn) = item.bytes(CKA_ALIKMS_ARN).and_then(|arn| std::str::from_utf8(arn).ok()) {
-                let _allowed = self.slot().kms.authorize_owner(&self.caller(), action, arn)?;
-            }
-            let used = match &item.source {
-                Source::Kms { version, .. } => self.slot().kms.public_use(action, item.key_id(), *version),
-                _ => None,
-            };
-            return Ok(Engine::Public(Own::new(item.prepared()?), used));
-        }
-        match &item.source {
-            Source::Kms { version, .. } => {
-                let ready = self.ready(item, action, *version)?;
-                Ok(Engine::Kms { ready, action })
-            }
-            Source::Session(key) => Ok(Engine::Session(Own::new(key.work()?))),
-            Source::Plain => Err(ck(CKR_KEY_HANDLE_INVALID)),
-        }
     }
 
     /// C_Login with CKU_CONTEXT_SPECIFIC: unlocks the operation that waits for it (PKCS#11 3.2 §5.6.8).

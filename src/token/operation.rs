@@ -10,15 +10,13 @@ use cryptoki_sys::*;
 use crate::crypto::append;
 use crate::crypto::digest::Hasher;
 use crate::error::{Error, Result};
-use crate::kms::usage::PublicUse;
 use crate::kms::use_key::Ready;
 use crate::model::Bytes;
 use crate::model::algorithm::{Cipher, Job, SM2_OVERHEAD, Signing, Sm2Layout};
 use crate::model::blob::OVERHEAD;
 use crate::model::hash::Hash;
-use crate::protection::public::Prepared;
 use crate::protection::{Key, Stream};
-use crate::token::own::Own;
+use crate::token::engine::Engine;
 use crate::token::uses::settle;
 use crate::token::{Answer, Room, Session, ck};
 
@@ -29,35 +27,6 @@ const SM2_DER_SIGNATURE: usize = 72;
 
 /// The longest message that EdDSA, which goes over it twice, takes in parts.
 const MAX_MESSAGE: usize = 64 << 20;
-
-/// What does the work.
-#[derive(Clone)]
-pub enum Engine {
-    /// A key of the KMS: checked again whenever it is about to work.
-    Kms { ready: Own<Ready>, action: &'static str },
-    /// A public key; and whose half it is, if that is written down.
-    Public(Own<Prepared>, Option<PublicUse>),
-    /// A key of this process.
-    Session(Own<dyn Key>),
-}
-
-impl Engine {
-    /// The same engine for another operation, if the key may still be used.
-    pub fn renewed(self, session: &Session) -> Result<Self> {
-        let Self::Kms { ready, action } = self else { return Ok(self) };
-        let renewed = session.slot().kms.refresh(&session.caller(), action, &ready)?;
-        Ok(Self::Kms { ready: renewed.map_or(ready, Own::new), action })
-    }
-
-    /// The private or secret key as it was found: what it does from now on is written down.
-    pub fn at_work(&self, session: &Session) -> Result<Arc<dyn Key>> {
-        match self {
-            Self::Kms { ready, action } => session.slot().kms.work(&session.caller(), action, ready),
-            Self::Public(..) => Err(ck(CKR_KEY_TYPE_INCONSISTENT)),
-            Self::Session(key) => Ok(key.shared()),
-        }
-    }
-}
 
 /// One operation with a key.
 pub struct Work {

@@ -15,10 +15,10 @@ use crate::model::object::Class;
 use crate::token::attribute::{check_change, class_of};
 use crate::token::ck;
 use crate::token::digesting::Digesting;
-use crate::token::mechanism::Does;
+use crate::token::engine::Settled;
 use crate::token::message::Messages;
 use crate::token::object::{Item, Source};
-use crate::token::operation::{Engine, Work};
+use crate::token::operation::Work;
 use crate::token::own::Own;
 use crate::token::separation::check_gain;
 use crate::token::slot::{Asked, Login, Slot};
@@ -54,18 +54,6 @@ struct Used {
     settled: Option<Settled>,
     generation: (u64, u64),
     epoch: u64,
-}
-
-/// What the last Init with an object found out. It all follows from the object and the mechanism, so the same Init need not
-/// find it out again, as long as the object is the same and the account itself asks.
-#[derive(Clone)]
-pub(super) struct Settled {
-    pub mechanism: CK_MECHANISM_TYPE,
-    /// The attribute that permits it, and the flag that the mechanism has.
-    pub asked: (CK_ATTRIBUTE_TYPE, CK_FLAGS),
-    pub does: Does,
-    pub engine: Engine,
-    pub locked: bool,
 }
 
 /// A search in progress: what was found and not yet fetched, and how to go on.
