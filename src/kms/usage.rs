@@ -154,8 +154,14 @@ impl Kms {
     }
 
     /// Work that is to be done with the public half of a key, if that is written down.
-    pub fn public_use(&self, action: &'static str, key: Option<Uuid>, version: Uuid) -> Option<PublicUse> {
-        key.filter(|_| self.ledger.is_kept()).map(|key| PublicUse { action, key, version })
+    pub fn public_use(
+        &self,
+        action: &'static str,
+        key: impl FnOnce() -> Option<Uuid>,
+        version: Uuid,
+    ) -> Option<PublicUse> {
+        let key = if self.ledger.is_kept() { key() } else { None };
+        key.map(|key| PublicUse { action, key, version })
     }
 
     /// Hands on what a public half did, and writes it down.

@@ -104,14 +104,19 @@ pub struct Uses {
 
 #[derive(Default)]
 struct Own {
-    live: Latest<Live>,
+    live: Latest<&'static Live>,
     /// Held while a file is made or emptied.
     changing: Mutex<()>,
 }
 
+/// The files that this process has. They outlive C_Finalize: a program that goes on to C_Initialize again, however often,
+/// goes on with the same ones.
+static KNOWN: PerProcess<Mutex<Vec<&'static Live>>> = PerProcess::new(|| Mutex::new(Vec::new()));
+
 /// The file of this process.
 struct Live {
     map: MmapRaw,
+    path: PathBuf,
     id: Uuid,
     realm: Uuid,
     /// Where to look for a free row next, for each shard.
@@ -162,7 +167,7 @@ impl Uses {
 
     fn live(&self, store: &Store, realm: &OpenRealm, now: Moment) -> Result<&'static Live> {
         match self.own.get().live.get() {
-            Some(live) if live.realm == realm.row.uuid => Ok(live),
+            Some(live) if live.realm == realm.row.uuid => Ok(*live),
             _ => self.begin(store, realm, now),
         }
     }
@@ -185,8 +190,19 @@ impl Uses {
         }
         // A child that inherited the descriptor would keep the file locked.
         let _hold = fork::hold();
-        let path = self.file(realm.row.uuid, Uuid::new_v4());
-        Ok(own.live.set(Live::make(&path, &self.real(), realm.row.uuid)?))
+        let mut known = KNOWN.get().lock().unwrap_or_else(PoisonError::into_inner);
+        let is_ours = |live: &&&Live| live.path == self.file(realm.row.uuid, live.id) && live.path.exists();
+        let live = match known.iter().find(is_ours) {
+            Some(live) => *live,
+            None => {
+                let path = self.file(realm.row.uuid, Uuid::new_v4());
+                let live: &'static Live = Box::leak(Box::new(Live::make(&path, &self.real(), realm.row.uuid)?));
+                known.push(live);
+                live
+            }
+        };
+        own.live.set(live);
+        Ok(live)
     }
 
     /// Makes room in this process's file by carrying it over, unless another thread just did.
@@ -197,7 +213,7 @@ impl Uses {
         if live.has_room() {
             return Ok(());
         }
-        if fs::symlink_metadata(self.file(live.realm, live.id)).is_err() {
+        if fs::symlink_metadata(&live.path).is_err() {
             // Somebody took the file away; what was in it is lost, and the next harvest says so.
             own.live.clear();
             return Ok(());
@@ -279,7 +295,7 @@ impl Live {
         let name = path.file_name().map(|name| name.as_encoded_bytes()).unwrap_or_default();
         let id = name.get(name.len().saturating_sub(32)..).and_then(|id| Uuid::try_parse_ascii(id).ok());
         let id = id.ok_or(io::ErrorKind::InvalidInput)?;
-        Ok(Self { map, id, realm, next: Default::default() })
+        Ok(Self { map, path: path.to_owned(), id, realm, next: Default::default() })
     }
 
     fn content(&self) -> &Content {

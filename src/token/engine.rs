@@ -67,7 +67,7 @@ impl Session {
                 let _allowed = self.slot().kms.authorize_owner(&self.caller(), action, arn)?;
             }
             let used = match &item.source {
-                Source::Kms { version, .. } => self.slot().kms.public_use(action, item.key_id(), *version),
+                Source::Kms { version, .. } => self.slot().kms.public_use(action, || item.key_id(), *version),
                 _ => None,
             };
             return Ok(Engine::Public(Own::new(item.prepared()?), used));

@@ -276,6 +276,22 @@ fn garbage_is_told_of_and_hurts_nobody() {
     assert!(field.installation.print(&["audit", "--verify"]).starts_with("the audit trail is whole"));
 }
 
+/// libp11 and others end and begin the module's run many times in one process.
+#[test]
+fn one_process_has_one_file_however_often_it_initialises() {
+    let field = Field::new(false, SUMMARY);
+    let conf = field.installation.conf();
+    for _ in 0..5 {
+        assert!(field.c.m.finalize() == CKR_OK && field.c.m.try_initialize(&conf) == CKR_OK);
+        let c = Client::open(field.c.m);
+        c.login();
+        let key = c.one(CKO_PRIVATE_KEY, "web");
+        assert!(c.sign(CKM_ECDSA, key, &[1; 32]).is_ok());
+        assert_eq!(field.files().len(), 1);
+    }
+    assert_eq!(field.signatures().into_values().sum::<u64>(), 5);
+}
+
 /// A harvest that is killed at any moment loses nothing and counts nothing twice.
 #[test]
 fn a_killed_harvest_counts_once() {
