@@ -1,5 +1,5 @@
 #!/bin/bash
-# Installs what is missing of the Debian 12 packages that a task needs: ci/install.sh [quickstart|test|check|count]…  (default: test)
+# Installs what is missing of the Debian 12 packages that a task needs: ci/install.sh [quickstart|test|check|count|fuzz|miri]…  (default: test)
 # Quiet, idempotent, and without any use of the network when nothing is missing. Rust itself is not installed.
 . "$(dirname "$0")/common.sh"
 
@@ -10,6 +10,7 @@ TEST="$QUICKSTART opensc osslsigncode gnutls-bin openssh-client openssh-server l
   python3 openjdk-17-jdk-headless|openjdk-17-jdk|default-jdk-headless|default-jdk jq xxd util-linux"
 CHECK="$BUILD shellcheck"
 COUNT="valgrind"
+FUZZ="$TEST g++"
 
 installed() { [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
 
@@ -36,7 +37,9 @@ for set in "${@:-test}"; do
     test) words+=" $TEST" ;;
     check) words+=" $CHECK" ;;
     count) words+=" $COUNT" ;;
-    *) die "ci/install.sh knows the sets quickstart, test, check and count, not '$set'." ;;
+    fuzz) words+=" $FUZZ" ;;
+    miri) words+=" $BUILD" ;;
+    *) die "ci/install.sh knows the sets quickstart, test, check, count, fuzz and miri, not '$set'." ;;
   esac
 done
 need_rust
@@ -64,4 +67,14 @@ case " ${*:-test} " in
       if command -v rustup >/dev/null && rustup component add "${part##*:}" >/dev/null 2>&1; then continue; fi
       die "'cargo ${part%%:*}' is not here: run 'rustup component add ${part##*:}'."
     done ;;
+esac
+
+# Miri exists for nightly Rust only. It is used by ci/miri.sh alone.
+case " ${*:-test} " in
+  *" miri "*)
+    if ! cargo +nightly miri --version >/dev/null 2>&1; then
+      command -v rustup >/dev/null || die "Miri needs nightly Rust, and there is no rustup to install it with: https://rustup.rs"
+      rustup toolchain install nightly --profile minimal --component miri,rust-src >"$LOG" 2>&1 \
+        || { tail -n 15 "$LOG" >&2; die "rustup could not install nightly Rust with Miri."; }
+    fi ;;
 esac
