@@ -35,9 +35,13 @@ advisories() {
 
 timed "what the checks need" ci/install.sh check
 timed "scripts" scripts
-timed "cargo fmt" cargo fmt --all --check
+# The fuzzers and the models are workspaces of their own.
+SIDE="fuzz models"
+format() { local side; cargo fmt --all --check && for side in $SIDE; do cargo fmt --manifest-path "$side/Cargo.toml" --check || return 1; done; }
+deny() { local side; cargo deny check licenses bans sources && for side in $SIDE; do cargo deny --manifest-path "$side/Cargo.toml" --config deny.toml check licenses bans sources || return 1; done; }
+timed "cargo fmt" format
 timed "cargo clippy" cargo clippy --all-targets --locked --quiet -- -D warnings
 timed "cargo-deny itself" install_deny
-timed "cargo deny" cargo deny check licenses bans sources
+timed "cargo deny" deny
 timed "advisories" advisories
 timings

@@ -1,5 +1,6 @@
 #!/bin/bash
-# Installs what is missing of the Debian 12 packages that a task needs: ci/install.sh [quickstart|test|check|count|plot]…  (default: test)
+# Installs what is missing of the Debian 12 packages that a task needs:
+#   ci/install.sh [quickstart|test|check|count|fuzz|miri|plot]…  (default: test)
 # Quiet, idempotent, and without any use of the network when nothing is missing. Rust itself is not installed.
 . "$(dirname "$0")/common.sh"
 
@@ -13,6 +14,7 @@ TEST="$QUICKSTART opensc osslsigncode gnutls-bin openssh-client openssh-server l
   openjdk-17-jdk-headless|openjdk-17-jdk|default-jdk-headless|default-jdk jq xxd util-linux"
 CHECK="$BUILD shellcheck"
 COUNT="valgrind"
+FUZZ="$TEST g++"
 PLOT="gnuplot-nox|gnuplot|gnuplot-qt|gnuplot-x11"
 
 installed() { [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
@@ -40,8 +42,10 @@ for set in "${@:-test}"; do
     test) words+=" $TEST" ;;
     check) words+=" $CHECK" ;;
     count) words+=" $COUNT" ;;
+    fuzz) words+=" $FUZZ" ;;
+    miri) words+=" $BUILD" ;;
     plot) words+=" $PLOT" ;;
-    *) die "ci/install.sh knows the sets quickstart, test, check, count and plot, not '$set'." ;;
+    *) die "ci/install.sh knows the sets quickstart, test, check, count, fuzz, miri and plot, not '$set'." ;;
   esac
 done
 # Debian's nodejs comes without npm and without headers, those of others with both.
@@ -73,3 +77,13 @@ case " ${*:-test} " in
     done ;;
 esac
 case " ${*:-test} " in *" test "*) ci/clients.sh ;; esac
+
+# Miri exists for nightly Rust only. It is used by ci/miri.sh alone.
+case " ${*:-test} " in
+  *" miri "*)
+    if ! cargo +nightly miri --version >/dev/null 2>&1; then
+      command -v rustup >/dev/null || die "Miri needs nightly Rust, and there is no rustup to install it with: https://rustup.rs"
+      rustup toolchain install nightly --profile minimal --component miri,rust-src >"$LOG" 2>&1 \
+        || { tail -n 15 "$LOG" >&2; die "rustup could not install nightly Rust with Miri."; }
+    fi ;;
+esac

@@ -33,10 +33,11 @@ run_cargo() {
   [ "$bad" = 0 ]
 }
 
-run_clients() {
+# A script whose last line says how many passed and failed.
+run_counted() { # SCRIPT…
   local status=0 line
-  tests/interop/run.sh 2>&1 | tee "$scratch/interop.log" || status=$?
-  line=$(tail -n 1 "$scratch/interop.log")
+  "$@" 2>&1 | tee "$scratch/counted.log" || status=$?
+  line=$(tail -n 1 "$scratch/counted.log")
   if [[ $line =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed$ ]]; then
     passed=$((passed + BASH_REMATCH[1])) failed=$((failed + BASH_REMATCH[2]))
   else
@@ -52,8 +53,12 @@ timed "what the tests need" ci/install.sh test
 timed "devices for the tests" ci/devices.sh
 timed "cargo build --release" cargo build --release --locked
 timed "cargo's tests" run_cargo || true
-timed "real clients" run_clients || true
+timed "real clients" run_counted tests/interop/run.sh || true
 timed "counted instructions" counted || true
+timed "models of what threads share" run_counted ci/models.sh || true
+timed "Miri" run_counted ci/miri.sh || true
+timed "fuzzers" run_counted ci/fuzz.sh || true
+timed "AddressSanitizer" run_counted ci/sanitize.sh || true
 timings
 say "$passed passed, $failed failed"
 [ $failed = 0 ]

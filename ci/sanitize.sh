@@ -1,0 +1,45 @@
+#!/bin/bash
+# The library under AddressSanitizer: the programs of tests/c, which are built with it too, and those tests of tests/pkcs11
+# that hand over the strangest arguments. Any access to memory that is not the library's or the caller's ends the program.
+. "$(dirname "$0")/common.sh"
+. ci/asan.sh
+timed "what the sanitizer needs" ci/install.sh fuzz
+scratch=$(mktemp -d); trap 'rm -rf "$scratch"' EXIT
+export TMPDIR=$scratch
+passed=0 failed=0
+check() { # NAME COMMAND…
+  local name=$1
+  shift
+  if "$@" >"$scratch/log" 2>&1; then say "ok - $name"; passed=$((passed + 1)); else
+    say "not ok - $name"; tail -n 60 "$scratch/log"; failed=$((failed + 1))
+  fi
+}
+
+# The fuzzers depend on the library: their build makes the shared object on the way.
+timed "building with AddressSanitizer" asan_cargo build --quiet --lib || { say "0 passed, 1 failed"; exit 1; }
+module=$ASAN_BUILD/deps/libalikms_pkcs11.so
+[ -s "$module" ] || die "there is no $module"
+is_checked() { nm -D "$module" | grep -q ' U __asan_report'; }
+check "the library is built with AddressSanitizer" is_checked
+
+timed "the command and the tests" cargo build --quiet --locked --tests --bins || { say "$passed passed, $((failed + 1)) failed"; exit 1; }
+# A handler that is gone before the sanitizer's own report would hide it; leaks: the library keeps its runs for ever, by design.
+export ASAN_OPTIONS=detect_leaks=0:abort_on_error=1:detect_odr_violation=0:allocator_may_return_null=1
+export ALIKMS_TEST_MODULE=$module ALIKMS_TEST_SANITIZE=1
+
+tests() { # NAME: tests of the binary pkcs11 whose path has this in it, with the sanitizer before everything else
+  local runner
+  runner="CARGO_TARGET_$(printf '%s' "$ASAN_TARGET" | tr 'a-z-' 'A-Z_')_RUNNER"
+  env "$runner=env LD_PRELOAD=$(gcc -print-file-name=libasan.so)" timeout --kill-after=10 600 \
+    cargo test --quiet --locked --test pkcs11 "$1" -- --test-threads=2
+}
+programs() { timeout --kill-after=10 600 cargo test --quiet --locked --test pkcs11 c_programs -- --test-threads=2; }
+run_all() {
+  local name
+  check "the programs of tests/c" programs
+  for name in fenced:: guard_pages:: overlaps:: robust:: messages:: wrapping:: objects::; do check "$name" tests "$name"; done
+}
+timed "under AddressSanitizer" run_all
+timings
+say "$passed passed, $failed failed"
+[ $failed = 0 ]
