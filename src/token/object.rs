@@ -446,7 +446,8 @@ pub fn kept(template: &Template) -> BTreeMap<u64, Vec<u8>> {
     let is_certificate = template.ulong(CKA_CLASS).is_ok_and(|class| class == Some(CKO_CERTIFICATE));
     let keep = |kind: u64| {
         let import = AttributeRow::find(kind).is_none_or(|row| row.create == Create::Import);
-        !import && !DERIVED.contains(&kind) && !(is_certificate && certificate::SAID_BY_ITSELF.contains(&kind))
+        let said = is_certificate && certificate::SAID_BY_ITSELF.contains(&kind);
+        !import && !said && !DERIVED.contains(&kind)
     };
     template
         .0
