@@ -128,8 +128,8 @@ pub static ATTRIBUTES: &[AttributeRow] = rows! {
     CKA_VERIFY Bool OUTER Allowed Decided Always;
     CKA_VERIFY_RECOVER Bool PUBLIC Allowed False Always;
     CKA_DERIVE Bool KEYS Allowed Decided Always;
-    CKA_START_DATE Date NAMED Allowed Empty Always;
-    CKA_END_DATE Date NAMED Allowed Empty Always;
+    CKA_START_DATE Date NAMED Allowed Decided Always;
+    CKA_END_DATE Date NAMED Allowed Decided Always;
     CKA_MODULUS Bytes PAIR Import Decided Never;
     CKA_MODULUS_BITS Ulong PUBLIC Allowed Decided Never;
     CKA_PUBLIC_EXPONENT Bytes PAIR Allowed Decided Never;

@@ -83,7 +83,6 @@ fn new_objects() {
                         "{what}: {made:x?}"
                     ),
                 }
-                let _ = made.map(|object| c.destroy(object).unwrap());
             }
             let expected: &[u8] = match row.unnamed {
                 _ if !has => continue,

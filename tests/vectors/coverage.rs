@@ -54,9 +54,9 @@ fn is_run(name: &str) -> bool {
 
 #[test]
 fn every_set_is_run_or_not_for_us() {
-    let mut names = Vec::new();
+    let mut names: Vec<String> = Vec::new();
     macro_rules! sets {
-        ($($family:ident)*) => { $(names.extend($family::TestName::all().map(|name| format!("{name:?}")));)* };
+        ($($family:ident)*) => { $(names.extend($family::TestName::all().into_iter().map(|name| format!("{name:?}")));)* };
     }
     sets! { aead cipher ecdh ecdsa eddsa hkdf keywrap mac xdh }
     let missed: Vec<_> =

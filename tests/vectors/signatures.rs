@@ -87,7 +87,7 @@ fn p384() {
             (TestName::EcdsaSecp384r1Sha512P1363, (230, 88, 0)),
             (TestName::EcdsaSecp384r1Sha256, (162, 76, 234)),
             (TestName::EcdsaSecp384r1Sha3_384, (200, 71, 233)),
-            (TestName::EcdsaSecp384r1Sha3_512, (0, 0, 0)),
+            (TestName::EcdsaSecp384r1Sha3_512, (231, 69, 236)),
         ],
     );
 }
@@ -110,7 +110,7 @@ fn secp256k1() {
             (TestName::EcdsaSecp256k1Sha256P1363, (167, 85, 0)),
             (TestName::EcdsaSecp256k1Sha512P1363, (236, 86, 0)),
             (TestName::EcdsaSecp256k1Sha3_256, (172, 69, 233)),
-            (TestName::EcdsaSecp256k1Sha3_512, (0, 0, 0)),
+            (TestName::EcdsaSecp256k1Sha3_512, (237, 70, 233)),
         ],
     );
 }
