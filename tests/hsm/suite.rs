@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use alikms_pkcs11::Error;
 use alikms_pkcs11::config::{DeviceConfig, PinSource};
+use alikms_pkcs11::crypto::cipher::AesKey;
 use alikms_pkcs11::crypto::sm2::{DEFAULT_ID, identity};
 use alikms_pkcs11::model::algorithm::{Cipher, Job, Mac, Signing, Sm2Layout};
 use alikms_pkcs11::model::curve::Curve;
@@ -16,8 +17,11 @@ use alikms_pkcs11::model::hash::Hash;
 use alikms_pkcs11::model::public::PublicKey;
 use alikms_pkcs11::model::spec::{Family, SPECS, Spec};
 use alikms_pkcs11::protection::hsm::Hsm;
+use alikms_pkcs11::protection::hsm::import::Unwrapping;
+use alikms_pkcs11::protection::public::Prepared;
 use alikms_pkcs11::protection::{Protection, Usages};
 use tempfile::TempDir;
+use uuid::Uuid;
 
 use crate::processes::in_child;
 use crate::support::*;
@@ -169,7 +173,7 @@ fn tpm() -> Bed {
             "not-need-init,startup-clear",
         ],
     );
-    assert!(within(20, || bed.path("tpm").exists()));
+    assert!(within(60, || bed.path("tpm").exists()));
     let bus = bed.serve("dbus-daemon", &["--session", "--nofork", "--print-address=1"]);
     let mut address = String::new();
     BufReader::new(bus.stdout.as_mut().unwrap()).read_line(&mut address).unwrap();
@@ -184,7 +188,7 @@ fn tpm() -> Bed {
     bed.serve("tpm2-abrmd", &["--session", "--allow-root", &format!("--tcti=swtpm:path={socket}")]);
     let mut init = Command::new("tpm2_ptool");
     init.args(["init", "--path", &store]).envs(&bed.config.env);
-    assert!(within(20, || init.output().unwrap().status.success()), "{:?}", init.output());
+    assert!(within(60, || init.output().unwrap().status.success()), "{:?}", init.output());
     bed.run(
         "tpm2_ptool",
         &["addtoken", "--pid", "1", "--label", LABEL, "--userpin", PIN, "--sopin", "87654321", "--path", &store],
@@ -328,6 +332,39 @@ fn ciphers(once: &dyn Fn(Job, &[u8]) -> Option<alikms_pkcs11::model::Bytes>, all
     }
 }
 
+/// Key material that was wrapped for a pair in the device is unwrapped there; what it cannot unwrap it says.
+fn material_is_imported_inside(bed: &Bed, kinds: &[Unwrapping]) {
+    let hsm = Hsm::new(bed.config.clone());
+    let all = [Unwrapping::Pkcs1, Unwrapping::Oaep(Hash::Sha1), Unwrapping::Oaep(Hash::Sha256)];
+    let value: Vec<u8> = (0..32).collect();
+    for kind in all {
+        let taken = hsm.takes_over(spec("Aliyun_AES_256"), kind);
+        if !kinds.contains(&kind) {
+            assert!(matches!(&taken, Err(Error::DeviceLacks { .. })), "{kind:?}: {taken:?}");
+            continue;
+        }
+        taken.unwrap_or_else(|error| panic!("{kind:?}: {error}"));
+        let (wrapper, id) = (Uuid::new_v4(), Uuid::new_v4());
+        let (pair, public) = hsm.wrapping_pair(wrapper, spec("RSA_2048")).unwrap();
+        let cipher = match kind {
+            Unwrapping::Pkcs1 => Cipher::RsaPkcs1,
+            Unwrapping::Oaep(hash) => Cipher::RsaOaep { hash, mgf: hash, label: vec![] },
+        };
+        let wrapped = Prepared::new(&public).unwrap().encrypt(&cipher, &value).unwrap();
+        let new = (id, spec("Aliyun_AES_256"), CRYPT);
+        let material = hsm.unwrap(wrapper, kind, &wrapped, new).unwrap_or_else(|error| panic!("{kind:?}: {error}"));
+        let key = hsm.open(id, spec("Aliyun_AES_256"), &material, None).unwrap();
+        let inside = key.once(&Job::Encrypt(Cipher::AesEcb), &[9; 16]).unwrap();
+        assert_eq!(inside, AesKey::new(&value).unwrap().encrypt(&Cipher::AesEcb, &[9; 16]).unwrap());
+        // The pair can do nothing else.
+        let opened = hsm.open(wrapper, spec("RSA_2048"), &pair, Some(&public)).unwrap();
+        assert!(opened.once(&Job::Decrypt(cipher), &wrapped).is_err());
+        hsm.destroy(id, &material).unwrap();
+        hsm.destroy(wrapper, &pair).unwrap();
+    }
+    assert!(hsm.ids().unwrap().is_empty());
+}
+
 /// Threads and forks at the same time.
 fn processes_share_it(bed: &Bed) {
     let hsm = Arc::new(Hsm::new(bed.config.clone()));
@@ -381,3 +418,11 @@ macro_rules! over_each {
 }
 
 over_each! { softhsm kryoptic tpm alikms }
+
+#[test]
+fn imports() {
+    let (pkcs1, sha1, sha256) = (Unwrapping::Pkcs1, Unwrapping::Oaep(Hash::Sha1), Unwrapping::Oaep(Hash::Sha256));
+    material_is_imported_inside(&softhsm(), &[pkcs1, sha1]);
+    material_is_imported_inside(&kryoptic(), &[pkcs1, sha1, sha256]);
+    material_is_imported_inside(&tpm(), &[]);
+}
