@@ -73,6 +73,8 @@ pub struct ObjectView {
 pub struct Seed {
     pub label: Option<Vec<u8>>,
     pub id: Option<Vec<u8>>,
+    /// Of a data object.
+    pub value: Option<Vec<u8>>,
     pub attributes: BTreeMap<u64, Vec<u8>>,
 }
 
@@ -464,6 +466,9 @@ fn apply(object: &mut Object, seed: &Seed) {
     if let Some(id) = &seed.id {
         object.id = id.clone();
         object.identified = true;
+    }
+    if let (Class::Data, Some(value)) = (object.class, &seed.value) {
+        object.value = value.clone();
     }
     object.attributes.extend(seed.attributes.iter().map(|(kind, value)| (*kind, value.clone())));
 }

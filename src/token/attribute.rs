@@ -182,6 +182,12 @@ impl AttributeRow {
         BY_KIND.binary_search_by_key(&kind, |at| ATTRIBUTES[*at].kind).ok().map(|at| &ATTRIBUTES[BY_KIND[at]])
     }
 
+    /// May it be changed on objects of this class? The value of a data object is content that its owner changes (PKCS#11
+    /// 3.2 §4.5); that of anything else is what the object is.
+    pub fn change_on(&self, class: Class) -> Change {
+        if self.kind == CKA_VALUE && class == Class::Data { Always } else { self.change }
+    }
+
     pub fn fits(&self, value: &EntryValue) -> bool {
         match (self.shape, value) {
             (Shape::Nested, EntryValue::Nested(inner)) => inner.0.iter().all(fits_inside),
@@ -259,7 +265,7 @@ pub fn check_change(entry: &Entry, class: Class, now: Option<&[u8]>, trusts: boo
         return Err(ck(CKR_ATTRIBUTE_READ_ONLY));
     }
     let unchanged = now == Some(wanted.as_slice());
-    match row.change {
+    match row.change_on(class) {
         _ if trusts && entry.kind == CKA_TRUSTED => Ok(()),
         Always => Ok(()),
         OnlyTo(value) if unchanged || wanted.as_slice() == [u8::from(value)] => Ok(()),

@@ -369,6 +369,7 @@ fn seed(template: &Template) -> Seed {
     Seed {
         label: template.bytes(CKA_LABEL).map(<[u8]>::to_vec),
         id: template.bytes(CKA_ID).map(<[u8]>::to_vec),
+        value: None,
         attributes: kept(template),
     }
 }

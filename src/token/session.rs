@@ -322,9 +322,10 @@ impl Session {
         let mut seed = Seed {
             label: template.bytes(CKA_LABEL).map(<[u8]>::to_vec),
             id: template.bytes(CKA_ID).map(<[u8]>::to_vec),
+            value: template.bytes(CKA_VALUE).map(<[u8]>::to_vec),
             ..Seed::default()
         };
-        for entry in template.0.iter().filter(|entry| !matches!(entry.kind, CKA_LABEL | CKA_ID)) {
+        for entry in template.0.iter().filter(|entry| !matches!(entry.kind, CKA_LABEL | CKA_ID | CKA_VALUE)) {
             if let EntryValue::Bytes(value) = &entry.value {
                 seed.attributes.insert(entry.kind, value.to_vec());
             }

@@ -84,6 +84,7 @@ impl AttributeRow {
     pub fn change_in_words(&self) -> &'static str {
         match (self.change, self.kind) {
             (_, CKA_TRUSTED) => "to FALSE; to TRUE by the SO",
+            (_, CKA_VALUE) => "of data only",
             (Change::Always, _) => "yes",
             (Change::Never, _) => "no",
             (Change::OnlyTo(true), _) => "to TRUE",

@@ -123,7 +123,7 @@ fn changes() {
                 assert_eq!(set(&values[0]), Err(CKR_ATTRIBUTE_TYPE_INVALID), "{what}");
                 continue;
             }
-            match row.change {
+            match row.change_on(*class) {
                 Change::Always => {
                     for value in &values {
                         assert_eq!(set(value), Ok(()), "{what}");
@@ -146,6 +146,28 @@ fn changes() {
             }
             c.destroy(object).unwrap();
         }
+    }
+}
+
+/// A data object's value changes where it is, also in the store, and in a copy.
+#[test]
+fn values_of_data() {
+    let (_installation, c) = installation();
+    for token in [false, true] {
+        let object = c.create(&[u(CKA_CLASS, CKO_DATA), b(CKA_TOKEN, token), v(CKA_VALUE, b"old")]).unwrap();
+        c.set(object, &[v(CKA_VALUE, b"newer")]).unwrap();
+        assert_eq!(c.get(object, CKA_VALUE).unwrap(), b"newer");
+        let again = c.another();
+        assert_eq!(again.get(object, CKA_VALUE).unwrap(), b"newer");
+        again.close();
+        assert_eq!(c.find(&[u(CKA_CLASS, CKO_DATA), v(CKA_VALUE, b"newer")]), [object]);
+        if !token {
+            let copy = c.copy(object, &[v(CKA_VALUE, b"copy")]).unwrap();
+            assert_eq!(c.get(copy, CKA_VALUE).unwrap(), b"copy");
+            assert_eq!(c.get(object, CKA_VALUE).unwrap(), b"newer");
+            c.destroy(copy).unwrap();
+        }
+        c.destroy(object).unwrap();
     }
 }
 
