@@ -146,10 +146,11 @@ static enum fault strike(int which, uint64_t *dice) {
     if (every == 0) { limit = 0; black_until = 0; return FINE; }
     if (black_until && now() < black_until) return BEFORE;
     /* Rare calls with mishaps of their own. */
-    if (which == LOGIN || which == FIND_INIT) every = 1 + every / 4;
+    int pins = which == LOGIN && storm->kinds >> WRONG_PIN & 1;
+    if (which == FIND_INIT || which == LOGIN) every = pins ? 8 : 1 + every / 4;
     if (*dice % every) return FINE;
     *dice = mix(*dice);
-    enum fault fault = FINE;
+    enum fault fault = pins && *dice & 1 ? WRONG_PIN : FINE;
     for (uint64_t i = 0; i < 64 && fault == FINE; i++) {
         enum fault next = 1 + mix(*dice + i) % (FAULTS - 1);
         if (storm->kinds >> next & 1 && happens_to(which, next)) fault = next;

@@ -250,7 +250,8 @@ fn live_through(weather: &Weather, faulty: &Faulty) {
         churned.destroyed,
         strikes.join(", ")
     );
-    for kind in weather.kinds {
+    // Searches are rare; where swaps are the point there are enough of them.
+    for kind in weather.kinds.iter().filter(|kind| !weather.churn || **kind != "swap") {
         let at = FAULTS.iter().position(|known| known == kind).unwrap();
         assert!(faulty.storm.strikes[at].load(Ordering::SeqCst) > 0, "{kind} never happened");
     }
