@@ -1,5 +1,7 @@
 //! `device_mode = "agent"`, through the loaded module: what the agent survives, and what its callers notice of it. Each
 //! test has an installation, a token and an agent of its own; the device is `hsm/faulty.c` over SoftHSM.
+// `call!` names C functions and their arguments.
+#![allow(clippy::macro_metavars_in_unsafe)]
 
 #[path = "agent/bed.rs"]
 mod bed;

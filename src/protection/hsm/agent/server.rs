@@ -1,6 +1,5 @@
 //! The answering side, in the agent. It starts no threads itself: `alikms agent` gives each connection one.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -42,9 +41,11 @@ pub struct Server {
 
 struct Served {
     hsm: Hsm,
-    /// By CKA_ID.
-    keys: Mutex<HashMap<Vec<u8>, (Which, Arc<dyn Key>)>>,
+    keys: Mutex<Keys>,
 }
+
+/// Those that are open, by CKA_ID, with what the caller knew of them.
+type Keys = HashMap<Vec<u8>, (Which, Arc<dyn Key>)>;
 
 #[derive(Default)]
 struct Work {
@@ -248,10 +249,10 @@ impl Served {
         self.hsm.destroy(id, &Material::Device { device: device.to_owned(), serial: String::new(), id: bytes })
     }
 
-    fn key(&self, which: &Cow<'_, Which>) -> Result<Arc<dyn Key>> {
+    fn key(&self, which: &Which) -> Result<Arc<dyn Key>> {
         if let Material::Device { id, .. } = &which.material
             && let Some((known, key)) = self.lock().get(id)
-            && known == which.as_ref()
+            && known == which
         {
             return Ok(Arc::clone(key));
         }
@@ -270,7 +271,7 @@ impl Served {
         Ok(key)
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Vec<u8>, (Which, Arc<dyn Key>)>> {
+    fn lock(&self) -> MutexGuard<'_, Keys> {
         self.keys.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
