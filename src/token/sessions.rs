@@ -126,16 +126,21 @@ impl Sessions {
         Ok(closed)
     }
 
-    /// The handles of the sessions that `which` chooses.
+    /// The handles of the sessions that `which` chooses, of those that are open now.
     pub fn handles(&self, which: impl Fn(&Session) -> bool) -> Vec<u64> {
         let rows = self.blocks.iter().filter_map(|block| block.get()).flat_map(|block| block.iter());
-        rows.flat_map(|row| row.seats.iter().enumerate().map(move |(place, seat)| (row, place, seat)))
-            .filter(|(row, place, _)| row.taken.load(Ordering::Acquire) & (1 << place) != 0)
-            .filter_map(|(.., seat)| {
-                let seat = seat.take().ok()?;
-                seat.as_ref().filter(|session| which(session)).map(Session::handle)
+        // Listed before any is waited for: whoever goes on opening sessions would else never be caught up with.
+        let seats: Vec<&Seat> = rows
+            .flat_map(|row| {
+                let taken = row.taken.load(Ordering::Acquire);
+                row.seats.iter().enumerate().filter(move |(place, _)| taken & (1 << place) != 0).map(|(_, seat)| seat)
             })
-            .collect()
+            .collect();
+        let chosen = seats.into_iter().filter_map(|seat| {
+            let seat = seat.take().ok()?;
+            seat.as_ref().filter(|session| which(session)).map(Session::handle)
+        });
+        chosen.collect()
     }
 }
 

@@ -53,6 +53,33 @@ fn disabled_in_a_device() {
     disabled("HSM");
 }
 
+/// A session remembers what an Init found out about a key: only for this mechanism and this use, and only while nothing changes.
+#[test]
+fn what_an_init_found_out() {
+    let installation = Installation::software();
+    let c = installation.client();
+    let other = c.another();
+    let token = c.ec_pair(P256, &[b(CKA_TOKEN, true), s(CKA_LABEL, "remembered")]).unwrap();
+    for (public, private) in [token, c.session_pair()] {
+        for _ in 0..3 {
+            let signature = c.sign(CKM_ECDSA, private, &[1; 32]).unwrap();
+            c.verify(CKM_ECDSA, public, &[1; 32], &signature).unwrap();
+            // The other half, another use, another mechanism.
+            assert_eq!(c.sign(CKM_ECDSA, public, &[1; 32]), Err(NO));
+            assert_eq!(c.verify(CKM_ECDSA, private, &[1; 32], &signature), Err(NO));
+            assert_eq!(c.sign(CKM_RSA_PKCS, private, &[1; 32]), Err(CKR_KEY_TYPE_INCONSISTENT));
+            assert_eq!(c.sign(CKM_SHA256, private, &[1; 32]), Err(CKR_MECHANISM_INVALID));
+        }
+        // A change by another session.
+        other.set(private, &[b(CKA_SIGN, false)]).unwrap();
+        assert_eq!(c.sign(CKM_ECDSA, private, &[1; 32]), Err(NO));
+    }
+    let (_, private) = c.session_pair();
+    c.sign(CKM_ECDSA, private, &[1; 32]).unwrap();
+    other.destroy(private).unwrap();
+    assert_eq!(c.sign(CKM_ECDSA, private, &[1; 32]), Err(CKR_KEY_HANDLE_INVALID));
+}
+
 /// Envelope keys (CreateKey) refuse raw mechanisms: their ciphertexts are bound to an EncryptionContext.
 #[test]
 fn envelope_keys() {
