@@ -2,6 +2,7 @@
 //! the JDK's keytool, so that no parser of ours sees more of it than four bytes.)
 
 use alikms_pkcs11::kms::container::{Private, in_order, read_pkcs12};
+use alikms_pkcs11::kms::subject;
 use alikms_pkcs11::kms::x509::{self, Leaf};
 use alikms_pkcs11::model::time::Moment;
 
@@ -28,7 +29,7 @@ pub fn run(data: &[u8]) {
 }
 
 fn leaf(der: &[u8]) {
-    let _ = x509::common_name(der);
+    let _ = subject::common_name(der);
     let Ok(leaf) = Leaf::from_der(der) else { return };
     let (_, _, _) = (leaf.not_before(), leaf.not_after(), leaf.serial_der());
     let (_, _, _) = (leaf.subject().to_string(), leaf.issuer().to_string(), leaf.serial().len());
@@ -62,9 +63,9 @@ fn text(kind: u8, data: &[u8]) {
         }
         6 => {
             for rules in [false, true] {
-                let _ = x509::parse_subject(text, rules);
+                let _ = subject::parse_subject(text, rules);
             }
-            let _ = x509::common_name_of(text);
+            let _ = subject::common_name_of(text);
         }
         _ => {
             let authority = &world().names[8];
