@@ -1,5 +1,6 @@
 #!/bin/bash
 # Installs what is missing of the Debian 12 packages that a task needs: ci/install.sh [quickstart|test|check|count]…  (default: test)
+# `test` also runs ci/clients.sh, for the clients that come from PyPI and npm.
 # Quiet, idempotent, and without any use of the network when nothing is missing. Rust itself is not installed.
 . "$(dirname "$0")/common.sh"
 
