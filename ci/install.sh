@@ -1,6 +1,7 @@
 #!/bin/bash
 # Installs what is missing of the Debian 12 packages that a task needs:
 #   ci/install.sh [quickstart|test|check|count|fuzz|miri|plot]…  (default: test)
+# `test` also runs ci/clients.sh, for the clients that come from PyPI and npm.
 # Quiet, idempotent, and without any use of the network when nothing is missing. Rust itself is not installed.
 . "$(dirname "$0")/common.sh"
 
