@@ -25,7 +25,6 @@ pub struct Door {
 }
 
 /// Calls a function through the table: `call!(door, C_Sign(session, …))`.
-#[allow(clippy::macro_metavars_in_unsafe)]
 #[macro_export]
 macro_rules! door_call {
     ($door:expr, $name:ident ( $($arg:expr),* $(,)? )) => {
