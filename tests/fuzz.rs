@@ -1,5 +1,7 @@
 //! Every input that a fuzzer found worth keeping is run again, without a fuzzer: `fuzz/corpus/TARGET/*` through the targets of
 //! `fuzz/src`. What once crashed stays in there (ci/fuzz.sh).
+// `call!` names C functions and their arguments.
+#![allow(clippy::macro_metavars_in_unsafe)]
 
 #![allow(clippy::macro_metavars_in_unsafe)]
 

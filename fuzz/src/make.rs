@@ -74,9 +74,15 @@ fn small(data: &mut Unstructured<'_>) -> Result<u64> {
 /// A mechanism with a parameter: mostly of the shape that it takes.
 pub fn mechanism(data: &mut Unstructured<'_>, arena: &mut Arena, keys: &[u64]) -> Result<CK_MECHANISM> {
     let kind = if data.ratio(1, 32)? { data.arbitrary()? } else { data.choose(MECHANISMS)?.kind };
-    let shape = if data.ratio(1, 8)? { data.int_in_range(0..=12)? } else { shape_of(kind) };
+    // No parameter, any bytes where no structure is wanted, or the structure: bytes taken for a structure would be pointers
+    // that lead anywhere, which is nothing that the door could notice.
+    let shape = match (shape_of(kind), data.int_in_range(0..=7)?) {
+        (_, 0) => 0,
+        (0, 1..=3) => 12,
+        (shape, _) => shape,
+    };
     let (start, len) = parameter(data, arena, keys, shape)?;
-    let len = if data.ratio(1, 32)? { data.int_in_range(0..=len)? } else { len };
+    let len = if data.ratio(1, 32)? { len.saturating_sub(1) } else { len };
     Ok(CK_MECHANISM { mechanism: kind, pParameter: start.cast(), ulParameterLen: len as CK_ULONG })
 }
 
