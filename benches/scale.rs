@@ -17,8 +17,9 @@ mod door;
 mod support;
 
 use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
@@ -133,6 +134,9 @@ fn label(number: usize) -> String {
 fn fill(options: &Options) {
     let door = loaded(options).log_in(None, &options.text("pin", PIN));
     let (from, to) = (options.number("from", 0), options.number("to", 0));
+    if options.number("wait", 0) > 0 {
+        wait();
+    }
     for number in from..to {
         door.pair(CKM_EC_KEY_PAIR_GEN, &[v(CKA_EC_PARAMS, P256)], &label(number));
     }
@@ -254,11 +258,7 @@ fn keys(options: &Options) {
 fn create_one(installation: &Installation) -> bool {
     let alikms = concat!(env!("CARGO_MANIFEST_DIR"), "/target/release/alikms");
     let mut command = installation.command(alikms);
-    command
-        .args(["CreateKey", "--KeySpec=EC_P256"])
-        .stdout(std::process::Stdio::null())
-        .status()
-        .is_ok_and(|s| s.success())
+    command.args(["CreateKey", "--KeySpec=EC_P256"]).stdout(Stdio::null()).status().is_ok_and(|s| s.success())
 }
 
 /// What is done again and again by the threads of [`threads`].
@@ -334,21 +334,22 @@ fn bare(name: &str) -> Option<Box<dyn FnMut() + Send>> {
     })
 }
 
+/// Says that this process is ready, and waits until whoever started it has heard so of all.
+fn wait() {
+    println!("ready");
+    std::io::stdin().read_line(&mut String::new()).expect("a line");
+}
+
 /// A process of several that work at the same time: `work --name W --threads N` answers its throughput.
 fn work(options: &Options) {
     let door = loaded(options).log_in(None, &options.text("pin", PIN));
     let name = options.text("name", WORKS[0]);
-    // Whoever started this process says when all of them are there.
-    println!("ready");
-    let mut line = String::new();
-    std::io::stdin().read_line(&mut line).expect("a line");
+    wait();
     println!("{:.1}", throughput(options.number("threads", 1), &|| share(door, &name)));
 }
 
 /// The sum of what so many processes do in a second.
 fn by_processes(contender: &Contender, name: &str, processes: usize) -> f64 {
-    use std::io::{BufRead, BufReader, Write};
-    use std::process::Stdio;
     let mut children: Vec<_> = (0..processes)
         .map(|_| {
             let mut command = contender.command("work", &[("name", name)]);
@@ -418,13 +419,22 @@ fn writers(options: &Options) {
         for processes in [1, 2, 8] {
             let installation = Installation::software();
             let contender = Contender::ours(options, &installation);
-            let begun = Instant::now();
-            let children: Vec<_> = (0..processes)
+            let mut children: Vec<_> = (0..processes)
                 .map(|number| {
                     let (from, to) = ((number * each).to_string(), ((number + 1) * each).to_string());
-                    contender.command("fill", &[("from", &from), ("to", &to)]).spawn().expect("this program runs")
+                    let mut command = contender.command("fill", &[("from", &from), ("to", &to), ("wait", "1")]);
+                    command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("this program runs")
                 })
                 .collect();
+            // What it costs to start and to log in is not meant.
+            for child in &mut children {
+                let output = child.stdout.take().expect("piped");
+                BufReader::new(output).read_line(&mut String::new()).expect("ready");
+            }
+            let begun = Instant::now();
+            for child in &mut children {
+                child.stdin.take().expect("piped").write_all(b"go\n").expect("it waits");
+            }
             children.into_iter().for_each(|mut child| assert!(child.wait().expect("it ends").success()));
             let rate = (processes * each) as f64 / begun.elapsed().as_secs_f64();
             if round > 0 {
