@@ -16,22 +16,25 @@ const RESTARTS: usize = 4;
 fn killing_the_agent_under_load_costs_nobody_an_answer() {
     let mut bed = Bed::new(30);
     let (c, pair) = bed.client();
-    let (stop, signed) = (AtomicBool::new(false), AtomicU64::new(0));
+    let (stop, signed) = (AtomicBool::new(false), [const { AtomicU64::new(0) }; 6]);
     std::thread::scope(|scope| {
-        for _ in 0..6 {
-            let own = Client::open(c.m);
-            let (stop, signed) = (&stop, &signed);
+        for (thread, signed) in signed.iter().enumerate() {
+            let (own, stop) = (Client::open(c.m), &stop);
             scope.spawn(move || {
                 while !stop.load(Ordering::Relaxed) {
-                    let number = signed.fetch_add(1, Ordering::Relaxed);
-                    assert_eq!(pair.sign(own, number), Ok(()), "signature {number}");
+                    let number = signed.load(Ordering::Relaxed);
+                    assert_eq!(pair.sign(own, number), Ok(()), "thread {thread}, signature {number}");
+                    signed.store(number + 1, Ordering::Relaxed);
                 }
             });
         }
-        // The next blow falls when all are at work again: one retry is promised, not two.
+        // Or a failed assertion below would wait for them for ever.
+        let _stopped = StopOnDrop(&stop);
+        // The next blow falls when each of them is at work again: one retry is promised, not two.
         let working = || {
-            let before = signed.load(Ordering::Relaxed);
-            assert!(within(30, || signed.load(Ordering::Relaxed) > before + 60), "nobody signs any more");
+            let before = signed.each_ref().map(|signed| signed.load(Ordering::Relaxed));
+            let goes_on = |(signed, before): (&AtomicU64, &u64)| signed.load(Ordering::Relaxed) > before + 5;
+            assert!(within(30, || signed.iter().zip(&before).all(goes_on)), "somebody does not sign any more");
         };
         for _ in 0..KILLS {
             working();
@@ -44,10 +47,17 @@ fn killing_the_agent_under_load_costs_nobody_an_answer() {
             bed.start();
         }
         working();
-        stop.store(true, Ordering::Relaxed);
     });
     // And processes that were there before, and were forked since.
     assert!(children(4, |number| pair.sign(c, number).is_ok()));
+}
+
+struct StopOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for StopOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 #[test]

@@ -122,15 +122,16 @@ impl Client {
             Some(_) => self.agent.deadline * AgentConfig::SLOW,
             None => self.agent.deadline,
         };
-        let told = self.exchange(ask, Instant::now() + patience).or_else(|broken| match (broken, ask.makes()) {
-            (Broken::Failed(error), _) => Err(error),
-            // Looked for and destroyed before it is made again: never twice (DESIGN §6).
-            (Broken::Away, Some(id)) => {
-                self.destroy(id, &self.made(id))?;
-                self.last(ask, Instant::now() + patience)
-            }
-            (Broken::Away, None) => self.last(ask, Instant::now() + patience),
-        })?;
+        let told =
+            self.exchange(ask, Instant::now() + patience, true).or_else(|broken| match (broken, ask.makes()) {
+                (Broken::Failed(error), _) => Err(error),
+                // Looked for and destroyed before it is made again: never twice (DESIGN §6).
+                (Broken::Away, Some(id)) => {
+                    self.destroy(id, &self.made(id))?;
+                    self.last(ask, Instant::now() + patience)
+                }
+                (Broken::Away, None) => self.last(ask, Instant::now() + patience),
+            })?;
         match told {
             Told::Failed(fault) => Err(fault.into()),
             told => take(told).ok_or_else(|| Error::Internal("the agent answered another question".to_owned())),
@@ -138,7 +139,7 @@ impl Client {
     }
 
     fn last(&self, ask: &Ask<'_>, deadline: Instant) -> Result<Told> {
-        self.exchange(ask, deadline).map_err(|broken| match broken {
+        self.exchange(ask, deadline, false).map_err(|broken| match broken {
             Broken::Away => self.unavailable("the agent went away during the call, twice"),
             Broken::Failed(error) => error,
         })
@@ -149,9 +150,9 @@ impl Client {
         Material::Device { device: self.device.clone(), serial: String::new(), id: id.as_bytes().to_vec() }
     }
 
-    fn exchange(&self, ask: &Ask<'_>, deadline: Instant) -> Result<Told, Broken> {
+    fn exchange(&self, ask: &Ask<'_>, deadline: Instant, may_be_used: bool) -> Result<Told, Broken> {
         let message = wire::encode(&Call { device: &self.device, ask }).ok_or(Error::DataLength)?;
-        let line = self.line(deadline)?;
+        let line = self.line(deadline, may_be_used)?;
         let outcome = line.send(&message, deadline).and_then(|()| line.receive(Some(deadline)));
         match outcome {
             Ok(body) => match wire::decode(&body) {
@@ -163,7 +164,11 @@ impl Client {
             },
             Err(Lost::Late) => Err(self.unavailable("the agent did not answer in time").into()),
             Err(Lost::Garbage) => Err(Error::Internal("the agent's answer is not one".to_owned()).into()),
-            Err(Lost::Closed) => Err(Broken::Away),
+            Err(Lost::Closed) => {
+                // All others are with the same dead worker, though its end may not have reached them yet.
+                self.pool().lock().clear();
+                Err(Broken::Away)
+            }
         }
     }
 
@@ -172,9 +177,9 @@ impl Client {
     }
 
     /// A connection on which nothing is going on.
-    fn line(&self, deadline: Instant) -> Result<Line> {
+    fn line(&self, deadline: Instant, may_be_used: bool) -> Result<Line> {
         let pool = self.pool();
-        loop {
+        while may_be_used {
             let Some(line) = pool.lock().pop() else { break };
             // The agent was started anew, perhaps long ago.
             if line.is_quiet() {
