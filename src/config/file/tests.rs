@@ -94,7 +94,7 @@ fn everything_else_that_may_be_said() {
     let allow = vec![User::Name("www-data".into()), User::Id(33)];
     let agent = AgentConfig { socket: "/run/a/s".into(), allow: Some(allow), deadline: Duration::from_secs(3) };
     assert_eq!((&config.agent, device.agent.as_ref()), (&agent, Some(&agent)));
-    assert_eq!((device.profile.as_str(), device.env["ChrystokiConfigurationPath"].as_str()), ("generic", "/etc"));
+    assert_eq!((device.profile.as_str(), device.env["ChrystokiConfigurationPath"].as_str()), ("auto", "/etc"));
     let levels: Vec<_> = config.tokens.iter().map(|token| (token.protection_level, token.destroy_immediate)).collect();
     assert_eq!(levels, [(Level::Hsm, true), (Level::Software, false)]);
 }
