@@ -183,9 +183,13 @@ impl AttributeRow {
     }
 
     /// May it be changed on objects of this class? The value of a data object is content that its owner changes (PKCS#11
-    /// 3.2 §4.5); that of anything else is what the object is.
+    /// 3.2 §4.5); that of anything else is what the object is. What a certificate says itself nobody else can say.
     pub fn change_on(&self, class: Class) -> Change {
-        if self.kind == CKA_VALUE && class == Class::Data { Always } else { self.change }
+        match class {
+            Class::Data if self.kind == CKA_VALUE => Always,
+            Class::Certificate if SAID_BY_ITSELF.contains(&self.kind) => Never,
+            _ => self.change,
+        }
     }
 
     pub fn fits(&self, value: &EntryValue) -> bool {
@@ -261,9 +265,6 @@ pub fn check_change(entry: &Entry, class: Class, now: Option<&[u8]>, trusts: boo
         return Err(ck(CKR_ATTRIBUTE_VALUE_INVALID));
     }
     let EntryValue::Bytes(wanted) = &entry.value else { return Err(ck(CKR_ATTRIBUTE_READ_ONLY)) };
-    if class == Class::Certificate && SAID_BY_ITSELF.contains(&entry.kind) {
-        return Err(ck(CKR_ATTRIBUTE_READ_ONLY));
-    }
     let unchanged = now == Some(wanted.as_slice());
     match row.change_on(class) {
         _ if trusts && entry.kind == CKA_TRUSTED => Ok(()),

@@ -36,7 +36,12 @@ fn linked() {
     let library = installation.path("libalikms_pkcs11.so");
     std::fs::copy(&module.path, &library).unwrap();
     let dir = installation.path(".").display().to_string();
-    let program = compile(&installation, "linked", &["-L", &dir, "-lalikms_pkcs11", &format!("-Wl,-rpath,{dir}")]);
+    // Before LD_LIBRARY_PATH, in which cargo puts a directory where an older build of the library may lie.
+    let program = compile(
+        &installation,
+        "linked",
+        &["-L", &dir, "-lalikms_pkcs11", &format!("-Wl,--disable-new-dtags,-rpath,{dir}")],
+    );
     run(&installation, &program, &["alikms", PIN]);
 }
 
