@@ -2,7 +2,6 @@
 //! `fuzz/src`. What once crashed stays in there (ci/fuzz.sh).
 // `call!` names C functions and their arguments.
 #![allow(clippy::macro_metavars_in_unsafe)]
-#![allow(clippy::macro_metavars_in_unsafe)]
 
 #[path = "../fuzz/src/lib.rs"]
 mod targets;

@@ -179,8 +179,8 @@ impl Client {
     /// A connection on which nothing is going on.
     fn line(&self, deadline: Instant, may_be_used: bool) -> Result<Line> {
         let pool = self.pool();
-        while may_be_used {
-            let Some(line) = pool.lock().pop() else { break };
+        let kept = || may_be_used.then(|| pool.lock().pop()).flatten();
+        while let Some(line) = kept() {
             // The agent was started anew, perhaps long ago.
             if line.is_quiet() {
                 return Ok(line);
