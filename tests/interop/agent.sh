@@ -44,12 +44,15 @@ check "no process of nginx has the device's library" maps
 
 device() { ps -o pid= --ppid "$agent" | tr -d ' '; } # the agent's worker
 renewed() { for _ in {1..100}; do [ -n "$(device)" ] && [ "$(device)" != "$1" ] && return; sleep 0.1; done; echo "no new worker"; return 1; }
-under_load() { # COMMAND…: requests run all the while
-  requests 400 loaded 16 >load.out 2>&1 & local load=$! status=0
+under_load() { # COMMAND…: requests run until it has ended
+  local load status=0
+  rm -f ended
+  { while [ ! -e ended ]; do requests 200 loaded 16 || exit 1; done; } >load.out 2>&1 & load=$!
   sleep 0.5
   "$@" || status=1
+  touch ended
   wait $load || status=1
-  cat load.out
+  tail -n 3 load.out
   return $status
 }
 kill_workers() { local old; for _ in 1 2 3 4 5; do old=$(device); kill -9 "$old" && renewed "$old" || return 1; sleep 0.7; done; }

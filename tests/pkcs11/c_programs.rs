@@ -32,9 +32,9 @@ fn run(installation: &Installation, program: &Path, words: &[&str]) {
 #[test]
 fn linked() {
     let installation = Installation::with_device();
-    let module = installation.load();
+    let module = installation.copy();
     let library = installation.path("libalikms_pkcs11.so");
-    std::fs::copy(&module.path, &library).unwrap();
+    std::fs::copy(&module, &library).unwrap();
     let dir = installation.path(".").display().to_string();
     // Before LD_LIBRARY_PATH, in which cargo puts a directory where an older build of the library may lie.
     let program = compile(
@@ -49,8 +49,8 @@ fn linked() {
 fn fork() {
     for installation in [Installation::software(), Installation::with_device()] {
         let program = compile(&installation, "fork", &[]);
-        let module = installation.load();
-        run(&installation, &program, &[module.path.to_str().unwrap(), "alikms", PIN]);
+        let module = installation.copy();
+        run(&installation, &program, &[&module, "alikms", PIN]);
     }
 }
 
@@ -58,8 +58,8 @@ fn fork() {
 fn exits() {
     for installation in [Installation::software(), Installation::with_device()] {
         let program = compile(&installation, "exits", &[]);
-        let module = installation.load();
-        run(&installation, &program, &[module.path.to_str().unwrap(), "alikms", PIN]);
+        let module = installation.copy();
+        run(&installation, &program, &[&module, "alikms", PIN]);
     }
 }
 
@@ -69,8 +69,8 @@ fn neighbours() {
     for device in [false, true] {
         let installation = if device { Installation::with_device() } else { Installation::software() };
         let program = compile(&installation, "neighbours", &[]);
-        let (module, copy) = (installation.load(), installation.load());
-        let mut words = vec![module.path.to_str().unwrap(), "alikms", PIN, copy.path.to_str().unwrap()];
+        let (module, copy) = (installation.copy(), installation.copy());
+        let mut words = vec![module.as_str(), "alikms", PIN, &copy];
         if device {
             words.extend([DEVICE_LIBRARY, "device", "device-pin"]);
         }
@@ -82,8 +82,8 @@ fn neighbours() {
 fn inplace() {
     for installation in [Installation::software(), Installation::with_device()] {
         let program = compile(&installation, "inplace", &[]);
-        let module = installation.load();
-        run(&installation, &program, &[module.path.to_str().unwrap(), "alikms", PIN]);
+        let module = installation.copy();
+        run(&installation, &program, &[&module, "alikms", PIN]);
     }
 }
 
@@ -91,6 +91,6 @@ fn inplace() {
 fn dlopen_loop() {
     let installation = Installation::with_device();
     let program = compile(&installation, "dlopen_loop", &[]);
-    let module = installation.load();
-    run(&installation, &program, &[module.path.to_str().unwrap()]);
+    let module = installation.copy();
+    run(&installation, &program, &[&module]);
 }

@@ -153,10 +153,21 @@ impl Installation {
         file
     }
 
+    fn next_copy(&self) -> PathBuf {
+        let number = self.modules.fetch_add(1, Ordering::Relaxed);
+        self.path(&format!("module-{number}.so"))
+    }
+
+    /// A copy of the library, for other programs: one that is built with a sanitizer does not load here.
+    pub fn copy(&self) -> String {
+        let path = self.next_copy();
+        Module::write(&path);
+        path.display().to_string()
+    }
+
     /// A copy of the library, loaded: with statics of its own.
     pub fn load(&self) -> &'static Module {
-        let number = self.modules.fetch_add(1, Ordering::Relaxed);
-        Module::load(&self.path(&format!("module-{number}.so")))
+        Module::load(&self.next_copy())
     }
 
     /// Loaded and initialised.

@@ -37,9 +37,14 @@ fn stripped() -> &'static Vec<u8> {
 }
 
 impl Module {
+    /// Writes a copy to `path`.
+    pub fn write(path: &Path) {
+        std::fs::write(path, stripped()).unwrap();
+    }
+
     /// Writes a copy to `path` and loads it.
     pub fn load(path: &Path) -> &'static Self {
-        std::fs::write(path, stripped()).unwrap();
+        Self::write(path);
         Self::open(path)
     }
 
