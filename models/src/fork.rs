@@ -1,16 +1,19 @@
 //! One process, whose epoch a model may change: then it is its own forked child.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::cell::Cell;
+use std::sync::OnceLock;
 
-static EPOCH: AtomicU64 = AtomicU64::new(1);
+thread_local! {
+    static EPOCH: Cell<u64> = const { Cell::new(1) };
+}
 
 pub fn epoch() -> u64 {
-    EPOCH.load(Ordering::Relaxed)
+    EPOCH.get()
 }
 
 /// Each run of a model begins with 1.
 pub fn set_epoch(epoch: u64) {
-    EPOCH.store(epoch, Ordering::Relaxed);
+    EPOCH.set(epoch);
 }
 
 /// All threads meet in the same row of seats.
@@ -27,5 +30,22 @@ impl<T> PerProcess<T> {
 
     pub fn get(&self) -> &T {
         &self.0
+    }
+}
+
+/// Set once in a model.
+pub struct Latest<T>(OnceLock<T>);
+
+impl<T> Latest<T> {
+    pub fn new() -> Self {
+        Self(OnceLock::new())
+    }
+
+    pub fn get(&self) -> Option<&T> {
+        self.0.get()
+    }
+
+    pub fn set(&self, value: T) -> &T {
+        self.0.get_or_init(|| value)
     }
 }

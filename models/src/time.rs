@@ -1,17 +1,20 @@
 //! Locks that can be waited on, and time, which stands still or flies: see the crate.
 
+use std::cell::Cell;
 use std::ops::{Add, Deref, DerefMut};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{LockResult, PoisonError};
 use std::time::Duration;
 
-static FLIES: AtomicBool = AtomicBool::new(false);
-static NOW: AtomicU64 = AtomicU64::new(0);
+// Loom runs the threads of a model in one thread of the system, and models beside each other in several.
+thread_local! {
+    static FLIES: Cell<bool> = const { Cell::new(false) };
+    static NOW: Cell<u64> = const { Cell::new(0) };
+}
 
 /// At the beginning of each run of a model.
 pub fn start(flies: bool) {
-    FLIES.store(flies, Ordering::Relaxed);
-    NOW.store(1, Ordering::Relaxed);
+    FLIES.set(flies);
+    NOW.set(1);
 }
 
 /// In seconds.
@@ -20,7 +23,7 @@ pub struct Instant(u64);
 
 impl Instant {
     pub fn now() -> Self {
-        Self(NOW.fetch_add(FLIES.load(Ordering::Relaxed).into(), Ordering::Relaxed))
+        Self(NOW.replace(NOW.get() + u64::from(FLIES.get())))
     }
 
     pub fn checked_duration_since(&self, earlier: Self) -> Option<Duration> {
@@ -82,7 +85,7 @@ impl Condvar {
     /// Answers the lock again when it was signalled, and where time flies at any moment (POSIX allows that too).
     pub fn wait_timeout<'a, T>(&self, guard: MutexGuard<'a, T>, _: Duration) -> LockResult<(MutexGuard<'a, T>, ())> {
         let MutexGuard { of, inner } = guard;
-        if FLIES.load(Ordering::Relaxed) {
+        if FLIES.get() {
             drop(inner);
             loom::thread::yield_now();
             return of.lock().map(|guard| (guard, ())).map_err(|_| unreachable!("never poisoned"));

@@ -176,7 +176,7 @@ impl Connection {
             capacity: profile.sessions.min(limit).saturating_sub(1).max(1),
             since: Instant::now(),
             witness: Mutex::default(),
-            objects: device.profile()?.shy.then(RwLock::default),
+            objects: profile.shy.then(RwLock::default),
             turnstile: device.turnstile.clone(),
             forgot: Mutex::default(),
         };

@@ -24,7 +24,7 @@ use super::session::Session;
 use super::turns::Turnstile;
 use crate::config::{DeviceConfig, Isolate};
 use crate::error::{Error, Result};
-use crate::fork::PerProcess;
+use crate::fork::{Latest, PerProcess};
 // `models/` tries every order of events in this file.
 #[cfg(loom)]
 use crate::time::{Condvar, Instant, Mutex, MutexGuard};
@@ -42,7 +42,8 @@ pub struct Device {
     pub pins: Pins,
     /// The number of the last connection; a forked child goes on counting, so that no number ever comes twice to it.
     pub generations: AtomicU64,
-    profile: std::result::Result<Profile, String>,
+    /// Read when it is first asked for: C_Initialize has no use for it.
+    profile: Latest<std::result::Result<Profile, String>>,
     process: PerProcess<Process>,
 }
 
@@ -105,19 +106,22 @@ enum Turn {
 impl Device {
     /// `note`: where a refused PIN is noted for other processes than those forked from this one.
     pub fn new(config: DeviceConfig, turnstile: Option<Turnstile>, note: Option<PathBuf>) -> Self {
-        let profile = Profile::of(&config.profile, &config.library, &config.changes);
         Self {
             config,
             turnstile,
             pins: Pins::new(note),
             generations: AtomicU64::new(0),
-            profile,
+            profile: Latest::new(),
             process: PerProcess::new(Process::default),
         }
     }
 
     pub fn profile(&self) -> Result<&Profile> {
-        self.profile.as_ref().map_err(|wrong| self.unavailable(wrong))
+        let (config, known) = (&self.config, self.profile.get());
+        known
+            .unwrap_or_else(|| self.profile.set(Profile::of(&config.profile, &config.library, &config.changes)))
+            .as_ref()
+            .map_err(|wrong| self.unavailable(wrong))
     }
 
     pub fn class(&self, failed: Failed) -> Class {
