@@ -82,13 +82,15 @@ impl AttributeRow {
 
     /// What C_SetAttributeValue may make of it.
     pub fn change_in_words(&self) -> &'static str {
+        let free = |class: &Class| self.change_on(*class) == Change::Always;
         match (self.change, self.kind) {
             (_, CKA_TRUSTED) => "to FALSE; to TRUE by the SO",
-            (_, CKA_VALUE) => "of data only",
-            (Change::Always, _) => "yes",
-            (Change::Never, _) => "no",
             (Change::OnlyTo(true), _) => "to TRUE",
             (Change::OnlyTo(false), _) => "to FALSE",
+            _ if self.on.iter().all(free) => "yes",
+            _ if !self.on.iter().any(free) => "no",
+            (Change::Always, _) => "except of certificates",
+            (Change::Never, _) => "of data only",
         }
     }
 
