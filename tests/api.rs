@@ -3,6 +3,9 @@
 
 mod common;
 
+#[path = "api/files.rs"]
+mod files;
+
 #[path = "api/bed.rs"]
 mod bed;
 

@@ -3,6 +3,7 @@
 use std::ffi::CString;
 use std::sync::OnceLock;
 
+use arbitrary::Unstructured;
 use cryptoki_sys::*;
 
 use super::world::{PIN, world};
@@ -37,6 +38,13 @@ pub use door_call as call;
 const P256: &[u8] = &[0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
 const ED25519: &[u8] = &[0x06, 0x03, 0x2b, 0x65, 0x70];
 const X25519: &[u8] = &[0x06, 0x03, 0x2b, 0x65, 0x6e];
+
+/// Works on the input in a session of its own.
+pub fn in_a_session(data: &[u8], work: fn(&mut Unstructured<'_>, CK_SESSION_HANDLE) -> arbitrary::Result<()>) {
+    let session = door().session();
+    let _ = work(&mut Unstructured::new(data), session);
+    assert_eq!(call!(door(), C_CloseSession(session)), CKR_OK);
+}
 
 pub fn door() -> &'static Door {
     static DOOR: OnceLock<Door> = OnceLock::new();

@@ -3,14 +3,12 @@
 use arbitrary::{Result, Unstructured};
 use cryptoki_sys::*;
 
-use super::door::{call, door};
+use super::door::{call, door, in_a_session};
 use super::make::{Arena, mechanism, template};
 use super::templates::check;
 
 pub fn run(data: &[u8]) {
-    let session = door().session();
-    let _ = work(&mut Unstructured::new(data), session);
-    assert_eq!(call!(door(), C_CloseSession(session)), CKR_OK);
+    in_a_session(data, work);
 }
 
 fn work(data: &mut Unstructured<'_>, session: CK_SESSION_HANDLE) -> Result<()> {

@@ -2,11 +2,11 @@
 
 use alikms_pkcs11::model::caller::Caller;
 use serde_json::Value;
-use tempfile::TempDir;
 
 use crate::bed::{Bed, fields, text};
 use crate::certificate_list::list;
 use crate::common::{openssl, run};
+use crate::files::{EC, Files};
 
 at_both_levels! {
     s002_003_040_chains_verify_with_openssl
@@ -17,35 +17,15 @@ at_both_levels! {
     s002_056_057_only_long_lived_certificates_of_a_private_ca_are_a_risk
 }
 
-/// Certificates of a CA in files.
-struct Files(TempDir);
-
 impl Files {
-    fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.0.path().join(name).display().to_string()
-    }
-
-    fn write(&self, name: &str, text: &str) {
-        std::fs::write(self.path(name), text).unwrap();
-    }
-
-    /// openssl, with paths in braces.
-    fn ssl(&self, words: &str) -> String {
-        String::from_utf8(openssl(&self.words(words), b"")).unwrap()
-    }
-
-    fn words(&self, words: &str) -> String {
-        words.replace('{', &format!("{}/", self.0.path().display())).replace('}', "")
+    fn text(&self, words: &str) -> String {
+        String::from_utf8(self.ssl(words)).unwrap()
     }
 
     /// A CSR of openssl's.
     fn csr(&self, spec: &str, subject: &str, more: &str) -> String {
-        self.ssl(&format!("genpkey {spec} -out {{key}}"));
-        self.ssl(&format!("req -new -key {{key}} -subj {subject} {more}"))
+        self.text(&format!("genpkey {spec} -out {{key}}"));
+        self.text(&format!("req -new -key {{key}} -subj {subject} {more}"))
     }
 
     fn verifies(&self, words: &str) -> bool {
@@ -54,7 +34,6 @@ impl Files {
     }
 }
 
-const EC: &str = "-algorithm EC -pkeyopt ec_paramgen_curve:P-256";
 const RSA: &str = "-algorithm RSA -pkeyopt rsa_keygen_bits:2048";
 
 fn root(bed: &Bed, algorithm: &str, more: &[(&str, &str)]) -> Value {
@@ -104,7 +83,7 @@ fn s002_003_040_chains_verify_with_openssl(bed: &Bed) {
         let all = [("ParentIdentifier", &*id(&issuer)), ("Csr", &client_csr), ("Days", "30")];
         let client = bed.ok("CreateClientCertificateWithCsr", &all);
         for (name, pem) in [("root", &root), ("issuer", &issuer), ("server", &server), ("client", &client)] {
-            files.write(name, &text(&pem["X509Certificate"]));
+            files.write(name, text(&pem["X509Certificate"]));
         }
         let chain = "verify -x509_strict -CAfile {root} -untrusted {issuer}";
         assert!(files.verifies(&format!("{chain} -purpose sslserver -verify_hostname www.example.com {{server}}")));
@@ -114,19 +93,19 @@ fn s002_003_040_chains_verify_with_openssl(bed: &Bed) {
         assert!(files.verifies(&format!("{chain} -purpose sslclient {{client}}")));
         assert!(!files.verifies(&format!("{chain} -purpose sslserver {{client}}")));
         assert!(files.verifies("verify -x509_strict -CAfile {root} {issuer}"));
-        let said = files.ssl("x509 -in {issuer} -noout -text");
+        let said = files.text("x509 -in {issuer} -noout -text");
         for part in ["CA:TRUE, pathlen:0", "Certificate Sign, CRL Sign", "Basic Constraints: critical"] {
             assert!(said.contains(part), "{part}: {said}");
         }
-        let said = files.ssl("x509 -in {server} -noout -text");
+        let said = files.text("x509 -in {server} -noout -text");
         let usage = if leaf == RSA { "Digital Signature, Key Encipherment" } else { "Digital Signature" };
         for part in ["CA:FALSE", usage, "TLS Web Server Authentication", "DNS:www.example.com, IP Address:10.0.0.1"] {
             assert!(said.contains(part), "{part}: {said}");
         }
         // The names of the request are replaced by those that are given.
         let other = issue(bed, &id(&issuer), &csr, &[("Domain", "a.example, *.b.example")]);
-        files.write("other", &text(&other["X509Certificate"]));
-        let said = files.ssl("x509 -in {other} -noout -ext subjectAltName");
+        files.write("other", text(&other["X509Certificate"]));
+        let said = files.text("x509 -in {other} -noout -ext subjectAltName");
         assert!(said.contains("DNS:a.example, DNS:*.b.example") && !said.contains("www"), "{said}");
     }
 }
@@ -137,13 +116,13 @@ fn revoked_certificates_are_in_the_crl(bed: &Bed) {
     let caller = Caller::account();
     let csr = files.csr(EC, "/CN=a", "");
     let made: Vec<Value> = (0..3).map(|_| issue(bed, &id(&root), &csr, &[("Domain", "a.example")])).collect();
-    files.write("root", &text(&root["X509Certificate"]));
+    files.write("root", text(&root["X509Certificate"]));
     for (name, one) in ["0", "1", "2"].iter().zip(&made) {
-        files.write(name, &text(&one["X509Certificate"]));
+        files.write(name, text(&one["X509Certificate"]));
     }
     let crl = || {
-        files.write("crl", &bed.kms().revocation_list(&caller, &id(&root)).unwrap());
-        files.ssl("crl -in {crl} -noout -text -CAfile {root}")
+        files.write("crl", bed.kms().revocation_list(&caller, &id(&root)).unwrap());
+        files.text("crl -in {crl} -noout -text -CAfile {root}")
     };
     let check = |name: &str| files.verifies(&format!("verify -CAfile {{root}} -crl_check -CRLfile {{crl}} {{{name}}}"));
     let said = crl();
@@ -297,7 +276,7 @@ fn s002_056_057_only_long_lived_certificates_of_a_private_ca_are_a_risk(bed: &Be
     assert_eq!([of("90"), of("365"), of("366"), of("367"), of("800")], [false, false, false, true, true]);
     // What is recommended is what one gets without a choice: a year.
     let all = [("ParentIdentifier", root.as_str()), ("Csr", &csr), ("Domain", "a.example")];
-    files.write("year", &text(&bed.ok("CreateServerCertificateWithCsr", &all)["X509Certificate"]));
+    files.write("year", text(&bed.ok("CreateServerCertificateWithCsr", &all)["X509Certificate"]));
     let issued = bed.ok("ListClientCertificate", &[("Identifier", &root)]);
     assert_eq!(issued["CertificateList"].as_array().unwrap().last().unwrap()["LeakageRisk"], false);
     assert!(files.verifies("x509 -in {year} -noout -checkend 31000000"));

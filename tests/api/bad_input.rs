@@ -5,16 +5,14 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use tempfile::TempDir;
 
 use crate::bed::{Bed, software, text, to_base64};
 use crate::certificates::{SUBJECT, request};
 use crate::common::{ca::Ca, openssl, pipe, run};
+use crate::files::{EC, Files};
 
 /// No refusal may take longer on a machine that has other things to do as well.
 const SOON: Duration = Duration::from_secs(10);
-
-const EC: &str = "-algorithm EC -pkeyopt ec_paramgen_curve:P-256";
 
 /// What an action that is refused says; InvalidParameter, and soon.
 fn refused(bed: &Bed, action: &str, parameters: &[(&str, &str)]) -> String {
@@ -25,31 +23,7 @@ fn refused(bed: &Bed, action: &str, parameters: &[(&str, &str)]) -> String {
     fault.message
 }
 
-struct Files(TempDir);
-
 impl Files {
-    fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.0.path().join(name).display().to_string()
-    }
-
-    fn write(&self, name: &str, bytes: impl AsRef<[u8]>) -> String {
-        std::fs::write(self.path(name), bytes).unwrap();
-        self.path(name)
-    }
-
-    fn read(&self, name: &str) -> String {
-        std::fs::read_to_string(self.path(name)).unwrap()
-    }
-
-    /// openssl, with paths in braces.
-    fn ssl(&self, words: &str) -> Vec<u8> {
-        openssl(&words.replace('{', &format!("{}/", self.0.path().display())).replace('}', ""), b"")
-    }
-
     /// `NAME.pem` and `NAME.key`, signed by itself or by another of these.
     fn certificate(&self, name: &str, issuer: Option<&str>, extensions: &str, days: &str) -> String {
         self.ssl(&format!("genpkey {EC} -out {{{name}.key}}"));

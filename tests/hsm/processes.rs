@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use alikms_pkcs11::config::Isolate;
+use alikms_pkcs11::config::{DeviceConfig, Isolate};
 use alikms_pkcs11::model::algorithm::{Cipher, Job};
 use alikms_pkcs11::model::hash::Hash;
 use alikms_pkcs11::protection::Protection;
@@ -195,52 +195,46 @@ fn a_shared_library_that_the_application_finalises_is_told_and_survived() {
     }));
 }
 
-/// A program that is linked with this module, or loads it for everybody, has our C_ functions under the names by which a
-/// device's library fills its own table: it would call us, and we it, round in circles.
-#[test]
-fn a_device_is_not_led_to_our_functions_when_everybody_sees_them() {
+/// Does it in a child with a private copy of the library, and in one that shares it.
+fn in_a_child_of_each_kind(work: impl Fn(DeviceConfig) -> bool) {
     let token = Token::new();
     for isolate in [Isolate::Copy, Isolate::Share] {
         let mut config = token.config();
         config.isolate = Some(isolate);
-        assert!(
-            in_child(|| {
-                let module = std::env::current_exe().unwrap().with_file_name("libalikms_pkcs11.so");
-                let path = std::ffi::CString::new(module.display().to_string()).unwrap();
-                // SAFETY: a library of ours, which has no constructors.
-                let handle = unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_NOW | libc::RTLD_GLOBAL) };
-                assert!(!handle.is_null());
-                // SAFETY: looks a name up and calls nothing.
-                assert!(!unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"C_Initialize".as_ptr()) }.is_null());
-                let hsm = Hsm::new(config);
-                let made = make(&hsm, "EC_P256", SIGN);
-                made.sign(&digest(Hash::Sha256)).unwrap();
-                hsm.destroy(made.id, &made.material).unwrap();
-                true
-            }),
-            "{isolate:?}"
-        );
+        assert!(in_child(|| work(config)), "{isolate:?}");
     }
+}
+
+/// A program that is linked with this module, or loads it for everybody, has our C_ functions under the names by which a
+/// device's library fills its own table: it would call us, and we it, round in circles.
+#[test]
+fn a_device_is_not_led_to_our_functions_when_everybody_sees_them() {
+    in_a_child_of_each_kind(|config| {
+        let module = std::env::current_exe().unwrap().with_file_name("libalikms_pkcs11.so");
+        let path = std::ffi::CString::new(module.display().to_string()).unwrap();
+        // SAFETY: a library of ours, which has no constructors.
+        let handle = unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_NOW | libc::RTLD_GLOBAL) };
+        assert!(!handle.is_null());
+        // SAFETY: looks a name up and calls nothing.
+        assert!(!unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"C_Initialize".as_ptr()) }.is_null());
+        let hsm = Hsm::new(config);
+        let made = make(&hsm, "EC_P256", SIGN);
+        made.sign(&digest(Hash::Sha256)).unwrap();
+        hsm.destroy(made.id, &made.material).unwrap();
+        true
+    });
 }
 
 /// SoftHSM crashes when it is called in an exit handler: whoever ends without C_Finalize ends all the same.
 #[test]
 fn a_process_ends_without_touching_the_device() {
-    let token = Token::new();
-    for isolate in [Isolate::Copy, Isolate::Share] {
-        let mut config = token.config();
-        config.isolate = Some(isolate);
-        assert!(
-            in_child(|| {
-                let hsm = Hsm::new(config);
-                make(&hsm, "EC_P256", SIGN).sign(&digest(Hash::Sha256)).unwrap();
-                std::mem::forget(hsm);
-                // SAFETY: a child with one thread, which ends with every handler that anybody registered.
-                unsafe { libc::exit(0) }
-            }),
-            "{isolate:?}"
-        );
-    }
+    in_a_child_of_each_kind(|config| {
+        let hsm = Hsm::new(config);
+        make(&hsm, "EC_P256", SIGN).sign(&digest(Hash::Sha256)).unwrap();
+        std::mem::forget(hsm);
+        // SAFETY: a child with one thread, which ends with every handler that anybody registered.
+        unsafe { libc::exit(0) }
+    });
 }
 
 /// SoftHSM uses the process's libcrypto and leaves its errors in the thread's queue, where nginx finds them after its next

@@ -224,6 +224,13 @@ requests() { # HOW-MANY FILE [AT-ONCE]
   [ "$good" = "$1" ] || { sort "$2" | uniq -c; grep -E 'alert|emerg|crit|SSL' error.log | tail -n 5; return 1; }
 }
 
+pages() { # PORT HOW-MANY [PAGE]: by 8 clients at once; each page has the word "served"
+  local good
+  good=$(seq "$2" | xargs -P 8 -I{} curl -s --max-time 20 --cacert "$FIXTURE/ca/root.pem" "https://localhost:$1/${3:-}" --resolve "localhost:$1:127.0.0.1" | grep -c served)
+  echo "$good of $2"; [ ! -s error.log ] || tail -n 3 error.log
+  [ "$good" = "$2" ]
+}
+
 # --- nginx -------------------------------------------------------------------------------------------------------------
 # nginx_conf WORKERS SERVERS [LOG-FORMAT]: nginx.conf in W for these server blocks.
 nginx_conf() {

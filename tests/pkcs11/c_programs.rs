@@ -29,6 +29,15 @@ fn run(installation: &Installation, program: &Path, words: &[&str]) {
     assert!(output.status.success(), "{}: {}: {said}", program.display(), output.status);
 }
 
+/// Runs a program that takes the module, the token and its PIN.
+fn at_both_levels(name: &str) {
+    for installation in [Installation::software(), Installation::with_device()] {
+        let program = compile(&installation, name, &[]);
+        let module = installation.copy();
+        run(&installation, &program, &[&module, "alikms", PIN]);
+    }
+}
+
 #[test]
 fn linked() {
     let installation = Installation::with_device();
@@ -47,20 +56,12 @@ fn linked() {
 
 #[test]
 fn fork() {
-    for installation in [Installation::software(), Installation::with_device()] {
-        let program = compile(&installation, "fork", &[]);
-        let module = installation.copy();
-        run(&installation, &program, &[&module, "alikms", PIN]);
-    }
+    at_both_levels("fork");
 }
 
 #[test]
 fn exits() {
-    for installation in [Installation::software(), Installation::with_device()] {
-        let program = compile(&installation, "exits", &[]);
-        let module = installation.copy();
-        run(&installation, &program, &[&module, "alikms", PIN]);
-    }
+    at_both_levels("exits");
 }
 
 /// Two copies of the library in one process, and a program that uses SoftHSM itself, on the very token that is our device.
@@ -80,11 +81,7 @@ fn neighbours() {
 
 #[test]
 fn inplace() {
-    for installation in [Installation::software(), Installation::with_device()] {
-        let program = compile(&installation, "inplace", &[]);
-        let module = installation.copy();
-        run(&installation, &program, &[&module, "alikms", PIN]);
-    }
+    at_both_levels("inplace");
 }
 
 #[test]
