@@ -64,7 +64,14 @@ struct World {
 
 impl World {
     fn new(level: Level) -> Self {
+        Self::with(level, "")
+    }
+
+    /// `settings`: lines more for the token.
+    fn with(level: Level, settings: &str) -> Self {
         let home = Home::new(level);
+        let text = std::fs::read_to_string(home.config()).unwrap();
+        home.write("alikms.toml", &(text + settings));
         let now = Arc::new(AtomicI64::new(START));
         let clock = now.clone();
         let config = Config::read(&home.config()).unwrap();

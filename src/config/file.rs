@@ -76,6 +76,7 @@ struct Token {
     device: Text,
     protection_level: Text,
     destroy: Text,
+    notifications: Option<u32>,
     sm_alias: Option<Spanned<SmAlias>>,
 }
 
@@ -121,6 +122,7 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("region", "region = \"cn-hangzhou\""),
     ("protection_level", "protection_level = \"HSM\" or protection_level = \"SOFTWARE\""),
     ("destroy", "destroy = \"immediate\""),
+    ("notifications", "notifications = 100"),
     ("sm_alias", "sm_alias = \"luna\""),
 ];
 
@@ -310,6 +312,7 @@ impl Source<'_> {
             device: table.device.map(Spanned::into_inner),
             protection_level,
             destroy_immediate: destroy.unwrap_or(false),
+            notifications: table.notifications,
             sm_alias: table.sm_alias.map_or(Ok(Vec::new()), |alias| self.sm_alias(alias))?,
         })
     }

@@ -134,6 +134,8 @@ pub struct TokenConfig {
     pub protection_level: Level,
     /// `destroy = "immediate"`.
     pub destroy_immediate: bool,
+    /// `notifications`: of so many certificates at most somebody is told when they expire. Not given: of all.
+    pub notifications: Option<u32>,
     /// `sm_alias`: our names, each with a number of another vendor by which it goes too.
     pub sm_alias: Vec<(String, u64)>,
 }

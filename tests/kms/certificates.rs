@@ -1,5 +1,6 @@
 //! What time does to certificates.
 
+use alikms_pkcs11::kms::certificate::tasks::Quota;
 use alikms_pkcs11::model::caller::Caller;
 use alikms_pkcs11::model::key::Level;
 use alikms_pkcs11::model::time::Moment;
@@ -114,6 +115,32 @@ fn s002_050_052_053_055_060_pending_tasks() {
     // INACTIVE ones are nobody's task.
     world.done("UpdateCertificateStatus", &[("CertificateId", &id), ("Status", "INACTIVE")]);
     assert_eq!(tasks(&world, &id, true), [""; 0]);
+}
+
+/// What is in use counts: who turns reminders off, or a certificate inactive, makes room.
+#[test]
+fn s002_050_054_reminders_have_a_quota() {
+    let world = World::with(Level::Software, "notifications = 2\n");
+    let (kms, caller) = (world.kms(), &Caller::account());
+    world.now.store(Moment::now().0 + 3600, std::sync::atomic::Ordering::SeqCst);
+    let ids: Vec<String> = (0..3).map(|_| active(&world, Level::Software)).collect();
+    let quota = |remaining, required| {
+        assert_eq!(kms.notification_quota(caller).unwrap(), Some(Quota { remaining, required }));
+    };
+    quota(2, 3);
+    let refused = |ids: &[&str]| kms.set_notification(caller, ids, true).unwrap_err().to_string();
+    let sentence = "the notification quota is insufficient: 3 needed, 2 of 2 left";
+    assert!(refused(&[]).contains(sentence), "{}", refused(&[]));
+    quota(2, 3);
+    assert_eq!(kms.set_notification(caller, &[&ids[0], &ids[1]], true).unwrap(), 2);
+    quota(0, 1);
+    assert!(refused(&[&ids[2]]).contains("1 needed, 0 of 2 left"));
+    assert_eq!(kms.set_notification(caller, &[&ids[0]], true).unwrap(), 0, "it has them already");
+    assert_eq!(kms.set_notification(caller, &[&ids[0]], false).unwrap(), 1);
+    world.done("UpdateCertificateStatus", &[("CertificateId", &ids[1]), ("Status", "INACTIVE")]);
+    quota(2, 2);
+    assert_eq!(kms.set_notification(caller, &[], true).unwrap(), 2);
+    assert_eq!(today(Level::Software).kms().notification_quota(caller).unwrap(), None);
 }
 
 /// The same as [`active`], with other names.

@@ -2,6 +2,7 @@
 
 use std::process::{Command, ExitCode};
 
+use alikms_pkcs11::kms::certificate::tasks::Quota;
 use serde_json::{Value, json};
 
 use crate::args::Line;
@@ -31,7 +32,11 @@ pub fn tasks(line: &Line, _: &[&str]) -> Result<ExitCode, Stop> {
             })
         })
         .collect();
-    output::answer(&json!({ "PendingTasks": tasks }), line.option("query")).map(|()| ExitCode::SUCCESS)
+    let mut answer = json!({ "PendingTasks": tasks });
+    if let Some(Quota { remaining, required }) = kms.notification_quota(&caller)? {
+        answer["NotificationQuota"] = json!({ "Remaining": remaining, "Required": required });
+    }
+    output::answer(&answer, line.option("query")).map(|()| ExitCode::SUCCESS)
 }
 
 /// `alikms notify on|off`.

@@ -267,7 +267,7 @@ pub static VERBS: &[Verb] = &[
         name: "notify",
         words: "on|off",
         summary: "Switches the reminders of certificates that are about to expire",
-        text: "`alikms remind` delivers them.",
+        text: "`alikms remind` delivers them. `notifications = 100` in the [[token]] lets that many certificates have them at most.",
         options: &[
             option("CertificateId", false, "LIST", "The certificates, with commas between them."),
             option("all", false, "", "Every certificate that is in use."),
@@ -360,7 +360,7 @@ pub static VERBS: &[Verb] = &[
         name: "tasks",
         words: "",
         summary: "Lists what is to be done about certificates: expiring soon, deployed nowhere, nobody told",
-        text: "The tasks are ToBeRenewed (30 days before the end), Expired, NoDeployment and NotificationDisabled.",
+        text: "The tasks are ToBeRenewed (30 days before the end), Expired, NoDeployment and NotificationDisabled. If `notifications` limits how many certificates have reminders, NotificationQuota says how many more may have them, and how many have none.",
         options: &[
             option("snooze", false, "", "Say nothing of the present ones for 7 days."),
             option("all", false, "", "List those too of which nothing is to be said."),

@@ -108,7 +108,7 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     (
         "account =",
         "owner =",
-        "15: unknown key owner: known here are label, account, region, device, protection_level, destroy, sm_alias",
+        "15: unknown key owner: known here are label, account, region, device, protection_level, destroy, notifications, sm_alias",
     ),
     (
         "[store]\n",

@@ -1,12 +1,13 @@
 //! What is to be done about certificates: those that expire, are deployed nowhere, or of which nobody would be told
 //! (S002-050).
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::kms::Kms;
 use crate::kms::catalogue::is_shown;
 use crate::model::caller::Caller;
 use crate::model::certificate::{Certificate, Source};
 use crate::model::time::{DAY, Moment};
+use crate::store::Records;
 
 /// Renewal is due so many days before the end (S002-060).
 const RENEWAL_DAYS: i64 = 30;
@@ -70,6 +71,14 @@ pub struct Pending {
     pub tasks: Vec<Task>,
 }
 
+/// How many certificates more may have reminders (S002-050, 054).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quota {
+    pub remaining: usize,
+    /// As many have none.
+    pub required: usize,
+}
+
 /// S002-056: a certificate of a private CA that is valid for longer than a year.
 pub fn is_leakage_risk(certificate: &Certificate) -> bool {
     let length = certificate.not_after.zip(certificate.not_before).map(|(end, begin)| end.0.saturating_sub(begin.0));
@@ -89,6 +98,11 @@ fn is_renewed(certificate: &Certificate, all: &[Certificate], now: Moment) -> bo
             && (same_key || same_names)
             && Expiry::of(other, now) == Some(Expiry::Valid)
     })
+}
+
+/// As many certificates in use have reminders.
+fn notified(all: &[Certificate]) -> usize {
+    all.iter().filter(|it| is_shown(it) && it.notify).count()
 }
 
 fn tasks_of(certificate: &Certificate, all: &[Certificate], now: Moment) -> Vec<Task> {
@@ -143,8 +157,22 @@ impl Kms {
         Ok(pending.len())
     }
 
+    /// `None` if the configuration sets no `notifications`.
+    pub fn notification_quota(&self, caller: &Caller) -> Result<Option<Quota>> {
+        let _allowed = self.authorize(caller, "ListCertificates", &self.realm.container("certificate"))?;
+        let Some(most) = self.config.notifications else { return Ok(None) };
+        let all = self.store.read(&self.open()?.realm, |r| self.all_certificates(r))?;
+        let now = self.now();
+        let quiet = |it: &&Certificate| is_shown(it) && tasks_of(it, &all, now).contains(&Task::NotificationDisabled);
+        let required = all.iter().filter(quiet).count();
+        Ok(Some(Quota { remaining: (most as usize).saturating_sub(notified(&all)), required }))
+    }
+
     /// Switches reminders for one or many certificates (S002-053); without any, for all. All or none. How many were
     /// switched.
+    ///
+    /// # Errors
+    /// [`Error::LimitExceeded`] if more certificates in use would have reminders than `notifications` allows (S002-054).
     pub fn set_notification(&self, caller: &Caller, ids: &[&str], on: bool) -> Result<usize> {
         const ACTION: &str = "SetCertificateNotification";
         let audit = self.audit(caller, ACTION, ids.join(","));
@@ -154,6 +182,7 @@ impl Kms {
                 ids => ids.iter().map(|id| self.find_certificate(r, id)).collect::<Result<_>>()?,
             };
             let mut switched = 0;
+            self.check_notifications(r, &chosen, on)?;
             for mut certificate in chosen {
                 let _allowed = self.authorize(caller, ACTION, &self.realm.certificate_arn(certificate.id))?;
                 if certificate.notify != on {
@@ -164,6 +193,18 @@ impl Kms {
             }
             Ok(switched)
         })
+    }
+
+    fn check_notifications(&self, records: &mut Records<'_>, chosen: &[Certificate], on: bool) -> Result<()> {
+        let Some(most) = self.config.notifications.filter(|_| on) else { return Ok(()) };
+        let needed = chosen.iter().filter(|it| is_shown(it) && !it.notify).count();
+        let left = (most as usize).saturating_sub(notified(&self.all_certificates(records)?));
+        if needed > left {
+            return Err(Error::LimitExceeded(format!(
+                "the notification quota is insufficient: {needed} needed, {left} of {most} left"
+            )));
+        }
+        Ok(())
     }
 
     /// Of which certificates somebody is to be told now: reminders are on, the end is near, and it was not told within
