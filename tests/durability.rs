@@ -13,6 +13,7 @@ mod support;
 mod writer;
 
 use std::collections::BTreeSet;
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -85,13 +86,13 @@ fn keys_that_several_processes_make_at_once_are_seen_by_all() {
         command.args(["--exact", "maker", "--nocapture", "--test-threads=1"]).env(MAKER, &conf);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap()
     };
-    // One after the other: SoftHSM rewrites the token's file when somebody logs in.
     let mut makers = Vec::new();
     for _ in 0..MAKERS {
         let mut child = start();
         let out = BufReader::new(child.stdout.take().unwrap());
         makers.push((child, out.lines()));
-        let (_, lines) = makers.last_mut().unwrap();
+    }
+    for (_, lines) in &mut makers {
         assert!(lines.any(|line| line.unwrap() == "@ready"));
     }
     let go = |makers: &mut Vec<(Child, std::io::Lines<BufReader<std::process::ChildStdout>>)>| {
@@ -111,6 +112,23 @@ fn keys_that_several_processes_make_at_once_are_seen_by_all() {
         child.stdin.take();
         assert!(child.wait().unwrap().success());
     }
+}
+
+/// SoftHSM empties the token's file when somebody logs in, and who begins at that moment finds no token.
+#[test]
+fn one_process_at_a_time_logs_in() {
+    let installation = Installation::with_device();
+    let mut command = installation.command(env!("CARGO_BIN_EXE_alikms"));
+    command.args(["CreateKey", "--KeySpec=EC_P256", "--KeyUsage=SIGN/VERIFY", "--ProtectionLevel=HSM"]);
+    command.stdin(Stdio::null()).stdout(Stdio::piped());
+    assert!(command.output().unwrap().status.success());
+    let lock = File::options().read(true).write(true).open(installation.path("store/kms.db-logins")).unwrap();
+    lock.lock().unwrap();
+    let mut child = command.spawn().unwrap();
+    std::thread::sleep(Duration::from_secs(2));
+    assert!(child.try_wait().unwrap().is_none(), "it did not wait");
+    lock.unlock().unwrap();
+    assert!(child.wait_with_output().unwrap().status.success());
 }
 
 /// An installation whose writers are killed.

@@ -22,7 +22,7 @@ use crate::model::key::Level;
 use crate::model::names::Realm;
 use crate::model::time::Moment;
 use crate::protection::Protection;
-use crate::protection::hsm::{Hsm, Turnstile};
+use crate::protection::hsm::{Hsm, Turn, Turnstile};
 use crate::protection::software::Software;
 use crate::seal::Kek;
 use crate::seal::slot::{Slot, SlotKind, create_unlock_file_for, read_unlock_file};
@@ -84,8 +84,13 @@ impl Service {
     pub fn with_clock(config: Config, clock: Clock) -> Arc<Self> {
         let store = Arc::new(Store::new(&config.store));
         let turns = store.clone();
-        let turnstile: Turnstile =
-            Arc::new(move || turns.device_lock().map(|turn| -> Box<dyn std::any::Any> { Box::new(turn) }));
+        let turnstile: Turnstile = Arc::new(move |turn| {
+            let lock = match turn {
+                Turn::Objects => turns.device_lock(),
+                Turn::LogIn => turns.login_lock(),
+            };
+            lock.map(|lock| -> Box<dyn std::any::Any> { Box::new(lock) })
+        });
         let device = |device: &DeviceConfig| Arc::new(Hsm::in_turns(device.clone(), turnstile.clone()));
         let devices: BTreeMap<_, _> =
             config.devices.iter().map(|config| (config.name.clone(), device(config))).collect();

@@ -190,6 +190,11 @@ impl Store {
         self.0.file_lock("-devices")
     }
 
+    /// The same for a device that only one process at a time may log in to.
+    pub fn login_lock(&self) -> Result<AttemptLock> {
+        self.0.file_lock("-logins")
+    }
+
     /// Reads at one moment: everything that `work` sees belongs together. `work` is short: the process cannot fork
     /// meanwhile; and it begins no other transaction (`Error::Internal`).
     /// `Error::Locked` if the token was initialised anew, so that this key-encryption key is no longer its own.

@@ -80,16 +80,19 @@ impl Connection {
         }
         let tries = if device.isolate()?.is_ours() { TRIES } else { 0 };
         for attempt in 0..tries {
+            let turn = device.alone_at_login();
             let module = library.initialise(device)?;
             match Self::attach(device, module, deadline) {
                 Err(error) if attempt >= TRIES_AMONG_OTHERS && is_among_others(device, module) => return Err(error),
                 Err(error) if !matches!(error, Error::DevicePin { .. }) => {
                     tracing::debug!(device = device.config.name, %error, "not there yet");
+                    drop(turn);
                     std::thread::sleep(device.pause(attempt));
                 }
                 outcome => return outcome,
             }
         }
+        let _turn = device.alone_at_login();
         Self::attach(device, library.initialise(device)?, deadline)
     }
 
@@ -105,6 +108,7 @@ impl Connection {
                 }
             }
         }
+        let _turn = device.alone_at_login();
         Self::attach(device, old.module, deadline)
     }
 
@@ -113,6 +117,7 @@ impl Connection {
         if device.isolate()?.is_ours() {
             let _ = old.module.logout(old.anchor);
         }
+        let _turn = device.alone_at_login();
         log_in(device, old.module, old.anchor, deadline)?;
         Ok(Self {
             module: old.module,

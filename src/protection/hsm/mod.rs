@@ -40,7 +40,7 @@ use self::profile::mechanism_name;
 use self::recover::Fault;
 use self::session::Session;
 use self::templates::New;
-pub use self::turns::Turnstile;
+pub use self::turns::{Turn, Turnstile};
 use crate::config::DeviceConfig;
 use crate::error::{Error, Result};
 use crate::model::Bytes;

@@ -1,10 +1,13 @@
-//! Turns at a shy device: one process at a time makes or destroys objects on its token.
+//! Turns at a shy device: one process at a time makes or destroys objects on its token, and one at a time logs in.
 //!
 //! SoftHSM 2.6 counts the changes of a token in the file `generation`. Whoever makes an object adds one to what is in the
 //! file and takes the sum for what it has seen, so that it never looks for what another process made since its own last
 //! look (`Generation::commit`): two processes that make keys at the same moment do not see each other's until a third
 //! changes something. So a turn begins with a search, which makes the library read the count, and nobody else changes it
 //! before the turn ends.
+//!
+//! It also empties `token.object` at every C_Login and writes it anew. Whoever begins just then sees no token, and when
+//! many processes begin together, as a server's workers do, looking again a few times is not enough.
 
 use std::any::Any;
 use std::sync::{Arc, PoisonError, RwLockReadGuard, RwLockWriteGuard};
@@ -12,13 +15,21 @@ use std::sync::{Arc, PoisonError, RwLockReadGuard, RwLockWriteGuard};
 use cryptoki_sys::*;
 
 use super::calls::Answer;
+use super::pool::Device;
 use super::session::Session;
 use super::templates;
 use crate::error::Result;
 use crate::fork::{self, Hold};
 
+/// What for. Neither waits for the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    Objects,
+    LogIn,
+}
+
 /// Waits for this process's turn; the turn lasts as long as what is answered, and ends with the process at the latest.
-pub type Turnstile = Arc<dyn Fn() -> Result<Box<dyn Any>> + Send + Sync>;
+pub type Turnstile = Arc<dyn Fn(Turn) -> Result<Box<dyn Any>> + Send + Sync>;
 
 /// The time in which nobody else makes or destroys objects. A device that is not shy needs none.
 pub struct Alone<'a> {
@@ -27,6 +38,15 @@ pub struct Alone<'a> {
     _objects: Option<RwLockWriteGuard<'a, ()>>,
     /// A child would have the turn as well.
     _hold: Option<Hold>,
+}
+
+impl Device {
+    /// The time in which no other process logs in. Who does not get it goes on without: what it prevents is rare, and
+    /// the store may be one that this process cannot write beside.
+    pub fn alone_at_login(&self) -> Option<Box<dyn Any>> {
+        let turnstile = self.turnstile.as_ref().filter(|_| self.profile().is_ok_and(|profile| profile.shy));
+        turnstile.and_then(|turnstile| turnstile(Turn::LogIn).ok())
+    }
 }
 
 impl Session {
@@ -40,7 +60,7 @@ impl Session {
         // The turn first: who waits for other processes holds up nobody in this one, and with the turn only searches are
         // waited for.
         let turn = match &self.connection.turnstile {
-            Some(turnstile) if self.connection.objects.is_some() => Some(turnstile()?),
+            Some(turnstile) if self.connection.objects.is_some() => Some(turnstile(Turn::Objects)?),
             _ => None,
         };
         let objects = self.alone();
