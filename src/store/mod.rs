@@ -17,6 +17,7 @@ mod keys;
 mod objects;
 mod ram;
 mod realms;
+mod replications;
 mod row;
 mod schema;
 mod sqlite;
@@ -119,6 +120,16 @@ pub struct Intent {
     pub at: Moment,
 }
 
+/// A key that brings others from one device of a token to the next; only the devices have it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replication {
+    /// Its CKA_ID.
+    pub id: Uuid,
+    /// Names of the devices that were given it.
+    pub devices: Vec<String>,
+    pub created: Moment,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum IntentKind {
     Create,
@@ -188,6 +199,11 @@ impl Store {
     /// The same for a device at which only one process at a time may make or destroy objects.
     pub fn device_lock(&self) -> Result<AttemptLock> {
         self.0.file_lock("-devices")
+    }
+
+    /// The same for a pass over all devices of a token.
+    pub fn sync_lock(&self) -> Result<AttemptLock> {
+        self.0.file_lock("-sync")
     }
 
     /// Reads at one moment: everything that `work` sees belongs together. `work` is short: the process cannot fork
