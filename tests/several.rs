@@ -5,4 +5,6 @@
 mod bed;
 #[path = "several/keys.rs"]
 mod keys;
+#[path = "several/loss.rs"]
+mod loss;
 mod support;

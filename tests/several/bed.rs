@@ -49,6 +49,11 @@ impl Bed {
         std::fs::rename(self.installation.device_tokens(member), self.away(member)).unwrap();
     }
 
+    /// Under another name than the one from which it comes back.
+    pub fn take_away_to(&self, member: usize, name: &str) {
+        std::fs::rename(self.installation.device_tokens(member), self.installation.path(name)).unwrap();
+    }
+
     pub fn bring_back(&self, member: usize) {
         std::fs::rename(self.away(member), self.installation.device_tokens(member)).unwrap();
     }

@@ -66,8 +66,8 @@ fn what_replicates_makes_only_keys_that_stay() {
     let wrapped = bed.installation.path("wrapped");
     let file = wrapped.to_str().unwrap();
     bed.tool_done(0, &["--keygen", "--key-type", "AES:32", "--id", "77", "--extractable", "--sensitive"]);
-    bed.tool_done(0, &["--wrap", "--mechanism", "AES-KEY-WRAP-PAD", "--id", id, "--application-id", "77", "-o", file]);
-    let unwrap = ["--unwrap", "--mechanism", "AES-KEY-WRAP-PAD", "--id", id, "--key-type", "AES:", "-i", file];
+    bed.tool_done(0, &["--wrap", "--mechanism", "0x210A", "--id", id, "--application-id", "77", "-o", file]);
+    let unwrap = ["--unwrap", "--mechanism", "0x210A", "--id", id, "--key-type", "AES:", "-i", file];
     let free = bed.tool(0, &[&unwrap[..], &["--application-id", "78", "--extractable"]].concat());
     let said = String::from_utf8_lossy(&free.stderr).into_owned();
     assert!(!free.status.success() && said.contains("CKR_TEMPLATE_INCONSISTENT"), "{said}");

@@ -118,7 +118,7 @@ impl Installation {
         self.path(&format!("{}.conf", device_name(member).replace("softhsm", "softhsm2")))
     }
 
-    fn make_device_token(&self, member: usize) {
+    pub fn make_device_token(&self, member: usize) {
         let tokens = self.device_tokens(member);
         std::fs::create_dir(&tokens).unwrap();
         let conf = format!("directories.tokendir = {}\nobjectstore.backend = file\n", tokens.display());

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 
 /// How long a member that failed is passed over; doubles with each failure.
 const FIRST_REST: Duration = Duration::from_millis(50);
-const LONGEST_REST: Duration = Duration::from_secs(5);
+const LONGEST_REST: Duration = Duration::from_secs(2);
 
 /// The devices of a token, and whose turn it is.
 pub struct Rota {
