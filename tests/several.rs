@@ -5,6 +5,8 @@
 mod bed;
 #[path = "several/keys.rs"]
 mod keys;
+#[path = "several/kills.rs"]
+mod kills;
 #[path = "several/loss.rs"]
 mod loss;
 mod support;
