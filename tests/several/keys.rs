@@ -1,10 +1,15 @@
 //! Keys that are made, imported, used and destroyed in every device of a token.
 
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
 use alikms_pkcs11::model::caller::Caller;
+use cryptoki_sys::*;
 use uuid::Uuid;
 
 use crate::bed::*;
-use crate::support::Setup;
+use crate::support::{Attr, P256, Setup, b, u, v};
 
 const SPECS: [&str; 5] = ["RSA_2048", "EC_P256", "EC_P256K", "Aliyun_AES_256", "EC_P256"];
 
@@ -32,6 +37,9 @@ fn a_new_key_is_in_every_device_and_can_be_taken_from_none() {
     }
     assert_eq!(kms.check(&Caller::account()).unwrap(), []);
     assert_eq!(bed.sync(), [""; 0]);
+    // A version is a key like any other.
+    done(kms, "CreateKeyVersion", &[("KeyId", &keys[0])]);
+    assert!((0..3).all(|member| bed.ids(member).len() == keys.len() + 2));
     // Each device alone will do for each key.
     for member in 0..3 {
         (0..3).filter(|other| *other != member).for_each(|other| bed.take_away(other));
@@ -72,6 +80,73 @@ fn what_replicates_makes_only_keys_that_stay() {
     let said = String::from_utf8_lossy(&free.stderr).into_owned();
     assert!(!free.status.success() && said.contains("CKR_TEMPLATE_INCONSISTENT"), "{said}");
     bed.tool_done(0, &[&unwrap[..], &["--application-id", "79", "--sensitive"]].concat());
+}
+
+/// What could not be told from another key in its place is not made.
+#[test]
+fn a_key_that_cannot_be_known_again_is_refused() {
+    let bed = Bed::new(2);
+    let client = bed.installation.client();
+    let before = bed.ids(0);
+    let template = |more: &[Attr]| [&[b(CKA_TOKEN, true), u(CKA_VALUE_LEN, 32)], more].concat();
+    let wraps = template(&[b(CKA_ENCRYPT, false), b(CKA_DECRYPT, false), b(CKA_WRAP, true), b(CKA_UNWRAP, true)]);
+    assert_eq!(client.generate(CKM_AES_KEY_GEN, &wraps), Err(CKR_MECHANISM_INVALID));
+    let agrees = [b(CKA_TOKEN, true), b(CKA_SIGN, false), b(CKA_DERIVE, true)];
+    let public = [b(CKA_TOKEN, true), b(CKA_VERIFY, false), v(CKA_EC_PARAMS, P256)];
+    assert_eq!(client.generate_pair(CKM_EC_KEY_PAIR_GEN, &public, &agrees), Err(CKR_MECHANISM_INVALID));
+    assert_eq!((bed.ids(0), bed.ids(1)), (before.clone(), before));
+    let mac = [b(CKA_TOKEN, true), b(CKA_SIGN, true), b(CKA_VERIFY, true), u(CKA_VALUE_LEN, 32)];
+    let mac = client.generate(CKM_GENERIC_SECRET_KEY_GEN, &mac).unwrap();
+    let right = client.sign(CKM_SHA256_HMAC, mac, b"this is data").unwrap();
+    for _ in 0..4 {
+        assert_eq!(client.sign(CKM_SHA256_HMAC, mac, b"this is data").unwrap(), right);
+    }
+    assert_eq!(bed.check(), [""; 0]);
+}
+
+/// The agent has the devices.
+#[test]
+fn an_agent_has_several_devices() {
+    let sockets = tempfile::Builder::new().prefix("alikms-").tempdir_in("/tmp").unwrap();
+    let socket = sockets.path().join("agent.sock");
+    let bed = Bed::with(&Setup {
+        members: 2,
+        device_lines: "device_mode = \"agent\"\n".to_owned(),
+        tables: format!("[agent]\nsocket = \"{}\"\n", socket.display()),
+        token: "quorum = 1\n",
+        ..Setup::default()
+    });
+    let mut agent = bed.installation.command(env!("CARGO_BIN_EXE_alikms"));
+    let mut agent = agent.arg("agent").stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut said = String::new();
+    BufReader::new(agent.stdout.take().unwrap()).read_line(&mut said).unwrap();
+    let service = bed.service();
+    let kms = token(&service);
+    let keys = ["EC_P256", "Aliyun_AES_256"].map(|spec| create(kms, spec).unwrap());
+    let use_all = || {
+        let kms = token(&service);
+        (0..4).for_each(|_| signs(kms, &keys[0]).unwrap());
+        crypts(kms, &keys[1]).unwrap();
+    };
+    use_all();
+    bed.take_away(1);
+    use_all();
+    let late = create(kms, "EC_P256").unwrap();
+    bed.bring_back(1);
+    // The agent asks a device that was lost again after half a second.
+    let end = Instant::now() + Duration::from_secs(20);
+    while bed.sync().iter().all(|one| !one.starts_with("true gave")) {
+        assert!(Instant::now() < end, "{:?}", bed.sync());
+    }
+    let given = [("Origin", "EXTERNAL"), ("ProtectionLevel", "HSM")];
+    let outer = done(kms, "CreateKey", &given)["KeyMetadata"]["KeyId"].as_str().unwrap().to_owned();
+    import(&bed, kms, &outer, &[7; 32]).unwrap();
+    bed.take_away(0);
+    use_all();
+    signs(kms, &late).unwrap();
+    crypts(kms, &outer).unwrap();
+    agent.kill().unwrap();
+    agent.wait().unwrap();
 }
 
 #[test]

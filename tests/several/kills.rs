@@ -149,7 +149,13 @@ fn what_is_killed_leaves_nothing_half_done() {
         if what == "lame" {
             bed.take_away(1);
         }
-        let said = kill(&bed, what, if what == "lame" { 2_000_000 } else { 250_000 }, &mut dice);
+        // Until it is in the midst of it.
+        let within = match what {
+            "lame" => 2_000_000,
+            "destroy" => 1_000_000,
+            _ => 300_000,
+        };
+        let said = kill(&bed, what, within, &mut dice);
         if what == "lame" {
             bed.bring_back(1);
         }

@@ -149,3 +149,85 @@ pub fn is_away(error: &Error) -> bool {
         Error::Device { .. } | Error::DevicePin { .. } | Error::DeviceUnavailable { .. } | Error::Internal(_)
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+
+    use super::*;
+    use crate::config::{DeviceConfig, PinSource};
+
+    fn rota(count: usize) -> Rota {
+        let device = |at: usize| DeviceConfig {
+            name: at.to_string(),
+            profile: "generic".into(),
+            library: "/nowhere/lib.so".into(),
+            token: Some("none".into()),
+            slot: None,
+            serial: None,
+            pin: PinSource::Env("NONE".into()),
+            init_args: None,
+            env: std::collections::BTreeMap::default(),
+            isolate: None,
+            changes: toml::Table::new(),
+            agent: None,
+        };
+        Rota::new((0..count).map(|at| Arc::new(Hsm::new(device(at)))).collect())
+    }
+
+    fn away(hsm: &Hsm) -> Error {
+        Error::DeviceUnavailable { device: hsm.name().to_owned(), reason: "away".to_owned() }
+    }
+
+    #[test]
+    fn each_has_its_turn_and_who_fails_is_passed_over_for_a_while() {
+        let rota = rota(3);
+        let work = |lost: usize| {
+            let mut counts = [0; 3];
+            for _ in 0..300 {
+                counts[rota.first(&[], |at, hsm| if at == lost { Err(away(hsm)) } else { Ok(at) }).unwrap()] += 1;
+            }
+            counts
+        };
+        assert_eq!(work(usize::MAX), [100, 100, 100]);
+        let counts = work(1);
+        assert!(counts[1] == 0 && counts[0] >= 100 && counts[2] >= 100, "{counts:?}");
+        // It rests: nobody asks it now, and one does when it has rested.
+        let asked = AtomicBool::new(false);
+        let ask = || rota.first(&[], |at, _| Ok(asked.fetch_or(at == 1, Ordering::Relaxed)));
+        assert!((0..6).all(|_| ask().is_ok()));
+        assert!(!asked.load(Ordering::Relaxed));
+        let begun = Instant::now();
+        while !asked.load(Ordering::Relaxed) {
+            assert!(begun.elapsed() < Duration::from_secs(10));
+            ask().unwrap();
+        }
+        assert_eq!(work(usize::MAX), [100, 100, 100]);
+    }
+
+    #[test]
+    fn who_rests_is_asked_all_the_same_if_nobody_else_is_left() {
+        let rota = rota(2);
+        let lost = |at: usize, hsm: &Hsm| if at < 2 { Err(away(hsm)) } else { Ok(()) };
+        (0..4).for_each(|_| assert!(rota.first(&[], lost).is_err()));
+        assert_eq!(rota.first(&[], |at, _| Ok(at)).map(|_| ()), Ok(()));
+    }
+
+    #[test]
+    fn an_answer_is_an_answer_and_a_missing_key_is_missing_everywhere() {
+        let rota = rota(2);
+        let asked = AtomicUsize::new(0);
+        let refuse = |_: usize, _: &Hsm| -> Result<()> {
+            asked.fetch_add(1, Ordering::Relaxed);
+            Err(Error::Ciphertext)
+        };
+        assert_eq!(rota.first(&[], refuse), Err(Error::Ciphertext));
+        assert_eq!(asked.load(Ordering::Relaxed), 1, "another device would not say otherwise");
+        let missing = || Error::KeyNotFound("key".to_owned());
+        let half = |at: usize, hsm: &Hsm| -> Result<()> { Err(if at == 0 { missing() } else { away(hsm) }) };
+        for _ in 0..4 {
+            assert!(matches!(rota.first(&[], half), Err(Error::DeviceUnavailable { .. })));
+        }
+        assert_eq!(rota.first(&[], |_, _| -> Result<()> { Err(missing()) }), Err(missing()));
+    }
+}
