@@ -19,6 +19,7 @@ use super::import::Unwrapping;
 use super::jobs::{Plan, Subject};
 use super::key::{DeviceKey, place};
 use super::pool::Device;
+use super::profile::mechanism_name;
 use super::recover::Fault;
 use super::session::Session;
 use super::templates::{self, New};
@@ -228,7 +229,8 @@ impl Hsm {
     ) -> Result<Copies, Fault> {
         let answer = answer(&self.device, session, key, (id.as_bytes(), spec, usages))?;
         let mechanism = self.key_wrap(session).map_err(Fault::Stop)?;
-        let bytes = session.wrap(&mechanism, wrapping, key, LONGEST)?;
+        let wrapped = session.wrap(&mechanism, wrapping, key, LONGEST);
+        let bytes = wrapped.map_err(|failed| self.not_wrapped(failed, mechanism.id))?;
         Ok(Copies { usages, answer, wrapped: Some(Wrapped { under, bytes }) })
     }
 
@@ -239,6 +241,23 @@ impl Hsm {
         match [CKM_AES_KEY_WRAP_PAD, CKM_AES_KEY_WRAP_KWP].into_iter().find(does) {
             Some(id) => Ok(Mechanism { id, parameter: Parameter::None }),
             None => Err(self.device.lacks("CKM_AES_KEY_WRAP_PAD with C_WrapKey, to share keys with other devices")),
+        }
+    }
+
+    /// What a device does not wrap at all it is not asked for again.
+    fn not_wrapped(&self, failed: Failed, mechanism: CK_MECHANISM_TYPE) -> Fault {
+        match failed.rv {
+            CKR_FUNCTION_NOT_SUPPORTED
+            | CKR_KEY_NOT_WRAPPABLE
+            | CKR_KEY_UNEXTRACTABLE
+            | CKR_MECHANISM_INVALID
+            | CKR_MECHANISM_PARAM_INVALID
+            | CKR_WRAPPING_KEY_SIZE_RANGE
+            | CKR_WRAPPING_KEY_TYPE_INCONSISTENT => {
+                let name = mechanism_name(mechanism);
+                Fault::Stop(self.device.lacks(format!("C_WrapKey of a sensitive key with {name}")))
+            }
+            _ => Fault::Call(failed),
         }
     }
 
@@ -399,7 +418,7 @@ impl Hsm {
                 let other = session.create_here(&template)?;
                 let wrapped = session.wrap(&unwrapping.mechanism(), other, key, LONGEST);
                 session.destroy(other)?;
-                Ok(wrapped?)
+                wrapped.map_err(|failed| self.not_wrapped(failed, unwrapping.mechanism().id))
             };
             let wrapped: Result<Vec<Vec<u8>>, Fault> = publics.iter().map(wrap).collect();
             let gone = session.destroy(key);
@@ -455,6 +474,6 @@ impl Hsm {
     }
 }
 
-fn replication_spec() -> Result<Spec> {
+pub(super) fn replication_spec() -> Result<Spec> {
     Spec::by_name(REPLICATION_SPEC).ok_or_else(|| Error::Internal("no spec for replication keys".to_owned()))
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
-use super::copies::Copies;
+use super::copies::{self, Copies};
 use super::import::Unwrapping;
 use super::rota::{Rest, Rota, is_away};
 use super::{Hsm, parts};
@@ -257,20 +257,13 @@ impl Group {
     /// an error leaves behind.
     pub fn plant(&self, id: Uuid, pairs: &[Uuid]) -> Result<()> {
         let spec = Spec::by_name(WRAPPING_SPEC).ok_or_else(|| Error::Internal("no wrapping spec".to_owned()))?;
-        let mut tokens: Vec<(String, String)> = Vec::new();
-        for member in self.members() {
-            let report = member.probe()?;
-            let token = (report.token, report.serial);
-            if tokens.contains(&token) {
-                return Err(self.unavailable(format!("two of them are the same token, {}", token.0)));
-            }
-            tokens.push(token);
-        }
-        let takes = |hash| {
-            let unwrapping = Unwrapping::Oaep(hash);
-            self.members().all(|hsm| hsm.takes_over(spec, unwrapping).is_ok()).then_some(unwrapping)
+        let aes = copies::replication_spec()?;
+        let takes = |hash| self.members().try_for_each(|hsm| hsm.takes_over(aes, Unwrapping::Oaep(hash)));
+        let hash = match takes(Hash::Sha256) {
+            Ok(()) => Hash::Sha256,
+            Err(_) => takes(Hash::Sha1).map(|()| Hash::Sha1)?,
         };
-        let unwrapping = takes(Hash::Sha256).unwrap_or(Unwrapping::Oaep(Hash::Sha1));
+        let unwrapping = Unwrapping::Oaep(hash);
         let mut publics = Vec::new();
         for (member, pair) in self.members().zip(pairs) {
             publics.push(member.wrapping_pair(*pair, spec)?.1);
@@ -278,6 +271,10 @@ impl Group {
         let first = self.members().next().ok_or_else(|| Error::Internal("a token without devices".to_owned()))?;
         let wrapped = first.seed(&publics, unwrapping)?;
         for ((member, pair), wrapped) in self.members().zip(pairs).zip(&wrapped) {
+            // By serial numbers they could not be told apart: not every device has one.
+            if member.ids()?.contains(&id) {
+                return Err(self.unavailable(format!("{} is the same token as another of them", member.name())));
+            }
             member.receive(*pair, unwrapping, wrapped, id)?;
         }
         Ok(())
