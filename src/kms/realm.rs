@@ -93,8 +93,7 @@ impl Service {
             .tokens
             .iter()
             .map(|token| {
-                let members: Vec<_> = token.devices.iter().filter_map(|name| devices.get(name)).cloned().collect();
-                let device = (!members.is_empty()).then(|| Group::new(members, token.quorum));
+                let device = Group::of(&token.devices, token.quorum, &devices);
                 Arc::new(Kms::new(token.clone(), &config, store.clone(), device, clock.clone()))
             })
             .collect();

@@ -399,7 +399,7 @@ fn a_wrong_pin_is_tried_once(bed: &Bed) {
     assert!(within(2, || hsm.probe().is_ok()), "{:?}", hsm.probe());
 }
 
-/// Two devices behind one token: a key of each spec comes to both and works in each, or what is missing is named.
+/// Two devices behind one token: a key of each family comes to both and works in each, or what is missing is named.
 fn two_share_keys(first: &Bed, second: &Bed, lacks: Option<&str>) {
     let named = |bed: &Bed, name: &str| DeviceConfig { name: name.to_owned(), ..bed.config.clone() };
     let hsms = [named(first, "one"), named(second, "two")].map(|config| Arc::new(Hsm::new(config)));
@@ -413,7 +413,7 @@ fn two_share_keys(first: &Bed, second: &Bed, lacks: Option<&str>) {
     }
     planted.unwrap();
     group.set_replication(under);
-    for spec in SPECS.iter().map(Spec).filter(|spec| first.has(spec.name) && second.has(spec.name)) {
+    for spec in ["RSA_2048", "EC_P384", "Aliyun_AES_256", "HMAC_SHA_256"].map(spec) {
         let id = Uuid::new_v4();
         let made =
             group.generate(id, spec, usages(spec.family)).unwrap_or_else(|error| panic!("{}: {error}", spec.name));
@@ -448,11 +448,9 @@ fn two_share_keys(first: &Bed, second: &Bed, lacks: Option<&str>) {
 
 #[test]
 fn devices_of_one_kind_or_another_share_keys() {
-    two_share_keys(&kryoptic(), &kryoptic(), None);
     two_share_keys(&softhsm(), &kryoptic(), None);
     // It wraps no key for one that it does not know.
     two_share_keys(&alikms(), &alikms(), Some("C_WrapKey of a sensitive key with CKM_RSA_PKCS_OAEP"));
-    two_share_keys(&softhsm(), &tpm(), Some("CKM_AES_KEY_GEN"));
 }
 
 macro_rules! over_each {

@@ -2,6 +2,7 @@
 //! Making and destroying goes to all of them, work to one after the other; one that is lost is passed over, and asked
 //! again after a while by one caller.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -43,6 +44,12 @@ impl Group {
     /// `members`: at least one. `quorum`: of them.
     pub fn new(members: Vec<Arc<Hsm>>, quorum: usize) -> Self {
         Self(Arc::new(Shared { rota: Rota::new(members), quorum, replication: Latest::new() }))
+    }
+
+    /// Those of these names; None if there is none.
+    pub fn of(names: &[String], quorum: usize, devices: &BTreeMap<String, Arc<Hsm>>) -> Option<Self> {
+        let members: Vec<_> = names.iter().filter_map(|name| devices.get(name)).cloned().collect();
+        (!members.is_empty()).then(|| Self::new(members, quorum))
     }
 
     /// The only one, if it is.
