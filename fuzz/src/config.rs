@@ -9,7 +9,7 @@ pub fn run(data: &[u8]) {
     file.write_all(data).unwrap();
     if let Ok(config) = Config::read(file.path()) {
         for token in &config.tokens {
-            let _ = token.device.as_deref().and_then(|name| config.device(name));
+            token.devices.iter().for_each(|name| assert!(config.device(name).is_some()));
         }
     }
     if let Ok(text) = std::str::from_utf8(data) {

@@ -1,6 +1,7 @@
 //! The form of `alikms.toml`, and the sentence for each mistake in it: file, line, what is wrong and how to mend it.
 
 mod agent;
+mod members;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -74,6 +75,8 @@ struct Token {
     account: Text,
     region: Text,
     device: Text,
+    devices: Option<Spanned<Vec<Spanned<String>>>>,
+    quorum: Option<Spanned<usize>>,
     protection_level: Text,
     destroy: Text,
     notifications: Option<u32>,
@@ -120,6 +123,8 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("label", "label = \"alikms\""),
     ("account", "account = \"1000000000000001\""),
     ("region", "region = \"cn-hangzhou\""),
+    ("devices", "devices = [\"first\", \"second\"]"),
+    ("quorum", "quorum = 2"),
     ("protection_level", "protection_level = \"HSM\" or protection_level = \"SOFTWARE\""),
     ("destroy", "destroy = \"immediate\""),
     ("notifications", "notifications = 100"),
@@ -285,18 +290,14 @@ impl Source<'_> {
             let reason = format!("a region is 1 to 64 small letters, digits and hyphens: {}", example("region"));
             return Err(self.fault(region.span(), reason));
         }
-        if let Some(device) = &table.device
-            && !devices.iter().any(|known| known.name == *device.get_ref())
-        {
-            return Err(self.fault(device.span(), unknown_device(device.get_ref(), devices)));
-        }
+        let (members, quorum) = self.members(table.device, table.devices, table.quorum, devices)?;
         let protection_level = match &table.protection_level {
-            None if table.device.is_some() => Level::Hsm,
+            None if !members.is_empty() => Level::Hsm,
             None => Level::Software,
             Some(text) => {
                 let level =
                     self.choice("protection_level", text, &[("HSM", Level::Hsm), ("SOFTWARE", Level::Software)])?;
-                if level == Level::Hsm && table.device.is_none() {
+                if level == Level::Hsm && members.is_empty() {
                     let reason = "protection_level = \"HSM\" needs a device: add device = \"the name of a [[device]]\", \
                                   or write protection_level = \"SOFTWARE\"";
                     return Err(self.fault(text.span(), reason.into()));
@@ -309,7 +310,8 @@ impl Source<'_> {
             label: label.into_inner(),
             account: account.into_inner(),
             region: region.into_inner(),
-            device: table.device.map(Spanned::into_inner),
+            devices: members,
+            quorum,
             protection_level,
             destroy_immediate: destroy.unwrap_or(false),
             notifications: table.notifications,
@@ -455,15 +457,6 @@ impl Source<'_> {
     fn fault(&self, span: Range<usize>, reason: String) -> Error {
         let line = 1 + self.text.get(..span.start).unwrap_or_default().matches('\n').count();
         Error::Config { place: format!("{}:{line}", self.path.display()), reason }
-    }
-}
-
-fn unknown_device(name: &str, devices: &[DeviceConfig]) -> String {
-    let names = || devices.iter().map(|device| device.name.as_str());
-    match nearest(name, names()) {
-        Some(meant) => format!("no [[device]] has the name \"{name}\": did you mean \"{meant}\"?"),
-        None if devices.is_empty() => format!("no [[device]] has the name \"{name}\": add one, or remove this line"),
-        None => format!("no [[device]] has the name \"{name}\": there is {}", names().collect::<Vec<_>>().join(", ")),
     }
 }
 

@@ -128,8 +128,10 @@ pub struct TokenConfig {
     pub label: String,
     pub account: String,
     pub region: String,
-    /// `name` of a `[[device]]`.
-    pub device: Option<String>,
+    /// Names of `[[device]]`s, each of which has every key of level HSM.
+    pub devices: Vec<String>,
+    /// In so many of them a new key must be before it is answered.
+    pub quorum: usize,
     /// For keys that generic tools create. Not given: HSM for a token with a device, else SOFTWARE.
     pub protection_level: Level,
     /// `destroy = "immediate"`.

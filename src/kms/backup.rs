@@ -17,6 +17,7 @@ use crate::error::{Error, Result};
 use crate::model::hash::Hash;
 use crate::model::key::Material;
 use crate::model::names::hex_bytes::{from_hex, to_hex};
+use crate::protection::hsm::Group;
 use crate::store::{RealmRow, Store};
 
 const MAGIC: &str = "alikms backup 1\n";
@@ -127,7 +128,11 @@ impl Kms {
             let versions = self.store.read(&self.open()?.realm, |r| r.versions(key.id))?;
             all.extend(versions.into_iter().filter_map(|version| match version.material {
                 Some(Material::Device { device, .. }) => Some(Elsewhere { key: key.id, version: version.id, device }),
-                _ => None,
+                Some(Material::Copies { .. }) => {
+                    let device = self.device.as_ref().map_or_else(String::new, Group::name);
+                    Some(Elsewhere { key: key.id, version: version.id, device })
+                }
+                Some(Material::Sealed(_)) | None => None,
             }));
             Ok(())
         })?;

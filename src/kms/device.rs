@@ -7,6 +7,7 @@ use crate::kms::Kms;
 use crate::kms::authorize::Allowed;
 use crate::model::caller::Caller;
 use crate::model::key::{Level, Material, Version};
+use crate::protection::hsm::Group;
 use crate::store::{Intent, IntentKind, Records};
 
 impl Kms {
@@ -21,6 +22,7 @@ impl Kms {
         if level == Level::Software {
             return Ok(None);
         }
+        self.replication(caller)?;
         let id = Uuid::new_v4();
         let intent = Intent { id, kind: IntentKind::Create, version, material: None, at: self.now() };
         let audit = self.audit(caller, &format!("{action}:begin"), version);
@@ -35,7 +37,7 @@ impl Kms {
         if records.take_intent(intent)? {
             return Ok(());
         }
-        let device = self.device.as_ref().map_or_else(String::new, |device| device.name().to_owned());
+        let device = self.device.as_ref().map_or_else(String::new, Group::name);
         let reason = "making the key took so long that it was taken for abandoned: try again".to_owned();
         Err(Error::DeviceUnavailable { device, reason })
     }
@@ -43,9 +45,8 @@ impl Kms {
     /// Writes down, in the transaction that takes the records away, that material in a device is to be destroyed: a
     /// process that dies before it did so leaves the intent to `alikms check`. `None` at level SOFTWARE.
     pub(super) fn begin_destruction(&self, records: &mut Records<'_>, version: &Version) -> Result<Option<Uuid>> {
-        let Some(Material::Device { id, .. }) = &version.material else { return Ok(None) };
         // The device's name of it: imported material has another one than its version.
-        let version_id = Uuid::from_slice(id).unwrap_or(version.id);
+        let Some(version_id) = version.material.as_ref().and_then(Material::device_id) else { return Ok(None) };
         let material = version.material.clone();
         let id = Uuid::new_v4();
         records.insert_intent(&Intent {
@@ -60,8 +61,7 @@ impl Kms {
 
     /// The material that a device holds under an ID that we gave.
     pub(super) fn made_by_us(&self, id: Uuid) -> Option<Material> {
-        let device = self.device.as_ref()?.name().to_owned();
-        Some(Material::Device { device, serial: String::new(), id: id.as_bytes().to_vec() })
+        Some(self.device.as_ref()?.material(id))
     }
 
     /// After a failed creation: what was made is destroyed and the intent crossed out. What cannot be done now is left to

@@ -1,7 +1,5 @@
 //! Imported key material: GetParametersForImport, ImportKeyMaterial, DeleteKeyMaterial (S004-077 to S004-110).
 
-use std::sync::Arc;
-
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -18,7 +16,7 @@ use crate::model::key::{Key, KeyState, Level, Material, Origin, Version};
 use crate::model::public::PublicKey;
 use crate::model::spec::Spec;
 use crate::model::time::{DAY, Moment};
-use crate::protection::hsm::Hsm;
+use crate::protection::hsm::Group;
 use crate::protection::hsm::import::Unwrapping;
 use crate::protection::{Protection, Usages};
 use crate::store::{Intent, IntentKind};
@@ -154,6 +152,7 @@ impl Kms {
         expires: Moment,
     ) -> Result<(Uuid, PublicKey)> {
         const ACTION: &str = "GetParametersForImport";
+        self.replication(caller)?;
         let device = self.device_of(key)?;
         device.takes_over(key.spec, wrapping.in_device())?;
         let spec = Spec::by_name(WRAPPING_SPEC).ok_or_else(|| Error::Internal("no wrapping spec".to_owned()))?;
@@ -164,7 +163,7 @@ impl Kms {
         device.wrapping_pair(id, spec).map(|(_, public)| (id, public))
     }
 
-    fn device_of(&self, key: &Key) -> Result<&Arc<Hsm>> {
+    fn device_of(&self, key: &Key) -> Result<&Group> {
         self.device.as_ref().ok_or_else(|| Error::UnsupportedProtectionLevel {
             level: "HSM",
             reason: format!("key {} is in a device, and this token has none in alikms.toml", key.id),

@@ -1,7 +1,7 @@
 //! What time and crashes leave to be done: due rotations, deletions and expiries made physical, unfinished work on a device
 //! finished, and the store compared with itself and with the device.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
 
@@ -9,9 +9,11 @@ use crate::error::Result;
 use crate::kms::Kms;
 use crate::kms::authorize::Allowed;
 use crate::kms::lifecycle::state_at;
+use crate::kms::replicate::placed;
 use crate::model::caller::Caller;
-use crate::model::key::{Key, KeyState, Level, Material, Version};
+use crate::model::key::{Key, KeyState, Level, Version};
 use crate::model::time::Moment;
+use crate::protection::hsm::Group;
 use crate::store::{Audit, Intent, IntentKind, Listed, Page, Query, Records};
 
 /// Keys are read in pages of this many.
@@ -72,7 +74,7 @@ impl Kms {
             Ok(())
         })?;
         self.forget_deleted_certificates(caller, &mut said)?;
-        said.extend(self.work_off_intents(caller, STALE)?);
+        said.extend(self.work_off_intents(caller, STALE)?.into_iter().map(|finding| finding.what));
         Ok(said)
     }
 
@@ -126,7 +128,13 @@ impl Kms {
         for (version, intent) in versions {
             self.cache.forget(version.id);
             let Some(material) = &version.material else { continue };
-            self.protection(level, allowed)?.destroy(version.id, material)?;
+            match self.protection(level, allowed)?.destroy(version.id, material) {
+                Err(error) if intent.is_some() && self.is_some_device_there() => {
+                    tracing::warn!(version = %version.id, %error, "left to `alikms devices sync`");
+                    continue;
+                }
+                destroyed => destroyed?,
+            }
             if let Some(intent) = intent {
                 let audit = self.audit(caller, &format!("{action}:done"), version.id);
                 self.store.write(&self.open()?.realm, &audit, |r| r.delete_intent(intent))?;
@@ -135,28 +143,54 @@ impl Kms {
         Ok(())
     }
 
-    /// Finishes what was begun on the device at least `age` seconds ago and not finished: a creation is undone, a
-    /// destruction done.
-    fn work_off_intents(&self, caller: &Caller, age: i64) -> Result<Vec<String>> {
-        const ACTION: &str = "WorkOffIntent";
-        let mut said = Vec::new();
+    /// Of several devices: the others have destroyed what they had.
+    fn is_some_device_there(&self) -> bool {
+        let group = self.device.as_ref().filter(|group| group.is_several());
+        group.is_some_and(|group| group.members().any(|member| member.probe().is_ok()))
+    }
+
+    /// Finishes what was begun on the device and not finished: a creation is undone, a destruction done. `age`: of a
+    /// destruction in seconds; nobody else is at work on a creation that is older than [`STALE`]. Of several devices one
+    /// that is away keeps nothing else from being done.
+    pub(super) fn work_off_intents(&self, caller: &Caller, age: i64) -> Result<Vec<Finding>> {
+        let mut findings = Vec::new();
         let intents = self.store.read(&self.open()?.realm, |r| r.intents())?;
-        for intent in intents.into_iter().filter(|intent| intent.at.0.saturating_add(age) <= self.now().0) {
-            let kind = intent.kind;
-            let allowed = self.authorize(caller, ACTION, &self.realm.container("key"))?;
-            let Some(device) = &self.device else { continue };
-            let Some(intent) = self.claim(caller, ACTION, intent)? else { continue };
-            let Some(material) = intent.material.clone().or_else(|| self.made_by_us(intent.version)) else { continue };
-            self.protection(Level::Hsm, &allowed)?.destroy(intent.version, &material)?;
-            let audit = self.audit(caller, ACTION, intent.version);
-            self.store.write(&self.open()?.realm, &audit, |r| r.delete_intent(intent.id))?;
-            let what = match kind {
-                IntentKind::Create => "undid the unfinished creation",
-                IntentKind::Destroy => "finished the destruction",
-            };
-            said.push(format!("{what} of key version {} on device {}", intent.version, device.name()));
+        for intent in intents {
+            let is_known = intent.kind == IntentKind::Destroy && intent.material.is_some();
+            let age = if is_known { age } else { STALE };
+            if intent.at.0.saturating_add(age) > self.now().0 {
+                continue;
+            }
+            let version = intent.version;
+            match self.work_off(caller, intent) {
+                Ok(said) => findings.extend(said.map(|what| Finding { what, repaired: true })),
+                Err(error) if self.is_some_device_there() => findings.push(Finding {
+                    what: format!("the work on key version {version} cannot be finished: {error}"),
+                    repaired: false,
+                }),
+                Err(error) => return Err(error),
+            }
         }
-        Ok(said)
+        Ok(findings)
+    }
+
+    fn work_off(&self, caller: &Caller, intent: Intent) -> Result<Option<String>> {
+        const ACTION: &str = "WorkOffIntent";
+        let kind = intent.kind;
+        let allowed = self.authorize(caller, ACTION, &self.realm.container("key"))?;
+        let Some(device) = &self.device else { return Ok(None) };
+        let Some(intent) = self.claim(caller, ACTION, intent)? else { return Ok(None) };
+        let Some(material) = intent.material.clone().or_else(|| self.made_by_us(intent.version)) else {
+            return Ok(None);
+        };
+        self.protection(Level::Hsm, &allowed)?.destroy(intent.version, &material)?;
+        let audit = self.audit(caller, ACTION, intent.version);
+        self.store.write(&self.open()?.realm, &audit, |r| r.delete_intent(intent.id))?;
+        let what = match kind {
+            IntentKind::Create => "undid the unfinished creation",
+            IntentKind::Destroy => "finished the destruction",
+        };
+        Ok(Some(format!("{what} of key version {} on device {}", intent.version, device.name())))
     }
 
     /// Makes an unfinished creation a destruction before the device is touched: should its process come back to life, it finds
@@ -169,7 +203,10 @@ impl Kms {
         let claimed = Intent { id: Uuid::new_v4(), kind: IntentKind::Destroy, ..intent.clone() };
         let audit = self.audit(caller, &format!("{action}:begin"), intent.version);
         self.store.write(&self.open()?.realm, &audit, |r| {
-            if !r.take_intent(intent.id)? || r.version(intent.version)?.is_some() {
+            let stored = r.version(intent.version)?;
+            // A copy that a device was given of a key that is in use is as good as any.
+            let counts = stored.is_some_and(|version| intent.material.is_none() || version.material == intent.material);
+            if !r.take_intent(intent.id)? || counts {
                 return Ok(None);
             }
             r.insert_intent(&claimed)?;
@@ -180,10 +217,9 @@ impl Kms {
     /// `alikms check`: reads every record and compares the store with itself and with the device. Unfinished work on the
     /// device is finished; everything else is only told.
     pub fn check(&self, caller: &Caller) -> Result<Vec<Finding>> {
-        let mut findings: Vec<Finding> =
-            self.work_off_intents(caller, STALE)?.into_iter().map(|what| Finding { what, repaired: true }).collect();
+        let mut findings = self.work_off_intents(caller, STALE)?;
         let mut tell = |what: String| findings.push(Finding { what, repaired: false });
-        let mut in_device = BTreeSet::new();
+        let mut in_device = BTreeMap::new();
         self.each_key(|key| {
             let (versions, objects) = self.store.read(&self.open()?.realm, |r| {
                 let query = Query { key: Some(key.id), ..Query::default() };
@@ -201,16 +237,25 @@ impl Kms {
                     tell(format!("an object of key {id} belongs to a version that is missing"));
                 }
             }
-            in_device.extend(versions.iter().filter_map(|version| match &version.material {
-                Some(Material::Device { id, .. }) => Uuid::from_slice(id).ok(),
-                _ => None,
-            }));
+            in_device.extend(versions.iter().filter_map(|version| placed(version.material.as_ref()?)));
             Ok(())
         })?;
-        if let Some(device) = &self.device {
-            let there: BTreeSet<Uuid> = device.ids()?.into_iter().collect();
-            for id in in_device.difference(&there) {
-                tell(format!("key version {id} is not on device {}", device.name()));
+        for member in self.device.iter().flat_map(Group::members) {
+            let several = self.device.as_ref().is_some_and(Group::is_several);
+            let there: BTreeSet<Uuid> = match member.ids() {
+                Ok(ids) => ids.into_iter().collect(),
+                Err(error) if several => {
+                    tell(format!("device {} cannot be asked: {error}", member.name()));
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            for (id, on) in &in_device {
+                let is_its = !several || on.as_ref().is_none_or(|on| on == member.name());
+                if is_its && !there.contains(id) {
+                    let help = if several && on.is_none() { ": run `alikms devices sync`" } else { "" };
+                    tell(format!("key version {id} is not on device {}{help}", member.name()));
+                }
             }
         }
         self.audit_trail(caller, Moment(i64::MIN), |_| Ok(()))?;

@@ -22,7 +22,7 @@ use crate::model::key::Level;
 use crate::model::names::Realm;
 use crate::model::time::Moment;
 use crate::protection::Protection;
-use crate::protection::hsm::{Hsm, Turn, Turnstile};
+use crate::protection::hsm::{Group, Hsm, Turn, Turnstile};
 use crate::protection::software::Software;
 use crate::seal::Kek;
 use crate::seal::slot::{Slot, SlotKind, create_unlock_file_for, read_unlock_file};
@@ -47,7 +47,7 @@ pub struct Kms {
     pub(super) realm: Realm,
     pub(super) store: Arc<Store>,
     store_path: PathBuf,
-    pub(super) device: Option<Arc<Hsm>>,
+    pub(super) device: Option<Group>,
     pub(super) cache: Cache,
     pub(super) ledger: Arc<Ledger>,
     unlock: Unlock,
@@ -98,7 +98,7 @@ impl Service {
             .tokens
             .iter()
             .map(|token| {
-                let device = token.device.as_ref().and_then(|name| devices.get(name)).cloned();
+                let device = Group::of(&token.devices, token.quorum, &devices);
                 Arc::new(Kms::new(token.clone(), &config, store.clone(), device, clock.clone()))
             })
             .collect();
@@ -157,7 +157,7 @@ impl Service {
 }
 
 impl Kms {
-    fn new(token: TokenConfig, config: &Config, store: Arc<Store>, device: Option<Arc<Hsm>>, clock: Clock) -> Self {
+    fn new(token: TokenConfig, config: &Config, store: Arc<Store>, device: Option<Group>, clock: Clock) -> Self {
         let realm = Realm { account: token.account.clone(), region: token.region.clone() };
         Self {
             config: token,
@@ -189,7 +189,7 @@ impl Kms {
         &self.realm
     }
 
-    pub fn device(&self) -> Option<&Arc<Hsm>> {
+    pub fn device(&self) -> Option<&Group> {
         self.device.as_ref()
     }
 
@@ -357,7 +357,7 @@ impl Kms {
         match level {
             Level::Software => Ok(&self.open()?.software),
             Level::Hsm => match &self.device {
-                Some(device) => Ok(device.as_ref()),
+                Some(device) => Ok(device),
                 None => Err(Error::UnsupportedProtectionLevel {
                     level: "HSM",
                     reason: format!("token {} has no device in alikms.toml", self.config.label),

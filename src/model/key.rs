@@ -141,6 +141,14 @@ pub struct Version {
 /// What a protection level needs to find the key bytes again. Opaque to everyone else.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Material {
+    /// The same key in each of several devices: found by the `CKA_ID` that we chose.
+    Copies {
+        #[serde(with = "crate::model::names::hex_bytes")]
+        id: Vec<u8>,
+        /// How a device that lacks it is given it, and how one that has it proves that.
+        #[serde(with = "crate::model::names::base64_bytes")]
+        how: Vec<u8>,
+    },
     /// In a device: found by the `CKA_ID` that we chose.
     Device {
         /// `name` of the `[[device]]`.
@@ -152,4 +160,14 @@ pub enum Material {
     },
     /// The private value, sealed under the token's key-encryption key.
     Sealed(#[serde(with = "crate::model::names::base64_bytes")] Vec<u8>),
+}
+
+impl Material {
+    /// What devices know the key by; None for one that is in no device.
+    pub fn device_id(&self) -> Option<Uuid> {
+        match self {
+            Self::Copies { id, .. } | Self::Device { id, .. } => Uuid::from_slice(id).ok(),
+            Self::Sealed(_) => None,
+        }
+    }
 }

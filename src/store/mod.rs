@@ -17,6 +17,7 @@ mod keys;
 mod objects;
 mod ram;
 mod realms;
+mod replications;
 mod row;
 mod schema;
 mod sqlite;
@@ -119,6 +120,16 @@ pub struct Intent {
     pub at: Moment,
 }
 
+/// A key that brings others from one device of a token to the next; only the devices have it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replication {
+    /// Its CKA_ID.
+    pub id: Uuid,
+    /// Names of the devices that were given it.
+    pub devices: Vec<String>,
+    pub created: Moment,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum IntentKind {
     Create,
@@ -193,6 +204,11 @@ impl Store {
     /// The same for a device that only one process at a time may log in to.
     pub fn login_lock(&self) -> Result<AttemptLock> {
         self.0.file_lock("-logins")
+    }
+
+    /// The same for a pass over all devices of a token.
+    pub fn sync_lock(&self) -> Result<AttemptLock> {
+        self.0.file_lock("-sync")
     }
 
     /// Reads at one moment: everything that `work` sees belongs together. `work` is short: the process cannot fork

@@ -16,6 +16,7 @@ const TABLES: &[&str] = &[
     "objects",
     "certificates",
     "intents",
+    "replications",
     "users",
     "policies",
     "audit",

@@ -165,4 +165,15 @@ CREATE TABLE uses (
 ) STRICT;
 CREATE UNIQUE INDEX uses_id ON uses (realm, id);
 ",
+    "
+CREATE TABLE replications (
+    position INTEGER PRIMARY KEY,
+    realm INTEGER NOT NULL,
+    id BLOB NOT NULL,
+    revision INTEGER NOT NULL,
+    body TEXT NOT NULL,
+    tag BLOB NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX replications_id ON replications (realm, id);
+",
 ];

@@ -53,6 +53,11 @@ impl Records<'_> {
         self.many("key_id = ?2 ORDER BY position", vec![(&key).into()])
     }
 
+    /// Of every key. Oldest first.
+    pub fn all_versions(&mut self, page: Page) -> Result<Listed<Version>> {
+        self.page("position > 0", "position", None, page)
+    }
+
     /// Oldest first.
     pub fn versions_page(&mut self, key: Uuid, page: Page) -> Result<Listed<Version>> {
         self.page("key_id = ?2", "position", Some((&key).into()), page)

@@ -16,8 +16,8 @@ use alikms_pkcs11::model::curve::Curve;
 use alikms_pkcs11::model::hash::Hash;
 use alikms_pkcs11::model::public::PublicKey;
 use alikms_pkcs11::model::spec::{Family, SPECS, Spec};
-use alikms_pkcs11::protection::hsm::Hsm;
 use alikms_pkcs11::protection::hsm::import::Unwrapping;
+use alikms_pkcs11::protection::hsm::{Group, Hsm};
 use alikms_pkcs11::protection::public::Prepared;
 use alikms_pkcs11::protection::{Protection, Usages};
 use tempfile::TempDir;
@@ -397,6 +397,60 @@ fn a_wrong_pin_is_tried_once(bed: &Bed) {
     }
     std::fs::write(&pin, PIN).unwrap();
     assert!(within(2, || hsm.probe().is_ok()), "{:?}", hsm.probe());
+}
+
+/// Two devices behind one token: a key of each family comes to both and works in each, or what is missing is named.
+fn two_share_keys(first: &Bed, second: &Bed, lacks: Option<&str>) {
+    let named = |bed: &Bed, name: &str| DeviceConfig { name: name.to_owned(), ..bed.config.clone() };
+    let hsms = [named(first, "one"), named(second, "two")].map(|config| Arc::new(Hsm::new(config)));
+    let group = Group::new(hsms.to_vec(), 2);
+    let (under, pairs) = (Uuid::new_v4(), [Uuid::new_v4(), Uuid::new_v4()]);
+    let planted = group.plant(under, &pairs);
+    pairs.iter().for_each(|pair| group.destroy(*pair, &group.material(*pair)).unwrap());
+    if let Some(lacks) = lacks {
+        assert!(matches!(&planted, Err(Error::DeviceLacks { what, .. }) if what.contains(lacks)), "{planted:?}");
+        return;
+    }
+    planted.unwrap();
+    group.set_replication(under);
+    for spec in ["RSA_2048", "EC_P384", "Aliyun_AES_256", "HMAC_SHA_256"].map(spec) {
+        let id = Uuid::new_v4();
+        let made =
+            group.generate(id, spec, usages(spec.family)).unwrap_or_else(|error| panic!("{}: {error}", spec.name));
+        let job = match spec.family {
+            Family::Aes => Job::Encrypt(Cipher::AesCbc { iv: [3; 16] }),
+            Family::Ec(Curve::Sm2) => Job::Sign(Signing::Sm2),
+            Family::Ec(_) => Job::Sign(Signing::Ecdsa),
+            Family::Generic => Job::Mac(Mac::Hmac(Hash::Sha256)),
+            Family::Rsa => Job::Sign(Signing::RsaPkcs1),
+            Family::Sm4 => Job::Encrypt(Cipher::Sm4Cbc { iv: [3; 16] }),
+        };
+        let answers: Vec<_> = group
+            .members()
+            .map(|member| {
+                let key = member.open(id, spec, &made.material, made.public.as_ref()).unwrap();
+                key.once(&job, &[7; 32]).unwrap_or_else(|error| panic!("{}: {error}", spec.name))
+            })
+            .collect();
+        match (&made.public, &job) {
+            (Some(public), Job::Sign(signing)) => {
+                let prepared = Prepared::new(public).unwrap();
+                answers.iter().for_each(|answer| prepared.verify(signing, &[7; 32], answer).unwrap());
+            }
+            _ => assert_eq!(answers[0], answers[1], "{}", spec.name),
+        }
+        group.destroy(id, &made.material).unwrap();
+    }
+    for hsm in &hsms {
+        assert_eq!(hsm.ids().unwrap(), [under]);
+    }
+}
+
+#[test]
+fn devices_of_one_kind_or_another_share_keys() {
+    two_share_keys(&softhsm(), &kryoptic(), None);
+    // It wraps no key for one that it does not know.
+    two_share_keys(&alikms(), &alikms(), Some("C_WrapKey of a sensitive key with CKM_RSA_PKCS_OAEP"));
 }
 
 macro_rules! over_each {

@@ -137,7 +137,7 @@ fn what_is_in_a_device_is_told_and_missed_if_it_is_gone() {
         serial: String::new(),
         id: id.as_bytes().to_vec(),
     };
-    alikms_pkcs11::protection::Protection::destroy(&**device, id, &material).unwrap();
+    alikms_pkcs11::protection::Protection::destroy(device, id, &material).unwrap();
     let run = home.alikms(["check", "--config", &conf]);
     assert_eq!(run.status, 1, "{run:?}");
     assert_eq!(run.stdout, format!("wrong: key version {version} is not on device softhsm\n"));

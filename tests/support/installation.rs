@@ -24,7 +24,11 @@ static CONNECTING: Mutex<()> = Mutex::new(());
 pub struct Setup {
     /// With a SoftHSM token as device; then the default level is HSM.
     pub device: bool,
-    /// More lines for `[[device]]`; a library there replaces SoftHSM.
+    /// With so many of them behind the token; one if it is 0.
+    pub members: usize,
+    /// All of them are one SoftHSM token.
+    pub same_token: bool,
+    /// More lines for each `[[device]]`; a library there replaces SoftHSM.
     pub device_lines: String,
     /// More tables: `[agent]`.
     pub tables: String,
@@ -66,23 +70,32 @@ impl Installation {
         let url = made.path("store/kms.db");
         let mut conf = format!("[store]\nurl = \"sqlite:{}\"\n[unlock]\n{unlock}\n", url.display());
         if setup.device {
-            made.make_device_token();
             let library = match setup.device_lines.contains("library = ") {
                 true => String::new(),
                 false => format!("library = \"{DEVICE_LIBRARY}\"\n"),
             };
-            conf += &format!(
-                "[[device]]\nname = \"softhsm\"\nprofile = \"softhsm2\"\n{library}token = \"device\"\n\
-                 pin = \"file:{}\"\nenv = {{ SOFTHSM2_CONF = \"{}\" }}\n",
-                made.path("device.pin").display(),
-                made.path("softhsm2.conf").display()
-            );
-            conf += &setup.device_lines;
+            for member in 0..setup.members.max(1) {
+                let token = if setup.same_token { 0 } else { member };
+                if token == member {
+                    made.make_device_token(member);
+                }
+                conf += &format!(
+                    "[[device]]\nname = \"{}\"\nprofile = \"softhsm2\"\n{library}token = \"device\"\n\
+                     pin = \"file:{}\"\nenv = {{ SOFTHSM2_CONF = \"{}\" }}\n",
+                    device_name(member),
+                    made.path("device.pin").display(),
+                    made.device_conf(token).display()
+                );
+                conf += &setup.device_lines;
+            }
         }
         conf += &setup.tables;
         conf += "[[token]]\nlabel = \"alikms\"\naccount = \"1000000000000001\"\nregion = \"cn-hangzhou\"\n";
         if setup.device {
-            conf += "device = \"softhsm\"\nprotection_level = \"HSM\"\n";
+            let names: Vec<String> = (0..setup.members).map(device_name).collect();
+            conf +=
+                &if names.is_empty() { "device = \"softhsm\"\n".to_owned() } else { format!("devices = {names:?}\n") };
+            conf += "protection_level = \"HSM\"\n";
         }
         std::fs::write(made.conf(), conf + setup.token + "\n").unwrap();
         for (name, pin) in [("user.pin", PIN), ("so.pin", SO_PIN)] {
@@ -95,14 +108,25 @@ impl Installation {
         made
     }
 
-    fn make_device_token(&self) {
-        std::fs::create_dir(self.path("tokens")).unwrap();
-        let conf = format!("directories.tokendir = {}\nobjectstore.backend = file\n", self.path("tokens").display());
-        std::fs::write(self.path("softhsm2.conf"), conf).unwrap();
+    /// Where a device keeps its keys: away, it is lost.
+    pub fn device_tokens(&self, member: usize) -> PathBuf {
+        self.path(&device_name(member).replace("softhsm", "tokens"))
+    }
+
+    /// SoftHSM's configuration of a device.
+    pub fn device_conf(&self, member: usize) -> PathBuf {
+        self.path(&format!("{}.conf", device_name(member).replace("softhsm", "softhsm2")))
+    }
+
+    pub fn make_device_token(&self, member: usize) {
+        let tokens = self.device_tokens(member);
+        std::fs::create_dir(&tokens).unwrap();
+        let conf = format!("directories.tokendir = {}\nobjectstore.backend = file\n", tokens.display());
+        std::fs::write(self.device_conf(member), conf).unwrap();
         std::fs::write(self.path("device.pin"), "device-pin").unwrap();
         let mut command = Command::new("softhsm2-util");
         command.args(["--init-token", "--free", "--label", "device", "--pin", "device-pin", "--so-pin", "device-so"]);
-        run(command.env("SOFTHSM2_CONF", self.path("softhsm2.conf")));
+        run(command.env("SOFTHSM2_CONF", self.device_conf(member)));
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -195,6 +219,11 @@ impl Installation {
         client.login();
         client
     }
+}
+
+/// The first is "softhsm", the second "softhsm-2".
+pub fn device_name(member: usize) -> String {
+    if member == 0 { "softhsm".to_owned() } else { format!("softhsm-{}", member + 1) }
 }
 
 /// Runs a command that must succeed and answers what it printed.

@@ -10,7 +10,7 @@ mod words;
 
 pub use client::{Client, two_calls};
 pub use dice::Dice;
-pub use installation::{DEVICE_LIBRARY, Installation, PIN, SO_PIN, Setup, openssl};
+pub use installation::{DEVICE_LIBRARY, Installation, PIN, SO_PIN, Setup, device_name, openssl};
 pub use module::{Module, rv_name};
 pub use words::*;
 

@@ -9,7 +9,9 @@ use std::time::{Duration, SystemTime};
 
 use alikms_pkcs11::Error;
 use alikms_pkcs11::config::{Config, DeviceConfig, Isolate, PinSource, Unlock};
-use alikms_pkcs11::kms::Service;
+use alikms_pkcs11::kms::replicate::{MemberKeys, MemberState};
+use alikms_pkcs11::kms::{Kms, Service};
+use alikms_pkcs11::model::caller::Caller;
 use alikms_pkcs11::model::spec::Spec;
 use alikms_pkcs11::protection::hsm::Hsm;
 use alikms_pkcs11::protection::hsm::examine::Examination;
@@ -195,6 +197,28 @@ fn examine(chart: &mut Chart, device: &DeviceConfig, rehearse: bool) {
     }
 }
 
+/// What each of several devices has of the token's keys.
+fn members(chart: &mut Chart, kms: &Kms, caller: &Caller) -> Result<(), Stop> {
+    let members = kms.members(caller)?;
+    if let (false, Some(group)) = (members.is_empty(), kms.device()) {
+        chart.note(format!("a new key must be in {} of {} devices", group.quorum(), members.len()));
+    }
+    for MemberState { device, found } in members {
+        match found {
+            Err(error) => chart.wrong(format!("device {device} cannot be reached: {error}")),
+            Ok(keys) if keys.missing > 0 => {
+                let (missing, wanted) = (keys.missing, keys.wanted);
+                chart.wrong(format!("device {device} lacks {missing} of {wanted} keys: run `alikms devices sync`"));
+            }
+            Ok(MemberKeys { replication: Some(false), .. }) => {
+                chart.wrong(format!("device {device} lost the replication key: run `alikms devices sync`"));
+            }
+            Ok(keys) => chart.good(format!("device {device} has all of its {} keys", keys.wanted)),
+        }
+    }
+    Ok(())
+}
+
 /// Each token and its keys' URIs; the snippets for each client, of the key that was named or of the first one.
 fn tokens(chart: &mut Chart, line: &Line, config: &Config) -> String {
     let service = Service::new(config.clone());
@@ -224,6 +248,7 @@ fn tokens(chart: &mut Chart, line: &Line, config: &Config) -> String {
         }
         let listed = (|| -> Result<(), Stop> {
             let caller = caller(line, kms)?;
+            members(chart, kms, &caller)?;
             let aliases = kms.list_aliases(&caller, Page { offset: 0, limit: KEYS })?.items;
             let named = line.option("KeyId").map(str::to_owned).or(aliases.first().map(|(alias, _)| alias.clone()));
             for (alias, _) in &aliases {

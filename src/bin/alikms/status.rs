@@ -43,7 +43,11 @@ pub fn run(line: &Line, _: &[&str]) -> Result<ExitCode, Stop> {
 }
 
 fn heading(token: &TokenConfig) -> String {
-    let device = token.device.as_deref().map_or("no device".into(), |device| format!("device {device}"));
+    let device = match &token.devices[..] {
+        [] => "no device".to_owned(),
+        [device] => format!("device {device}"),
+        several => format!("devices {}", several.join(", ")),
+    };
     let TokenConfig { label, account, region, protection_level, .. } = token;
     format!(
         "token {label}: account {account}, region {region}, {device}, generic tools create {} keys",

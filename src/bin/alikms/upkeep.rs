@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use alikms_pkcs11::error::Error;
+use alikms_pkcs11::kms::maintain::Finding;
 use alikms_pkcs11::model::time::Moment;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -27,13 +28,28 @@ pub fn maintain(line: &Line, _: &[&str]) -> Result<ExitCode, Stop> {
 /// `alikms check`: status 1 if something is wrong that was not repaired.
 pub fn check(line: &Line, _: &[&str]) -> Result<ExitCode, Stop> {
     let kms = open(line)?;
-    let findings = kms.check(&caller(line, &kms)?)?;
+    tell(&kms.check(&caller(line, &kms)?)?, "repaired")
+}
+
+/// `alikms devices sync`: of every token with several devices unless one is named; status 1 if a device is not up to date.
+pub fn devices(line: &Line, words: &[&str]) -> Result<ExitCode, Stop> {
+    if words != ["sync"] {
+        return Err(Stop::usage("what is to be done with the devices? `alikms devices sync`".to_owned()));
+    }
+    let mut findings = Vec::new();
+    for kms in open_each(line)? {
+        findings.extend(kms.sync_devices(&caller(line, &kms)?)?);
+    }
+    tell(&findings, "done")
+}
+
+fn tell(findings: &[Finding], repaired: &str) -> Result<ExitCode, Stop> {
     if findings.is_empty() {
         return output::print("everything is in order\n").map(|()| ExitCode::SUCCESS);
     }
     let said: Vec<String> = findings
         .iter()
-        .map(|finding| format!("{}: {}", if finding.repaired { "repaired" } else { "wrong" }, finding.what))
+        .map(|finding| format!("{}: {}", if finding.repaired { repaired } else { "wrong" }, finding.what))
         .collect();
     output::print(&lines(&said))?;
     Ok(if findings.iter().all(|finding| finding.repaired) { ExitCode::SUCCESS } else { ExitCode::FAILURE })

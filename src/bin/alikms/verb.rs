@@ -219,6 +219,17 @@ pub static VERBS: &[Verb] = &[
         run: deploy::run,
     },
     Verb {
+        name: "devices",
+        words: "sync",
+        summary: "Brings a device that was away up to date with the others of its token",
+        text: "For tokens with devices = [...]: gives each device the keys that it lacks, destroys what was destroyed meanwhile, \
+               and proves each key by its public key, or a secret by its answer. The exit status is 1 if a device is not up to \
+               date then. Without --token, for every token.",
+        options: &[],
+        example: "alikms devices sync",
+        run: upkeep::devices,
+    },
+    Verb {
         name: "doctor",
         words: "",
         summary: "Looks for what is wrong: configuration, permissions, clock, limits, devices, tokens",

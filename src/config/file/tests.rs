@@ -49,7 +49,7 @@ fn the_documented_form() {
     assert_eq!(device.pin, PinSource::File("/etc/alikms/device.pin".into()));
     let token = &config.tokens[0];
     assert_eq!((token.protection_level, token.destroy_immediate), (Level::Hsm, false));
-    assert_eq!((token.label.as_str(), token.device.as_deref()), ("alikms", Some("softhsm")));
+    assert_eq!((token.label.as_str(), &token.devices[..], token.quorum), ("alikms", &["softhsm".to_owned()][..], 1));
 }
 
 #[test]
@@ -108,7 +108,7 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     (
         "account =",
         "owner =",
-        "15: unknown key owner: known here are label, account, region, device, protection_level, destroy, notifications, sm_alias",
+        "15: unknown key owner: known here are label, account, region, device, devices, quorum, protection_level, destroy, notifications, sm_alias",
     ),
     (
         "[store]\n",
@@ -258,6 +258,22 @@ const MISTAKES: &[(&str, &str, &str)] = &[
         "device = \"softhms\"",
         "17: no [[device]] has the name \"softhms\": did you mean \"softhsm\"?",
     ),
+    ("device = \"softhsm\"", "devices = [\"luna\"]", "17: no [[device]] has the name \"luna\": there is softhsm"),
+    ("device = \"softhsm\"", "device = \"softhsm\"\ndevices = [\"softhsm\"]", "18: write device or devices, not both"),
+    ("device = \"softhsm\"", "devices = []", "17: devices are 1 to 16 names: devices = [\"first\", \"second\"]"),
+    ("device = \"softhsm\"", "devices = [\"softhsm\", \"softhsm\"]", "17: devices names \"softhsm\" twice"),
+    (
+        "device = \"softhsm\"",
+        "devices = \"softhsm\"",
+        "17: devices cannot be string \"softhsm\": write devices = [\"first\", \"second\"]",
+    ),
+    (
+        "device = \"softhsm\"",
+        "device = \"softhsm\"\nquorum = 2",
+        "18: quorum is 1 to 1, the number of devices that must have a new key",
+    ),
+    ("device = \"softhsm\"", "quorum = 1", "17: quorum belongs to devices: remove it, or add them"),
+    ("device = \"softhsm\"", "device = \"softhsm\"\nquorum = -1", "18: quorum cannot be integer -1: write quorum = 2"),
     ("device = \"softhsm\"", "device = \"luna\"", "17: no [[device]] has the name \"luna\": there is softhsm"),
     (
         "device = \"softhsm\"",
@@ -319,4 +335,18 @@ fn what_may_not_appear_twice() {
     );
     let without = GOOD.split("[[token]]").next().unwrap();
     assert_eq!(sentence(without), "a.toml:1: there is no token: add [[token]] with label, account and region");
+}
+
+#[test]
+fn several_devices_behind_a_token() {
+    let second = "[[device]]\nname = \"other\"\nlibrary = \"/x\"\nslot = 1\npin = \"env:PIN\"\n[[token]]";
+    let text = GOOD.replacen("[[token]]", second, 1);
+    let members = |line: &str| {
+        let text = text.replacen("device = \"softhsm\"", line, 1);
+        let config = read(Path::new("a.toml"), &text).unwrap();
+        (config.tokens[0].devices.join(" "), config.tokens[0].quorum, config.tokens[0].protection_level)
+    };
+    assert_eq!(members("devices = [\"other\", \"softhsm\"]"), ("other softhsm".to_owned(), 2, Level::Hsm));
+    assert_eq!(members("devices = [\"other\", \"softhsm\"]\nquorum = 1").1, 1);
+    assert_eq!(members("devices = [\"other\"]"), ("other".to_owned(), 1, Level::Hsm));
 }

@@ -49,6 +49,12 @@ impl Hsm {
         if !profile.session_objects {
             notes.push("no key agreement (ECDH): it has no session objects".to_owned());
         }
+        let wraps = [cryptoki_sys::CKM_AES_KEY_WRAP_PAD, cryptoki_sys::CKM_AES_KEY_WRAP_KWP];
+        if !profile.replicates && !wraps.into_iter().any(has) {
+            notes.push(
+                "it cannot share keys with other devices (`devices = [...]`): no CKM_AES_KEY_WRAP_PAD".to_owned(),
+            );
+        }
         if profile.lacks.is_empty() && profile.name == "generic" {
             notes.push("no profile fits it: what it refuses is found out when a key is made".to_owned());
         }

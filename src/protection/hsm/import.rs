@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::Hsm;
-use super::calls::{Failed, Mechanism, Parameter};
+use super::arguments::{Attribute, Mechanism, Parameter};
+use super::calls::Failed;
 use super::healthy;
 use super::profile::{hash_numbers, mechanism_name};
 use super::recover::Fault;
@@ -28,7 +29,7 @@ pub enum Unwrapping {
 }
 
 impl Unwrapping {
-    fn mechanism(self) -> Mechanism<'static> {
+    pub(super) fn mechanism(self) -> Mechanism<'static> {
         match self {
             Self::Pkcs1 => Mechanism { id: CKM_RSA_PKCS, parameter: Parameter::None },
             Self::Oaep(hash) => {
@@ -79,43 +80,57 @@ impl Hsm {
         if let Some(agent) = &self.agent {
             return agent.unwrap(wrapper, unwrapping, wrapped, (id, spec, usages));
         }
-        let new = self.template(id, spec, usages)?;
-        // The length is that of the material: an unwrapping template must not name it.
-        let mut template = new.private;
-        template.retain(|attribute| attribute.id != CKA_VALUE_LEN);
+        let template = self.template(id, spec, usages)?.unwrapping();
+        let serial = self.take_in(wrapper, unwrapping, wrapped, (id, spec), &template, |_, _| Ok(()))?;
+        Ok(Material::Device { device: self.name().to_owned(), serial, id: id.as_bytes().to_vec() })
+    }
+
+    /// Unwraps by this template. `prove` looks at what was made. Answers the token's serial number.
+    pub(super) fn take_in(
+        &self,
+        wrapper: Uuid,
+        unwrapping: Unwrapping,
+        wrapped: &[u8],
+        (id, spec): (Uuid, Spec),
+        template: &[Attribute],
+        prove: impl Fn(&Session, CK_OBJECT_HANDLE) -> Result<(), Fault>,
+    ) -> Result<String> {
         let made = self.device.run(&healthy, |session| {
             session.connection.touch_device(session.handle)?;
-            let pairs = session.find(&templates::search(CKO_PRIVATE_KEY, wrapper.as_bytes()), 2)?;
-            let [pair] = pairs[..] else {
-                return Err(Fault::Stop(Error::KeyNotFound(format!("{wrapper} on device {}", self.name()))));
-            };
+            let pair = self.wrapper(session, wrapper)?;
             if !session.find(&templates::search(CKO_SECRET_KEY, id.as_bytes()), 1)?.is_empty() {
                 return Err(Fault::Stop(Error::Internal(format!("the token has an object with the CKA_ID {id}"))));
             }
             let turn = session.alone_on_token().map_err(Fault::Stop)?;
             let key = session
-                .unwrap(&unwrapping.mechanism(), pair, wrapped, &template)
+                .unwrap(&unwrapping.mechanism(), pair, wrapped, template)
                 .map_err(|failed| Fault::Stop(self.not_unwrapped(failed)))?;
             drop(turn);
-            self.compare(session, key, &template).map_err(Fault::Stop)?;
+            let facts: Vec<Attribute> =
+                template.iter().filter(|attribute| attribute.id != CKA_UNWRAP_TEMPLATE).cloned().collect();
+            self.compare(session, key, &facts).map_err(Fault::Stop)?;
             self.check_length(session, key, spec)?;
+            prove(session, key)?;
             Ok(session.connection.token.serial.clone())
         });
-        match made {
-            Ok(serial) => Ok(Material::Device { device: self.name().to_owned(), serial, id: id.as_bytes().to_vec() }),
-            Err(error) => {
-                let left = self.device.run(&healthy, |session| self.erase(session, id.as_bytes()));
-                if let Err(left) = left {
-                    tracing::warn!(device = self.name(), %id, error = %left, "an import that failed may be left behind");
-                }
-                Err(error)
+        made.inspect_err(|_| {
+            let left = self.device.run(&healthy, |session| self.erase(session, id.as_bytes()));
+            if let Err(left) = left {
+                tracing::warn!(device = self.name(), %id, error = %left, "an import that failed may be left behind");
             }
+        })
+    }
+
+    pub(super) fn wrapper(&self, session: &Session, id: Uuid) -> Result<CK_OBJECT_HANDLE, Fault> {
+        match session.find(&templates::search(CKO_PRIVATE_KEY, id.as_bytes()), 2)?[..] {
+            [pair] => Ok(pair),
+            _ => Err(Fault::Stop(Error::KeyNotFound(format!("{id} on device {}", self.name())))),
         }
     }
 
     /// S004-087. SoftHSM 2.6 answers 0 for every secret that it unwrapped: of a device that does not know, the length is
     /// not known.
-    fn check_length(&self, session: &Session, key: CK_OBJECT_HANDLE, spec: Spec) -> Result<(), Fault> {
+    pub(super) fn check_length(&self, session: &Session, key: CK_OBJECT_HANDLE, spec: Spec) -> Result<(), Fault> {
         let width = size_of::<CK_ULONG>();
         let read = session.attributes(key, &[(CKA_VALUE_LEN, width)])?.pop().flatten();
         let length = read.and_then(|bytes| <[u8; size_of::<CK_ULONG>()]>::try_from(bytes.as_slice()).ok());
@@ -126,7 +141,7 @@ impl Hsm {
         }
     }
 
-    fn not_unwrapped(&self, failed: Failed) -> Error {
+    pub(super) fn not_unwrapped(&self, failed: Failed) -> Error {
         match failed.rv {
             CKR_MECHANISM_INVALID | CKR_FUNCTION_NOT_SUPPORTED | CKR_MECHANISM_PARAM_INVALID | CKR_ARGUMENTS_BAD => {
                 self.device.lacks("C_UnwrapKey of this kind")

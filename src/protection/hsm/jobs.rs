@@ -6,7 +6,8 @@ use std::borrow::Cow;
 
 use cryptoki_sys::*;
 
-use super::calls::{Act, Mechanism, Parameter};
+use super::arguments::{Mechanism, Parameter};
+use super::calls::Act;
 use super::connection::Connection;
 use super::pool::Device;
 use super::profile::{GcmIv, Profile, hash_numbers, mechanism_name};

@@ -9,7 +9,9 @@ use cryptoki_sys::*;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use super::calls::{Act, Failed, Mechanism, Parameter};
+use super::arguments::{Mechanism, Parameter};
+use super::calls::{Act, Failed};
+use super::copies::Copies;
 use super::jobs::{Plan, Subject};
 use super::parts;
 use super::pool::Device;
@@ -36,13 +38,21 @@ pub struct DeviceKey {
     id: Vec<u8>,
     spec: Spec,
     public: Option<PublicKey>,
+    /// Of a key that is in other devices, too: how it is known.
+    copies: Option<Copies>,
     found: Found,
     rejection: Rejection,
 }
 
 impl DeviceKey {
-    pub fn new(device: Arc<Device>, id: Vec<u8>, spec: Spec, public: Option<PublicKey>) -> Self {
-        Self { device, id, spec, public, found: Found::default(), rejection: Rejection::default() }
+    pub fn new(
+        device: Arc<Device>,
+        id: Vec<u8>,
+        spec: Spec,
+        public: Option<PublicKey>,
+        copies: Option<Copies>,
+    ) -> Self {
+        Self { device, id, spec, public, copies, found: Found::default(), rejection: Rejection::default() }
     }
 
     /// Finds the key and proves that it is the recorded one.
@@ -69,7 +79,7 @@ impl DeviceKey {
     }
 
     #[cold]
-    fn find(&self, session: &Session) -> Result<CK_OBJECT_HANDLE, Fault> {
+    pub(super) fn find(&self, session: &Session) -> Result<CK_OBJECT_HANDLE, Fault> {
         let class = if self.spec.family.is_asymmetric() { CKO_PRIVATE_KEY } else { CKO_SECRET_KEY };
         let found = session.find(&templates::search(class, &self.id), 2)?;
         let handle = match found[..] {
@@ -82,6 +92,11 @@ impl DeviceKey {
         }
         if let Some(public) = &self.public {
             self.prove(session, handle, public)?;
+        }
+        if let Some(copies) = &self.copies
+            && copies.knows(&self.device, session, handle, (&self.id, self.spec))? == Some(false)
+        {
+            return Err(self.refuse("it is not the recorded one: it makes another answer"));
         }
         session.connection.witness(handle, &self.id);
         self.found.set(session.connection.generation, handle);
@@ -107,7 +122,8 @@ impl DeviceKey {
         match self.test_signature(session, handle, public)? {
             Some(true) => Ok(()),
             Some(false) => Err(self.refuse("it is not the recorded one: its signature does not verify")),
-            None if is_known => Ok(()),
+            // In several devices the public object was put there by us, whatever is beside it.
+            None if is_known && self.copies.is_none() => Ok(()),
             None => Err(self.refuse("it cannot be told from another one: the device shows no public key of it")),
         }
     }
@@ -264,7 +280,7 @@ impl DeviceKey {
 }
 
 /// Where an answer of at most `room` bytes goes: [`super::calls::Module::act`].
-fn place(room: usize) -> Result<Bytes, Fault> {
+pub(super) fn place(room: usize) -> Result<Bytes, Fault> {
     Bytes::zeros(room.saturating_add(1)).map_err(Fault::Stop)
 }
 

@@ -1,16 +1,19 @@
 //! Level HSM: keys live in a device behind its own PKCS#11 library and never leave it.
 //!
-//! From the device upwards: `device` loads the library, `calls` are its functions, `profile` says what is particular to
+//! From the device upwards: `device` loads the library, `calls` are its functions, `arguments` what they are given, `profile` says what is particular to
 //! its family, `token` which one is meant, `connection` is the library initialised and logged in, `session` one of its
 //! sessions, `pool` lends them, `turns` keeps other processes out, `recover` mends what broke, `templates` and `jobs` say
 //! what is asked, `key` is a key at work, `parts` its work on input in parts. `agent` is another process that has the
-//! device. `unsafe` is in `device` and `calls` only.
+//! device. `group` is the devices of a token, `rota` who of them is asked, `copies` how one key comes to several of them. `unsafe` is in `device` and `calls` only.
 
 pub mod agent;
+mod arguments;
 mod calls;
 mod connection;
+pub mod copies;
 mod device;
 pub mod examine;
+mod group;
 pub mod import;
 mod jobs;
 mod key;
@@ -19,6 +22,7 @@ mod pin;
 mod pool;
 mod profile;
 mod recover;
+mod rota;
 mod session;
 mod templates;
 mod token;
@@ -34,6 +38,8 @@ use uuid::Uuid;
 
 use self::calls::Failed;
 use self::connection::Connection;
+use self::copies::Copies;
+pub use self::group::Group;
 use self::key::DeviceKey;
 use self::pool::Device;
 use self::profile::mechanism_name;
@@ -109,6 +115,11 @@ impl Hsm {
     /// Of the configuration's `[[device]]`.
     pub fn name(&self) -> &str {
         &self.device.config.name
+    }
+
+    /// Whether what is made in it comes to others by itself.
+    fn is_replicating(&self) -> Result<bool> {
+        Ok(self.device.profile()?.replicates)
     }
 
     /// Loads, logs in and asks the device what it is; does a real operation.
@@ -315,7 +326,7 @@ impl Hsm {
         }
     }
 
-    fn compare(&self, session: &Session, object: CK_OBJECT_HANDLE, facts: &[calls::Attribute]) -> Result<()> {
+    fn compare(&self, session: &Session, object: CK_OBJECT_HANDLE, facts: &[arguments::Attribute]) -> Result<()> {
         let read =
             session.attributes(object, &templates::to_read(facts)).map_err(|failed| self.device.error(failed))?;
         match templates::contradiction(facts, &read) {
@@ -367,6 +378,7 @@ impl Hsm {
     fn locator<'a>(&self, id: Uuid, material: &'a Material) -> Result<&'a [u8]> {
         match material {
             Material::Device { device, id, .. } if device == self.name() => Ok(id),
+            Material::Copies { id, .. } => Ok(id),
             Material::Device { device, .. } => Err(Error::Internal(format!("key {id} is in device {device}"))),
             Material::Sealed(_) => Err(Error::Internal(format!("key {id} is not in a device"))),
         }
@@ -417,7 +429,8 @@ impl Protection for Hsm {
         if let Some(agent) = &self.agent {
             return agent.open(agent::Which { id, spec, material: material.clone(), public: public.cloned() });
         }
-        let key = DeviceKey::new(Arc::clone(&self.device), locator, spec, public.cloned());
+        let copies = Copies::of(material)?;
+        let key = DeviceKey::new(Arc::clone(&self.device), locator, spec, public.cloned(), copies);
         key.look()?;
         Ok(Arc::new(key))
     }

@@ -71,6 +71,8 @@ pub struct Profile {
     pub session_objects: bool,
     /// Objects that one session makes or destroys disturb another that does so or searches: these wait for each other.
     pub shy: bool,
+    /// Keys that are made in it come to the other devices of a token by themselves.
+    pub replicates: bool,
     /// Codes beyond the standard's that mean that the device, or the way to it, is lost.
     lost: Vec<CK_RV>,
     /// Codes beyond the standard's that mean that it has too much to do.

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use cryptoki_sys::*;
 
-use super::calls::{Act, Answer, Attribute, Failed, Mechanism};
+use super::arguments::{Attribute, Mechanism};
+use super::calls::{Act, Answer, Failed};
 use super::connection::Connection;
 use super::device::Module;
 use super::templates::{New, of_class};
@@ -70,6 +71,40 @@ impl Session {
         self.module().unwrap(self.handle, &self.own(mechanism), unwrapping, wrapped, template)
     }
 
+    /// For this session only.
+    pub fn unwrap_here(
+        &self,
+        mechanism: &Mechanism<'_>,
+        unwrapping: CK_OBJECT_HANDLE,
+        wrapped: &[u8],
+        template: &[Attribute],
+    ) -> Answer<CK_OBJECT_HANDLE> {
+        let _alone = self.alone();
+        self.unwrap(mechanism, unwrapping, wrapped, template)
+    }
+
+    /// `room`: for the longest answer, in bytes.
+    pub fn wrap(
+        &self,
+        mechanism: &Mechanism<'_>,
+        wrapping: CK_OBJECT_HANDLE,
+        key: CK_OBJECT_HANDLE,
+        room: usize,
+    ) -> Answer<Vec<u8>> {
+        self.module().wrap(self.handle, &self.own(mechanism), wrapping, key, room)
+    }
+
+    /// An object on the token.
+    pub fn create(&self, _turn: &Alone<'_>, template: &[Attribute]) -> Answer<CK_OBJECT_HANDLE> {
+        self.module().create(self.handle, template)
+    }
+
+    /// For this session only.
+    pub fn create_here(&self, template: &[Attribute]) -> Answer<CK_OBJECT_HANDLE> {
+        let _alone = self.alone();
+        self.module().create(self.handle, template)
+    }
+
     /// Whether another key than the one with this CKA_ID is to be seen on the token at this moment.
     pub fn shows_others(&self, id: &[u8]) -> bool {
         let known = self.connection.lock_witness().clone().filter(|witness| witness.id != id);
@@ -83,6 +118,16 @@ impl Session {
 
     /// The public half of a pair, if it is one, and the private or secret key; on the token.
     pub fn generate(&self, _turn: &Alone<'_>, new: &New) -> Answer<(Option<CK_OBJECT_HANDLE>, CK_OBJECT_HANDLE)> {
+        self.make(new)
+    }
+
+    /// The same for this session only.
+    pub fn generate_here(&self, new: &New) -> Answer<(Option<CK_OBJECT_HANDLE>, CK_OBJECT_HANDLE)> {
+        let _alone = self.alone();
+        self.make(new)
+    }
+
+    fn make(&self, new: &New) -> Answer<(Option<CK_OBJECT_HANDLE>, CK_OBJECT_HANDLE)> {
         let module = self.module();
         let mechanism = self.connection.number(new.mechanism);
         match &new.public {

@@ -5,7 +5,7 @@ use cryptoki_sys::*;
 use der::Encode;
 use uuid::Uuid;
 
-use super::calls::{Attribute, Value};
+use super::arguments::{Attribute, Value};
 use super::profile::Profile;
 use crate::model::Bytes;
 use crate::model::curve::Curve;
@@ -78,6 +78,39 @@ impl New {
             template.iter().filter(|attribute| !ids.contains(&attribute.id)).cloned().collect()
         };
         Self { mechanism: self.mechanism, public: self.public.as_ref().map(kept), private: kept(&self.private) }
+    }
+
+    /// The same as objects of a session that can be wrapped.
+    pub fn passing(mut self) -> Self {
+        let attributes = self.public.iter_mut().flatten().chain(&mut self.private);
+        for attribute in attributes {
+            match attribute.id {
+                CKA_EXTRACTABLE => attribute.value = Value::Bool(true),
+                CKA_TOKEN => attribute.value = Value::Bool(false),
+                _ => {}
+            }
+        }
+        self
+    }
+
+    /// The template by which the private or secret key is unwrapped: its length is that of the material.
+    pub fn unwrapping(&self) -> Vec<Attribute> {
+        self.private.iter().filter(|attribute| attribute.id != CKA_VALUE_LEN).cloned().collect()
+    }
+
+    /// The template by which the public half is created; None for a secret.
+    pub fn public_half(&self, key: &PublicKey) -> Option<Vec<Attribute>> {
+        let mut half = self.public.clone()?;
+        half.retain(|attribute| !matches!(attribute.id, CKA_MODULUS_BITS | CKA_PUBLIC_EXPONENT));
+        match key {
+            PublicKey::Ec { point, .. } => {
+                half.push(bytes(CKA_EC_POINT, der::asn1::OctetStringRef::new(point).and_then(|it| it.to_der()).ok()?));
+            }
+            PublicKey::Rsa { modulus, exponent } => {
+                half.extend([bytes(CKA_MODULUS, modulus.clone()), bytes(CKA_PUBLIC_EXPONENT, exponent.clone())]);
+            }
+        }
+        Some(half)
     }
 
     /// What the device must say of the new private or secret key: what was sent, and what follows from it. An
@@ -177,6 +210,28 @@ pub fn shared_secret(len: usize) -> Vec<Attribute> {
     ]
 }
 
+/// Somebody else's RSA key, to wrap with, for this session only.
+pub fn wrapping_half(key: &PublicKey) -> Option<Vec<Attribute>> {
+    let PublicKey::Rsa { modulus, exponent } = key else { return None };
+    Some(vec![
+        Attribute { id: CKA_CLASS, value: Value::Ulong(CKO_PUBLIC_KEY) },
+        Attribute { id: CKA_KEY_TYPE, value: Value::Ulong(CKK_RSA) },
+        flag(CKA_TOKEN, false),
+        flag(CKA_PRIVATE, false),
+        flag(CKA_ENCRYPT, false),
+        flag(CKA_VERIFY, false),
+        flag(CKA_WRAP, true),
+        bytes(CKA_MODULUS, modulus.clone()),
+        bytes(CKA_PUBLIC_EXPONENT, exponent.clone()),
+    ])
+}
+
+/// Of an unwrapping key: whatever it unwraps never leaves the device (PKCS#11 3.2 §4.10).
+pub fn only_sensitive() -> Attribute {
+    let flags = vec![(CKA_SENSITIVE, true), (CKA_EXTRACTABLE, false)];
+    Attribute { id: CKA_UNWRAP_TEMPLATE, value: Value::Flags(flags) }
+}
+
 /// The attributes to read for these facts, each with the length that its value should have.
 pub fn to_read(facts: &[Attribute]) -> Vec<(CK_ATTRIBUTE_TYPE, usize)> {
     facts.iter().map(|fact| (fact.id, fact.value.bytes().len())).collect()
@@ -191,6 +246,8 @@ pub fn contradiction(facts: &[Attribute], read: &[Option<Bytes>]) -> Option<CK_A
         let same = match &fact.value {
             // Any non-zero byte is CK_TRUE to somebody; only the standard's is accepted for what must be true.
             Value::Bool(value) => read.as_slice() == [u8::from(*value)],
+            // Not read back: what it does is tried.
+            Value::Flags(_) => true,
             Value::Bytes(value) => read.as_slice() == value.as_slice(),
             Value::Ulong(value) => read.as_slice() == value.to_ne_bytes(),
         };

@@ -48,6 +48,9 @@ impl Software {
     pub fn reveal(&self, id: Uuid, spec: Spec, material: &Material) -> Result<Bytes> {
         match material {
             Material::Sealed(sealed) => self.kek.unseal(PURPOSE, id.as_bytes(), spec.name.as_bytes(), sealed),
+            Material::Copies { .. } => {
+                Err(Error::corrupt(format!("the key version {id} of level SOFTWARE lies in several devices")))
+            }
             Material::Device { device, .. } => {
                 Err(Error::corrupt(format!("the key version {id} of level SOFTWARE lies in device {device}")))
             }

@@ -18,7 +18,9 @@ use crate::fork::PerProcess;
 use crate::model::Bytes;
 use crate::model::algorithm::Job;
 use crate::model::key::Material;
+use crate::model::public::PublicKey;
 use crate::model::spec::Spec;
+use crate::protection::hsm::copies::Copies;
 use crate::protection::hsm::import::Unwrapping;
 use crate::protection::hsm::{DeviceReport, parts};
 use crate::protection::{Generated, Key, Stream, Usages};
@@ -108,6 +110,41 @@ impl Client {
         self.ask(&ask, |told| if let Told::Material(material) = told { Some(material) } else { None })
     }
 
+    pub fn make_wrapped(
+        &self,
+        id: Uuid,
+        spec: Spec,
+        usages: Usages,
+        under: Uuid,
+    ) -> Result<(Copies, Option<PublicKey>)> {
+        self.ask(&Ask::MakeWrapped(id, spec, usages, under), copies)
+    }
+
+    pub fn take_copy(&self, id: Uuid, spec: Spec, public: Option<&PublicKey>, copies: &Copies) -> Result<()> {
+        self.ask(&Ask::TakeCopy(id, spec, public.map(Cow::Borrowed), Cow::Borrowed(copies)), done)
+    }
+
+    pub fn rewrap(
+        &self,
+        wrapper: Uuid,
+        unwrapping: Unwrapping,
+        wrapped: &[u8],
+        new: (Uuid, Spec, Usages),
+        under: Uuid,
+    ) -> Result<Copies> {
+        let ask = Ask::Rewrap { wrapper, unwrapping, wrapped, new, under };
+        self.ask(&ask, copies).map(|(copies, _)| copies)
+    }
+
+    pub fn seed(&self, publics: &[PublicKey], unwrapping: Unwrapping) -> Result<Vec<Vec<u8>>> {
+        let ask = Ask::Seed(Cow::Borrowed(publics), unwrapping);
+        self.ask(&ask, |told| if let Told::Blobs(blobs) = told { Some(blobs) } else { None })
+    }
+
+    pub fn receive(&self, wrapper: Uuid, unwrapping: Unwrapping, wrapped: &[u8], id: Uuid) -> Result<()> {
+        self.ask(&Ask::Receive { wrapper, unwrapping, wrapped, id }, done)
+    }
+
     pub fn open(self: &Arc<Self>, which: Which) -> Result<Arc<dyn Key>> {
         self.ask(&Ask::Open(Cow::Borrowed(&which)), done)?;
         Ok(Arc::new(Remote { agent: Arc::clone(self), which }))
@@ -118,9 +155,9 @@ impl Client {
     }
 
     fn ask<T>(&self, ask: &Ask<'_>, take: impl FnOnce(Told) -> Option<T>) -> Result<T> {
-        let patience = match ask.makes() {
-            Some(_) => self.agent.deadline * AgentConfig::SLOW,
-            None => self.agent.deadline,
+        let patience = match ask.is_slow() {
+            true => self.agent.deadline * AgentConfig::SLOW,
+            false => self.agent.deadline,
         };
         let told =
             self.exchange(ask, Instant::now() + patience, true).or_else(|broken| match (broken, ask.makes()) {
@@ -267,6 +304,10 @@ impl Drop for Client {
 
 fn done(told: Told) -> Option<()> {
     matches!(told, Told::Done).then_some(())
+}
+
+fn copies(told: Told) -> Option<(Copies, Option<PublicKey>)> {
+    if let Told::Copies(copies, public) = told { Some((copies, public)) } else { None }
 }
 
 /// A key of the agent's device.

@@ -222,7 +222,7 @@ impl Served {
         }
         match ask {
             Ask::Destroy(id, material) => {
-                if let Material::Device { id, .. } = material.as_ref() {
+                if let Material::Copies { id, .. } | Material::Device { id, .. } = material.as_ref() {
                     self.lock().remove(id);
                 }
                 hsm.destroy(*id, material).map(|()| Told::Done)
@@ -233,10 +233,23 @@ impl Served {
             }
             Ask::Generate(id, spec, usages) => hsm.generate(*id, *spec, *usages).map(Told::from),
             Ask::Ids => hsm.ids().map(Told::Ids),
+            Ask::MakeWrapped(id, spec, usages, under) => {
+                hsm.make_wrapped(*id, *spec, *usages, *under).map(|(copies, public)| Told::Copies(copies, public))
+            }
             Ask::Once { which, job, input } => self.key(which)?.once(job, input).map(Told::Bytes),
             Ask::Open(which) => self.open(which).map(|_| Told::Done),
             Ask::Probe => hsm.probe().map(Told::Report),
+            Ask::Receive { wrapper, unwrapping, wrapped, id } => {
+                hsm.receive(*wrapper, *unwrapping, wrapped, *id).map(|()| Told::Done)
+            }
+            Ask::Rewrap { wrapper, unwrapping, wrapped, new, under } => {
+                hsm.rewrap(*wrapper, *unwrapping, wrapped, *new, *under).map(|copies| Told::Copies(copies, None))
+            }
+            Ask::Seed(publics, unwrapping) => hsm.seed(publics, *unwrapping).map(Told::Blobs),
             Ask::Supports(spec) => hsm.supports(*spec).map(|()| Told::Done),
+            Ask::TakeCopy(id, spec, public, copies) => {
+                hsm.take_copy(*id, *spec, public.as_deref(), copies).map(|()| Told::Done)
+            }
             Ask::TakesOver(spec, unwrapping) => hsm.takes_over(*spec, *unwrapping).map(|()| Told::Done),
             Ask::Unwrap { wrapper, unwrapping, wrapped, new } => {
                 hsm.unwrap(*wrapper, *unwrapping, wrapped, *new).map(Told::Material)
@@ -250,7 +263,7 @@ impl Served {
     }
 
     fn key(&self, which: &Which) -> Result<Arc<dyn Key>> {
-        if let Material::Device { id, .. } = &which.material
+        if let Material::Copies { id, .. } | Material::Device { id, .. } = &which.material
             && let Some((known, key)) = self.lock().get(id)
             && known == which
         {

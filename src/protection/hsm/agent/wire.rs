@@ -13,11 +13,12 @@ use crate::model::key::Material;
 use crate::model::public::PublicKey;
 use crate::model::spec::Spec;
 use crate::protection::hsm::DeviceReport;
+use crate::protection::hsm::copies::Copies;
 use crate::protection::hsm::import::Unwrapping;
 use crate::protection::{Generated, Usages};
 
 /// To be raised with every change of what is below.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 /// The longest message, in bytes.
 pub const LONGEST: usize = 64 << 20;
 
@@ -62,6 +63,7 @@ pub enum Ask<'a> {
     Does(Spec, Cow<'a, Job>, u64),
     Generate(Uuid, Spec, Usages),
     Ids,
+    MakeWrapped(Uuid, Spec, Usages, Uuid),
     Once {
         which: Cow<'a, Which>,
         job: Cow<'a, Job>,
@@ -70,7 +72,24 @@ pub enum Ask<'a> {
     },
     Open(Cow<'a, Which>),
     Probe,
+    Receive {
+        wrapper: Uuid,
+        unwrapping: Unwrapping,
+        #[serde(with = "serde_bytes")]
+        wrapped: &'a [u8],
+        id: Uuid,
+    },
+    Rewrap {
+        wrapper: Uuid,
+        unwrapping: Unwrapping,
+        #[serde(with = "serde_bytes")]
+        wrapped: &'a [u8],
+        new: (Uuid, Spec, Usages),
+        under: Uuid,
+    },
+    Seed(Cow<'a, [PublicKey]>, Unwrapping),
     Supports(Spec),
+    TakeCopy(Uuid, Spec, Option<Cow<'a, PublicKey>>, Cow<'a, Copies>),
     TakesOver(Spec, Unwrapping),
     Unwrap {
         wrapper: Uuid,
@@ -85,9 +104,14 @@ impl Ask<'_> {
     /// The key that it makes. Such a call must not be made twice, and what it made must not be left behind.
     pub fn makes(&self) -> Option<Uuid> {
         match self {
-            Self::Generate(id, ..) | Self::Unwrap { new: (id, ..), .. } => Some(*id),
+            Self::Generate(id, ..) | Self::Receive { id, .. } | Self::Unwrap { new: (id, ..), .. } => Some(*id),
             _ => None,
         }
+    }
+
+    /// Making a key takes longer than using one.
+    pub fn is_slow(&self) -> bool {
+        self.makes().is_some() || matches!(self, Self::MakeWrapped(..) | Self::Seed(..) | Self::TakeCopy(..))
     }
 }
 
@@ -119,7 +143,9 @@ pub struct Which {
 
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Told {
+    Blobs(Vec<Vec<u8>>),
     Bytes(#[serde(with = "wiped")] Bytes),
+    Copies(Copies, Option<PublicKey>),
     Done,
     Failed(Fault),
     Generated(Material, Option<PublicKey>),
@@ -197,6 +223,7 @@ impl From<Fault> for Error {
 const CALLS: &[&str] = &[
     "C_CloseAllSessions",
     "C_CloseSession",
+    "C_CreateObject",
     "C_Decrypt",
     "C_DecryptInit",
     "C_DeriveKey",
@@ -224,6 +251,7 @@ const CALLS: &[&str] = &[
     "C_Sign, C_Encrypt or C_Decrypt with a wrong length",
     "C_SignInit",
     "C_UnwrapKey",
+    "C_WrapKey",
 ];
 
 /// A message in memory that is wiped, with its length before it; None if it is too long or has no form here.
