@@ -1,11 +1,12 @@
 //! Each call of a device's library, with Rust's types and nothing else: no policy, no retry.
 
-use std::ffi::{CString, c_void};
+use std::ffi::CString;
 use std::ptr::null_mut;
 
 use cryptoki_sys::*;
 
 use super::device::Module;
+use super::mechanism::Mechanism;
 use crate::fork;
 use crate::model::Bytes;
 
@@ -41,25 +42,6 @@ impl Value {
             Self::Ulong(value) => value.to_ne_bytes().to_vec(),
         }
     }
-}
-
-/// A mechanism and its parameter.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mechanism<'a> {
-    pub id: CK_MECHANISM_TYPE,
-    pub parameter: Parameter<'a>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Parameter<'a> {
-    Bytes(&'a [u8]),
-    Ctr { bits: usize, block: [u8; 16] },
-    Data { iv: Option<[u8; 16]>, data: &'a [u8] },
-    Ecdh { peer: &'a [u8] },
-    Gcm { iv: &'a [u8], aad: &'a [u8], tag_bits: usize },
-    None,
-    Oaep { hash: CK_MECHANISM_TYPE, mgf: CK_RSA_PKCS_MGF_TYPE, label: &'a [u8] },
-    Pss { hash: CK_MECHANISM_TYPE, mgf: CK_RSA_PKCS_MGF_TYPE, salt: usize },
 }
 
 /// What a key does with one input.
@@ -355,7 +337,7 @@ impl Module {
         mut out: Bytes,
     ) -> Answer<Bytes> {
         let room = out.len().saturating_sub(1);
-        with_mechanism(mechanism, |mechanism| match act {
+        mechanism.with(|mechanism| match act {
             Act::Decrypt => call!(self, C_DecryptInit(session, mechanism, key)),
             Act::Encrypt => call!(self, C_EncryptInit(session, mechanism, key)),
             Act::Sign => call!(self, C_SignInit(session, mechanism, key)),
@@ -377,6 +359,25 @@ impl Module {
         Ok(out)
     }
 
+    /// `room`: more than the wrapped key has bytes.
+    pub fn wrap(
+        &self,
+        session: CK_SESSION_HANDLE,
+        mechanism: &Mechanism<'_>,
+        wrapping: CK_OBJECT_HANDLE,
+        key: CK_OBJECT_HANDLE,
+        room: usize,
+    ) -> Answer<Bytes> {
+        let mut out = Bytes::new(vec![0; room]);
+        let (to, mut len) = (out.as_mut_ptr(), room as CK_ULONG);
+        mechanism.with(|mechanism| call!(self, C_WrapKey(session, mechanism, wrapping, key, to, &raw mut len)))?;
+        if len > room as CK_ULONG {
+            return Err(Failed { call: "C_WrapKey with a wrong length", rv: CKR_DEVICE_ERROR });
+        }
+        out.truncate(len as usize);
+        Ok(out)
+    }
+
     pub fn unwrap(
         &self,
         session: CK_SESSION_HANDLE,
@@ -387,12 +388,13 @@ impl Module {
     ) -> Answer<CK_OBJECT_HANDLE> {
         let mut key = 0;
         let (from, len) = (wrapped.as_ptr().cast_mut(), wrapped.len() as CK_ULONG);
-        with_mechanism(mechanism, |mechanism| {
-            with_template(template, |list, count| {
-                call!(self, C_UnwrapKey(session, mechanism, unwrapping, from, len, list, count, &raw mut key))
+        mechanism
+            .with(|mechanism| {
+                with_template(template, |list, count| {
+                    call!(self, C_UnwrapKey(session, mechanism, unwrapping, from, len, list, count, &raw mut key))
+                })
             })
-        })
-        .map(|()| key)
+            .map(|()| key)
     }
 
     pub fn derive(
@@ -403,12 +405,13 @@ impl Module {
         template: &[Attribute],
     ) -> Answer<CK_OBJECT_HANDLE> {
         let mut key = 0;
-        with_mechanism(mechanism, |mechanism| {
-            with_template(template, |list, count| {
-                call!(self, C_DeriveKey(session, mechanism, base, list, count, &raw mut key))
+        mechanism
+            .with(|mechanism| {
+                with_template(template, |list, count| {
+                    call!(self, C_DeriveKey(session, mechanism, base, list, count, &raw mut key))
+                })
             })
-        })
-        .map(|()| key)
+            .map(|()| key)
     }
 }
 
@@ -425,73 +428,4 @@ fn with_template<T>(template: &[Attribute], work: impl FnOnce(*mut CK_ATTRIBUTE,
         })
         .collect();
     work(list.as_mut_ptr(), list.len() as CK_ULONG)
-}
-
-/// Gives `work` the mechanism in C's form.
-fn with_mechanism<T>(mechanism: &Mechanism<'_>, work: impl FnOnce(*mut CK_MECHANISM) -> T) -> T {
-    let run = |parameter: *mut c_void, len: usize| {
-        let mut raw = CK_MECHANISM { mechanism: mechanism.id, pParameter: parameter, ulParameterLen: len as CK_ULONG };
-        work(&raw mut raw)
-    };
-    // Copies, because devices with an IV of their own write to it.
-    let or_null = |bytes: &mut Vec<u8>| if bytes.is_empty() { null_mut() } else { bytes.as_mut_ptr() };
-    match mechanism.parameter {
-        Parameter::Bytes(bytes) => {
-            let mut bytes = bytes.to_vec();
-            run(or_null(&mut bytes).cast(), bytes.len())
-        }
-        Parameter::Ctr { bits, block } => {
-            let mut raw = CK_AES_CTR_PARAMS { ulCounterBits: bits as CK_ULONG, cb: block };
-            run((&raw mut raw).cast(), size_of_val(&raw))
-        }
-        Parameter::Data { iv, data } => {
-            let mut data = data.to_vec();
-            let (start, length) = (or_null(&mut data), data.len() as CK_ULONG);
-            if let Some(iv) = iv {
-                let mut raw = CK_AES_CBC_ENCRYPT_DATA_PARAMS { iv, pData: start, length };
-                return run((&raw mut raw).cast(), size_of_val(&raw));
-            }
-            let mut raw = CK_KEY_DERIVATION_STRING_DATA { pData: start, ulLen: length };
-            run((&raw mut raw).cast(), size_of_val(&raw))
-        }
-        Parameter::Ecdh { peer } => {
-            let mut peer = peer.to_vec();
-            let mut raw = CK_ECDH1_DERIVE_PARAMS {
-                kdf: CKD_NULL,
-                ulSharedDataLen: 0,
-                pSharedData: null_mut(),
-                ulPublicDataLen: peer.len() as CK_ULONG,
-                pPublicData: or_null(&mut peer),
-            };
-            run((&raw mut raw).cast(), size_of_val(&raw))
-        }
-        Parameter::Gcm { iv, aad, tag_bits } => {
-            let (mut iv, mut aad) = (iv.to_vec(), aad.to_vec());
-            let mut raw = CK_GCM_PARAMS {
-                pIv: or_null(&mut iv),
-                ulIvLen: iv.len() as CK_ULONG,
-                ulIvBits: iv.len() as CK_ULONG * 8,
-                pAAD: or_null(&mut aad),
-                ulAADLen: aad.len() as CK_ULONG,
-                ulTagBits: tag_bits as CK_ULONG,
-            };
-            run((&raw mut raw).cast(), size_of_val(&raw))
-        }
-        Parameter::None => run(null_mut(), 0),
-        Parameter::Oaep { hash, mgf, label } => {
-            let mut label = label.to_vec();
-            let mut raw = CK_RSA_PKCS_OAEP_PARAMS {
-                hashAlg: hash,
-                mgf,
-                source: CKZ_DATA_SPECIFIED,
-                pSourceData: or_null(&mut label).cast(),
-                ulSourceDataLen: label.len() as CK_ULONG,
-            };
-            run((&raw mut raw).cast(), size_of_val(&raw))
-        }
-        Parameter::Pss { hash, mgf, salt } => {
-            let mut raw = CK_RSA_PKCS_PSS_PARAMS { hashAlg: hash, mgf, sLen: salt as CK_ULONG };
-            run((&raw mut raw).cast(), size_of_val(&raw))
-        }
-    }
 }

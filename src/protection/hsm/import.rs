@@ -6,11 +6,11 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::Hsm;
-use super::calls::{Failed, Mechanism, Parameter};
+use super::calls::Failed;
 use super::healthy;
+use super::mechanism::{Mechanism, Parameter};
 use super::profile::{hash_numbers, mechanism_name};
 use super::recover::Fault;
-use super::session::Session;
 use super::templates;
 use crate::error::{Error, Result};
 use crate::model::hash::Hash;
@@ -93,12 +93,11 @@ impl Hsm {
                 return Err(Fault::Stop(Error::Internal(format!("the token has an object with the CKA_ID {id}"))));
             }
             let turn = session.alone_on_token().map_err(Fault::Stop)?;
-            let key = session
-                .unwrap(&unwrapping.mechanism(), pair, wrapped, &template)
-                .map_err(|failed| Fault::Stop(self.not_unwrapped(failed)))?;
+            let unwrap = |template: &[_]| session.unwrap(&unwrapping.mechanism(), pair, wrapped, template);
+            let key = unwrap(&template).map_err(|failed| Fault::Stop(self.not_unwrapped(failed)))?;
             drop(turn);
             self.compare(session, key, &template).map_err(Fault::Stop)?;
-            self.check_length(session, key, spec)?;
+            self.check_length(session, key, (spec, &template), &unwrap)?;
             Ok(session.connection.token.serial.clone())
         });
         match made {
@@ -110,19 +109,6 @@ impl Hsm {
                 }
                 Err(error)
             }
-        }
-    }
-
-    /// S004-087. SoftHSM 2.6 answers 0 for every secret that it unwrapped: of a device that does not know, the length is
-    /// not known.
-    fn check_length(&self, session: &Session, key: CK_OBJECT_HANDLE, spec: Spec) -> Result<(), Fault> {
-        let width = size_of::<CK_ULONG>();
-        let read = session.attributes(key, &[(CKA_VALUE_LEN, width)])?.pop().flatten();
-        let length = read.and_then(|bytes| <[u8; size_of::<CK_ULONG>()]>::try_from(bytes.as_slice()).ok());
-        match length.map(CK_ULONG::from_ne_bytes) {
-            None | Some(0) => Ok(()),
-            Some(length) if length * 8 == spec.bits as CK_ULONG => Ok(()),
-            Some(_) => Err(Fault::Stop(Error::Ciphertext)),
         }
     }
 

@@ -6,8 +6,9 @@ use std::borrow::Cow;
 
 use cryptoki_sys::*;
 
-use super::calls::{Act, Mechanism, Parameter};
+use super::calls::Act;
 use super::connection::Connection;
+use super::mechanism::{Mechanism, Parameter};
 use super::pool::Device;
 use super::profile::{GcmIv, Profile, hash_numbers, mechanism_name};
 use crate::crypto::{ec, implicit_rejection, rsa, sm2};

@@ -9,8 +9,9 @@ use cryptoki_sys::*;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use super::calls::{Act, Failed, Mechanism, Parameter};
+use super::calls::{Act, Failed};
 use super::jobs::{Plan, Subject};
+use super::mechanism::{Mechanism, Parameter};
 use super::parts;
 use super::pool::Device;
 use super::profile::mechanism_name;

@@ -2,8 +2,8 @@
 //!
 //! From the device upwards: `device` loads the library, `calls` are its functions, `profile` says what is particular to
 //! its family, `token` which one is meant, `connection` is the library initialised and logged in, `session` one of its
-//! sessions, `pool` lends them, `turns` keeps other processes out, `recover` mends what broke, `templates` and `jobs` say
-//! what is asked, `key` is a key at work, `parts` its work on input in parts. `agent` is another process that has the
+//! sessions, `pool` lends them, `turns` keeps other processes out, `recover` mends what broke, `templates`, `mechanism` and
+//! `jobs` say what is asked, `key` is a key at work, `parts` its work on input in parts. `agent` is another process that has the
 //! device. `unsafe` is in `device` and `calls` only.
 
 pub mod agent;
@@ -14,6 +14,8 @@ pub mod examine;
 pub mod import;
 mod jobs;
 mod key;
+mod length;
+mod mechanism;
 mod parts;
 mod pin;
 mod pool;

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use cryptoki_sys::*;
 
-use super::calls::{Act, Answer, Attribute, Failed, Mechanism};
+use super::calls::{Act, Answer, Attribute, Failed};
 use super::connection::Connection;
 use super::device::Module;
-use super::templates::{New, of_class};
+use super::mechanism::Mechanism;
+use super::templates::{New, of_class, passing_wrapper};
 use super::turns::Alone;
 use crate::model::Bytes;
 
@@ -68,6 +69,21 @@ impl Session {
         template: &[Attribute],
     ) -> Answer<CK_OBJECT_HANDLE> {
         self.module().unwrap(self.handle, &self.own(mechanism), unwrapping, wrapped, template)
+    }
+
+    /// A secret of this session that wraps others: gone with it at the latest.
+    pub fn passing_wrapper(&self) -> Answer<CK_OBJECT_HANDLE> {
+        self.module().generate_key(self.handle, self.connection.number(CKM_AES_KEY_GEN), &passing_wrapper())
+    }
+
+    pub fn wrap(
+        &self,
+        mechanism: &Mechanism<'_>,
+        wrapping: CK_OBJECT_HANDLE,
+        key: CK_OBJECT_HANDLE,
+        room: usize,
+    ) -> Answer<Bytes> {
+        self.module().wrap(self.handle, &self.own(mechanism), wrapping, key, room)
     }
 
     /// Whether another key than the one with this CKA_ID is to be seen on the token at this moment.
