@@ -141,4 +141,51 @@ impl Error {
     pub fn corrupt(what: impl Into<String>) -> Self {
         Self::Store(StoreFault::Corrupt(what.into()))
     }
+
+    /// What it is called in the audit trail: its kind, nothing of its text.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::AccessDenied { .. } => "AccessDenied",
+            Self::AccessKeyInactive => "AccessKeyInactive",
+            Self::AliasExists(_) => "AliasExists",
+            Self::AliasNotFound(_) => "AliasNotFound",
+            Self::CertificateNotFound(_) => "CertificateNotFound",
+            Self::Ciphertext | Self::CiphertextLength => "Ciphertext",
+            Self::Config { .. } => "Config",
+            Self::DataLength => "DataLength",
+            Self::DeleteConflict(_) => "DeleteConflict",
+            Self::Device { .. } | Self::DevicePin { .. } | Self::DeviceUnavailable { .. } => "Device",
+            Self::DeviceLacks { .. } => "DeviceLacks",
+            Self::DryRun(_) => "DryRun",
+            Self::DuplicateTag(_) => "DuplicateTag",
+            Self::EntityExists { .. } => "EntityExists",
+            Self::EntityNotFound { .. } => "EntityNotFound",
+            Self::ExpiredImportToken => "ExpiredImportToken",
+            Self::HostMemory => "HostMemory",
+            Self::Internal(_) => "Internal",
+            Self::InvalidImportToken => "InvalidImportToken",
+            Self::InvalidKeyMaterial(_) => "InvalidKeyMaterial",
+            Self::InvalidParameter { .. } => "InvalidParameter",
+            Self::KeyNotFound(_) => "KeyNotFound",
+            Self::KeyState { .. } => "KeyState",
+            Self::KeyVersionNotFound(_) => "KeyVersionNotFound",
+            Self::LimitExceeded(_) => "LimitExceeded",
+            Self::Locked => "Locked",
+            Self::MissingParameter(_) => "MissingParameter",
+            Self::PinIncorrect => "PinIncorrect",
+            Self::PinInvalid(_) => "PinInvalid",
+            Self::PinLocked => "PinLocked",
+            Self::PinNotSet => "PinNotSet",
+            Self::UnsupportedProtectionLevel { .. } => "ProtectionLevel",
+            Self::Cryptoki(_) => "Refused",
+            Self::SignatureInvalid | Self::SignatureLength => "Signature",
+            Self::StateChange { .. } => "StateChange",
+            Self::Store(_) => "Store",
+            Self::UnknownAction(_) => "UnknownAction",
+            Self::UnknownParameter(_) => "UnknownParameter",
+            Self::RejectedUnsupported(_) | Self::Unsupported(_) => "Unsupported",
+            Self::UnsupportedAlias => "UnsupportedAlias",
+            Self::UnsupportedOrigin => "UnsupportedOrigin",
+        }
+    }
 }

@@ -30,6 +30,8 @@ mod material;
 mod policies;
 #[path = "kms/ram.rs"]
 mod ram;
+#[path = "kms/refusals.rs"]
+mod refusals;
 #[path = "kms/rotation.rs"]
 mod rotation;
 #[path = "kms/upkeep.rs"]

@@ -21,6 +21,7 @@ const TABLES: &[&str] = &[
     "audit",
     "audit_heads",
     "uses",
+    "refusals",
 ];
 
 impl Store {

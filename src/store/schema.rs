@@ -165,4 +165,15 @@ CREATE TABLE uses (
 ) STRICT;
 CREATE UNIQUE INDEX uses_id ON uses (realm, id);
 ",
+    "
+CREATE TABLE refusals (
+    position INTEGER PRIMARY KEY,
+    realm INTEGER NOT NULL,
+    caller TEXT NOT NULL,
+    revision INTEGER NOT NULL,
+    body TEXT NOT NULL,
+    tag BLOB NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX refusals_caller ON refusals (realm, caller);
+",
 ];

@@ -435,7 +435,7 @@ fn faults_are_called_by_their_names() {
     fixture.raw().pragma_update(None, "user_version", 99).unwrap();
     let newer = Err(Error::Store(StoreFault::Newer { found: 99, known: 2 }));
     assert_eq!(fixture.store.realms(), newer);
-    fixture.raw().pragma_update(None, "user_version", 2).unwrap();
+    fixture.raw().pragma_update(None, "user_version", 3).unwrap();
     assert_eq!(fixture.store.realms().unwrap().len(), 1);
 
     // Another file under the name: the open connections are not used on.
@@ -458,7 +458,7 @@ fn an_older_store_is_brought_up_to_date() {
     let old = r#"{"at":1,"caller":"account","action":"CreateKey","resource":"key","request":"00000000-0000-0000-0000-000000000000","pid":1,"uid":2}"#;
     let line: Audit = serde_json::from_str(old).unwrap();
     assert_eq!((line.outcome.as_str(), line.program.as_str(), line.count), ("", "", None));
-    fixture.raw().execute_batch("DROP TABLE uses; PRAGMA user_version = 1").unwrap();
+    fixture.raw().execute_batch("DROP TABLE uses; DROP TABLE refusals; PRAGMA user_version = 1").unwrap();
     let store = Store::new(&fixture.path);
     assert!(store.read(&fixture.realm, |records| records.key(key(1).id)).unwrap().is_some());
     let uses = Uses::new(&fixture.path);

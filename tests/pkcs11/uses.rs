@@ -276,6 +276,18 @@ fn garbage_is_told_of_and_hurts_nobody() {
     assert!(field.installation.print(&["audit", "--verify"]).starts_with("the audit trail is whole"));
 }
 
+/// It used to be missed only if a part of it had been carried over before.
+#[test]
+fn a_file_that_was_taken_away_is_missed_from_its_first_use_on() {
+    let field = Field::new(false, SUMMARY);
+    assert!(field.sign(3));
+    fs::remove_file(field.files().remove(0)).unwrap();
+    let verified = field.installation.print(&["audit", "--verify"]);
+    assert!(verified.ends_with("it tells of 1 files of uses that were lost (CarryUses)\n"), "{verified}");
+    let lines = field.installation.print(&["audit"]);
+    assert_eq!(lines.matches("\"outcome\":\"missing\"").count(), 1, "once: {lines}");
+}
+
 /// libp11 and others end and begin the module's run many times in one process.
 #[test]
 fn one_process_has_one_file_however_often_it_initialises() {
