@@ -90,6 +90,9 @@ pub enum Error {
     /// Well formed, but this key, certificate or configuration cannot do it (KMS code `Rejected.UnsupportedOperation`).
     #[error("not supported: {0}")]
     RejectedUnsupported(String),
+    /// The service is open for the account from the beginning.
+    #[error("the service is open")]
+    ServiceOpen,
     #[error("the signature is not valid")]
     SignatureInvalid,
     #[error("the signature has a length that this key cannot have made")]
@@ -178,6 +181,7 @@ impl Error {
             Self::PinNotSet => "PinNotSet",
             Self::UnsupportedProtectionLevel { .. } => "ProtectionLevel",
             Self::Cryptoki(_) => "Refused",
+            Self::ServiceOpen => "ServiceOpen",
             Self::SignatureInvalid | Self::SignatureLength => "Signature",
             Self::StateChange { .. } => "StateChange",
             Self::Store(_) => "Store",

@@ -87,7 +87,7 @@ actions! {
     import: DeleteKeyMaterial GetParametersForImport ImportKeyMaterial;
     tags: ListResourceTags TagResource UntagResource;
     tag_resources: ListTagResources TagResources UntagResources;
-    account: DescribeAccountKmsStatus DescribeRegions DescribeService;
+    account: DescribeAccountKmsStatus DescribeRegions DescribeService OpenKmsService;
     ram: AttachPolicyToUser CreatePolicy CreateUser DeletePolicy DeleteUser DetachPolicyFromUser GetPolicy GetUser
         ListPolicies ListPoliciesForUser ListUsers;
     access_keys: CreateAccessKey DeleteAccessKey ListAccessKeys UpdateAccessKey;

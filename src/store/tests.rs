@@ -433,7 +433,7 @@ fn faults_are_called_by_their_names() {
     fixture.write(|records| records.insert_key(&large));
 
     fixture.raw().pragma_update(None, "user_version", 99).unwrap();
-    let newer = Err(Error::Store(StoreFault::Newer { found: 99, known: 2 }));
+    let newer = Err(Error::Store(StoreFault::Newer { found: 99, known: 3 }));
     assert_eq!(fixture.store.realms(), newer);
     fixture.raw().pragma_update(None, "user_version", 3).unwrap();
     assert_eq!(fixture.store.realms().unwrap().len(), 1);

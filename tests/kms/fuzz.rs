@@ -16,6 +16,8 @@ const PUBLISHED: &[(u16, &str)] = &[
     (400, "InvalidImportToken"),
     (400, "InvalidKeyMaterial"),
     (400, "InvalidParameter"),
+    (400, "InvalidParameter.TagKey"),
+    (400, "InvalidParameter.TagValue"),
     (400, "MissingParameter"),
     (400, "Rejected.LimitExceeded"),
     (400, "Rejected.UnsupportedOperation"),
