@@ -64,14 +64,26 @@ struct World {
     level: Level,
 }
 
+fn service(home: &Home, now: &Arc<AtomicI64>) -> Arc<Service> {
+    let clock = now.clone();
+    let config = Config::read(&home.config()).unwrap();
+    Service::with_clock(config, Arc::new(move || Moment(clock.load(Ordering::SeqCst))))
+}
+
 impl World {
     fn new(level: Level) -> Self {
-        let home = Home::new(level);
+        Self::of(Home::new(level), level)
+    }
+
+    fn of(home: Home, level: Level) -> Self {
         let now = Arc::new(AtomicI64::new(START));
-        let clock = now.clone();
-        let config = Config::read(&home.config()).unwrap();
-        let service = Service::with_clock(config, Arc::new(move || Moment(clock.load(Ordering::SeqCst))));
+        let service = service(&home, &now);
         Self { _home: home, service, now, level }
+    }
+
+    /// The same installation, opened once more, as another process would.
+    fn again(&self) -> Arc<Service> {
+        service(&self._home, &self.now)
     }
 
     fn kms(&self) -> &Kms {

@@ -261,6 +261,28 @@ fn s004_147_and_148_material_is_unwrapped_in_the_device() {
     assert_eq!(world.kms().check(&alikms_pkcs11::model::caller::Caller::account()).unwrap(), []);
 }
 
+/// SoftHSM does not tell the length; without objects of a session it cannot be made to prove it.
+#[test]
+fn s004_087_a_device_that_cannot_prove_the_length_takes_no_material() {
+    let home = Home::bare(Level::Hsm);
+    let text = std::fs::read_to_string(home.config()).unwrap();
+    let lacking =
+        text.replace("profile = \"softhsm2\"", "profile = \"softhsm2\"\noverride = { session_objects = false }");
+    assert_ne!(lacking, text);
+    home.write("alikms.toml", lacking);
+    home.init();
+    let world = World::of(home, Level::Hsm);
+    let key = external(&world);
+    let (token, wrapped) = wrapped(&world, &key, "RSAES_OAEP_SHA_1", &[7; 32]);
+    let before = world.kms().device().unwrap().ids().unwrap().len();
+    let give = [("KeyId", key.as_str()), ("EncryptedKeyMaterial", &wrapped), ("ImportToken", &token)];
+    let fault = world.run("ImportKeyMaterial", &give).unwrap_err();
+    assert_eq!((fault.status, fault.code), (400, "UnsupportedOperation"));
+    assert!(fault.message.contains("lacks telling how long a secret is"), "{}", fault.message);
+    assert_eq!(world.described(&key, "KeyState"), "PendingImport");
+    assert_eq!(world.kms().device().unwrap().ids().unwrap().len(), before, "nothing is left there");
+}
+
 #[test]
 fn a_wrapping_that_the_device_cannot_undo_is_refused_at_once() {
     let world = World::new(Level::Hsm);

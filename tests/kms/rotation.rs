@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use alikms_pkcs11::api::Params;
+use alikms_pkcs11::kms::Kms;
 use alikms_pkcs11::model::caller::Caller;
 use alikms_pkcs11::model::key::Level;
 
@@ -126,12 +128,23 @@ fn s004_152_when_many_look_at_once_one_version_is_made(level: Level) {
     let world = World::new(level);
     let key = world.key(ROTATING);
     world.pass_days(30);
-    std::thread::scope(|scope| {
-        for _ in 0..8 {
-            scope.spawn(|| world.encrypt(&key));
-        }
+    // Each with connections and memories of its own, as processes have them.
+    let others: Vec<_> = (0..4).map(|_| world.again()).collect();
+    let entry = alikms_pkcs11::api::find("Encrypt").unwrap();
+    let encrypt = |kms: &Kms| {
+        let mut params = Params::default();
+        params.push("KeyId", key.as_str());
+        params.push("Plaintext", "aGVsbG8=");
+        text(&entry.run(kms, &Caller::account(), &params, uuid::Uuid::new_v4()).unwrap(), "/KeyVersionId")
+    };
+    let used: BTreeSet<String> = std::thread::scope(|scope| {
+        let kms = others.iter().map(|service| &**service.token(None).unwrap()).chain([world.kms()]);
+        let running: Vec<_> = kms.flat_map(|kms| [kms, kms]).map(|kms| scope.spawn(|| encrypt(kms))).collect();
+        running.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
-    assert_eq!(versions(&world, &key).len(), 2);
+    let all = versions(&world, &key);
+    assert_eq!(all.len(), 2);
+    assert_eq!(used, BTreeSet::from([all[1].clone()]), "whoever looks when it is due has the new one");
 }
 
 fn s004_166_re_encryption_brings_old_ciphertexts_to_the_current_version(level: Level) {

@@ -114,7 +114,8 @@ impl Hsm {
 
     fn not_unwrapped(&self, failed: Failed) -> Error {
         match failed.rv {
-            CKR_MECHANISM_INVALID | CKR_FUNCTION_NOT_SUPPORTED | CKR_MECHANISM_PARAM_INVALID | CKR_ARGUMENTS_BAD => {
+            // That it can unwrap in this way was asked before: other errors are about what there is to unwrap.
+            CKR_MECHANISM_INVALID | CKR_FUNCTION_NOT_SUPPORTED | CKR_MECHANISM_PARAM_INVALID => {
                 self.device.lacks("C_UnwrapKey of this kind")
             }
             CKR_DEVICE_REMOVED | CKR_TOKEN_NOT_PRESENT | CKR_SESSION_HANDLE_INVALID | CKR_DEVICE_MEMORY => {

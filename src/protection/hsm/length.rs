@@ -16,7 +16,7 @@ use super::templates;
 use crate::error::Error;
 use crate::model::spec::{Family, Spec};
 
-/// A wrapping adds one block of 8 bytes (RFC 3394, RFC 5649).
+/// In bytes; a wrapping adds one (RFC 3394, RFC 5649).
 const BLOCK: usize = 8;
 /// More than any secret has bytes that is wrapped here.
 const ROOM: usize = 65_536;
@@ -59,10 +59,12 @@ impl Hsm {
         template: &[Attribute],
         again: Again<'_>,
     ) -> Result<bool, Fault> {
-        // With padding the length is told to 8 bytes only: enough among keys of 16, 24 and 32 bytes.
-        let padded = [CKM_AES_KEY_WRAP_PAD, CKM_AES_KEY_WRAP_KWP].into_iter().filter(|_| spec.family == Family::Aes);
-        let wrap = std::iter::once(CKM_AES_KEY_WRAP).chain(padded);
-        let wrap = wrap.into_iter().find(|id| session.connection.does(*id, CKF_WRAP));
+        // All of them fill up the last block (PKCS#11 3.2, AES Key Wrap), so that the length is told to 8 bytes: enough among keys
+        // of 16, 24 and 32 bytes, of which no other works.
+        let is_enough = matches!(spec.family, Family::Aes | Family::Sm4);
+        let wrap = [CKM_AES_KEY_WRAP, CKM_AES_KEY_WRAP_PAD, CKM_AES_KEY_WRAP_KWP]
+            .into_iter()
+            .find(|id| is_enough && session.connection.does(*id, CKF_WRAP));
         let has_objects = self.device.profile().map_err(Fault::Stop)?.session_objects;
         let Some(id) = wrap.filter(|_| has_objects) else {
             return Err(Fault::Stop(
@@ -79,7 +81,7 @@ impl Hsm {
         let gone = session.destroy(wrapper);
         let length = match wrapped {
             Ok(wrapped) => wrapped.len(),
-            // Not a whole number of blocks, which no spec has.
+            // Too short, or no whole number of blocks.
             Err(Failed { rv: CKR_DATA_LEN_RANGE | CKR_KEY_NOT_WRAPPABLE | CKR_KEY_SIZE_RANGE, .. }) => 0,
             Err(failed) => return Err(self.stop(failed)),
         };
