@@ -192,7 +192,9 @@ fn undocumented_cases_are_answered_as_decided(bed: &Bed) {
     bed.ok("SetDeletionProtection", &[("ProtectedResourceArn", &arn), ("EnableDeletionProtection", "true")]);
     let level = ("ProtectionLevel", bed.level.name());
     let name = unique("x");
-    let rows: &[(&str, Vec<(&str, &str)>, u16, &str, &str)] = &[
+    /// Action and parameters; status, code, and the parameter that is named.
+    type Row<'a> = (&'a str, Vec<(&'a str, &'a str)>, u16, &'a str, &'a str);
+    let rows: &[Row<'_>] = &[
         ("AsymmetricSign", sign("AAAA", "RSA_PSS_SHA_256"), 400, "InvalidParameter", "Digest"),
         ("AsymmetricSign", sign("!!!", "RSA_PSS_SHA_256"), 400, "InvalidParameter", "Digest"),
         (

@@ -30,7 +30,9 @@ fn a_refused_action_leaves_a_row_that_says_who_what_and_why() {
     let account = Caller::account();
     let nothing = "00000000-0000-0000-0000-000000000000";
     let long = "x".repeat(9000);
-    let cases: &[(&Caller, &str, &[(&str, &str)], &str, &str)] = &[
+    /// Who, action, parameters; outcome and resource of the row.
+    type Case<'a> = (&'a Caller, &'a str, &'a [(&'a str, &'a str)], &'a str, &'a str);
+    let cases: &[Case<'_>] = &[
         (&bob, "DisableKey", &[("KeyId", &key)], "AccessDenied", &arn(&format!("key/{key}"))),
         (&bob, "CreateKey", &[], "AccessDenied", &arn("key")),
         (&bob, "ListKeys", &[], "AccessDenied", &arn("key")),

@@ -224,6 +224,8 @@ const CALLS: &[&str] = &[
     "C_Sign, C_Encrypt or C_Decrypt with a wrong length",
     "C_SignInit",
     "C_UnwrapKey",
+    "C_WrapKey",
+    "C_WrapKey with a wrong length",
 ];
 
 /// A message in memory that is wiped, with its length before it; None if it is too long or has no form here.
