@@ -25,8 +25,8 @@ impl Kms {
 
     /// Nothing is answered but the refusal, so that one that cannot be written down is refused all the same.
     pub fn note_refusal(&self, caller: &Caller, action: &str, resource: impl Display, error: &Error) {
-        // A store that cannot be used takes no row either.
-        if matches!(error, Error::HostMemory | Error::Locked | Error::Store(_)) {
+        // Faults of ours are no refusals; and a store that cannot be used takes no row.
+        if matches!(error, Error::HostMemory | Error::Internal(_) | Error::Locked | Error::Store(_)) {
             return;
         }
         let resource = match error {
