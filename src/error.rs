@@ -90,6 +90,9 @@ pub enum Error {
     /// Well formed, but this key, certificate or configuration cannot do it (KMS code `Rejected.UnsupportedOperation`).
     #[error("not supported: {0}")]
     RejectedUnsupported(String),
+    /// The service is open for the account from the beginning.
+    #[error("the service is open")]
+    ServiceOpen,
     #[error("the signature is not valid")]
     SignatureInvalid,
     #[error("the signature has a length that this key cannot have made")]
@@ -140,5 +143,53 @@ impl Error {
 
     pub fn corrupt(what: impl Into<String>) -> Self {
         Self::Store(StoreFault::Corrupt(what.into()))
+    }
+
+    /// What it is called in the audit trail: its kind, nothing of its text.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::AccessDenied { .. } => "AccessDenied",
+            Self::AccessKeyInactive => "AccessKeyInactive",
+            Self::AliasExists(_) => "AliasExists",
+            Self::AliasNotFound(_) => "AliasNotFound",
+            Self::CertificateNotFound(_) => "CertificateNotFound",
+            Self::Ciphertext | Self::CiphertextLength => "Ciphertext",
+            Self::Config { .. } => "Config",
+            Self::DataLength => "DataLength",
+            Self::DeleteConflict(_) => "DeleteConflict",
+            Self::Device { .. } | Self::DevicePin { .. } | Self::DeviceUnavailable { .. } => "Device",
+            Self::DeviceLacks { .. } => "DeviceLacks",
+            Self::DryRun(_) => "DryRun",
+            Self::DuplicateTag(_) => "DuplicateTag",
+            Self::EntityExists { .. } => "EntityExists",
+            Self::EntityNotFound { .. } => "EntityNotFound",
+            Self::ExpiredImportToken => "ExpiredImportToken",
+            Self::HostMemory => "HostMemory",
+            Self::Internal(_) => "Internal",
+            Self::InvalidImportToken => "InvalidImportToken",
+            Self::InvalidKeyMaterial(_) => "InvalidKeyMaterial",
+            Self::InvalidParameter { .. } => "InvalidParameter",
+            Self::KeyNotFound(_) => "KeyNotFound",
+            Self::KeyState { .. } => "KeyState",
+            Self::KeyVersionNotFound(_) => "KeyVersionNotFound",
+            Self::LimitExceeded(_) => "LimitExceeded",
+            Self::Locked => "Locked",
+            Self::MissingParameter(_) => "MissingParameter",
+            Self::PinIncorrect => "PinIncorrect",
+            Self::PinInvalid(_) => "PinInvalid",
+            Self::PinLocked => "PinLocked",
+            Self::PinNotSet => "PinNotSet",
+            Self::UnsupportedProtectionLevel { .. } => "ProtectionLevel",
+            Self::Cryptoki(_) => "Refused",
+            Self::ServiceOpen => "ServiceOpen",
+            Self::SignatureInvalid | Self::SignatureLength => "Signature",
+            Self::StateChange { .. } => "StateChange",
+            Self::Store(_) => "Store",
+            Self::UnknownAction(_) => "UnknownAction",
+            Self::UnknownParameter(_) => "UnknownParameter",
+            Self::RejectedUnsupported(_) | Self::Unsupported(_) => "Unsupported",
+            Self::UnsupportedAlias => "UnsupportedAlias",
+            Self::UnsupportedOrigin => "UnsupportedOrigin",
+        }
     }
 }

@@ -37,6 +37,8 @@ mod certificate_states;
 mod certificate_work;
 #[path = "api/certificates.rs"]
 mod certificates;
+#[path = "api/codes.rs"]
+mod codes;
 #[path = "api/envelope.rs"]
 mod envelope;
 #[path = "api/keys.rs"]

@@ -30,6 +30,8 @@ mod material;
 mod policies;
 #[path = "kms/ram.rs"]
 mod ram;
+#[path = "kms/refusals.rs"]
+mod refusals;
 #[path = "kms/rotation.rs"]
 mod rotation;
 #[path = "kms/upkeep.rs"]
@@ -62,6 +64,12 @@ struct World {
     level: Level,
 }
 
+fn service(home: &Home, now: &Arc<AtomicI64>) -> Arc<Service> {
+    let clock = now.clone();
+    let config = Config::read(&home.config()).unwrap();
+    Service::with_clock(config, Arc::new(move || Moment(clock.load(Ordering::SeqCst))))
+}
+
 impl World {
     fn new(level: Level) -> Self {
         Self::with(level, "")
@@ -72,11 +80,18 @@ impl World {
         let home = Home::new(level);
         let text = std::fs::read_to_string(home.config()).unwrap();
         home.write("alikms.toml", &(text + settings));
+        Self::of(home, level)
+    }
+
+    fn of(home: Home, level: Level) -> Self {
         let now = Arc::new(AtomicI64::new(START));
-        let clock = now.clone();
-        let config = Config::read(&home.config()).unwrap();
-        let service = Service::with_clock(config, Arc::new(move || Moment(clock.load(Ordering::SeqCst))));
+        let service = service(&home, &now);
         Self { _home: home, service, now, level }
+    }
+
+    /// The same installation, opened once more, as another process would.
+    fn again(&self) -> Arc<Service> {
+        service(&self._home, &self.now)
     }
 
     fn kms(&self) -> &Kms {

@@ -40,6 +40,7 @@ impl Error {
             | Self::InvalidImportToken
             | Self::InvalidKeyMaterial(_)
             | Self::InvalidParameter { .. }
+            | Self::ServiceOpen
             | Self::UnknownParameter(_)
             | Self::UnsupportedAlias => CKR_ARGUMENTS_BAD,
             Self::HostMemory => CKR_HOST_MEMORY,

@@ -4,11 +4,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Action;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::kms::Kms;
 use crate::model::caller::Caller;
 use crate::model::key::{KeyUsage, Level};
-use crate::model::spec::{KeySpec, SPECS};
+use crate::model::spec::{KeySpec, SPECS, Spec};
 
 /// Tells whether the service is open for this account: here it is.
 ///
@@ -51,23 +51,36 @@ impl Action for DescribeService {
     type Response = Service;
     fn run(self, kms: &Kms, caller: &Caller) -> Result<Service> {
         let _allowed = kms.authorize(caller, "DescribeService", &kms.realm().container("region"))?;
-        let device = kms.device().is_some();
-        let levels: &[Level] = if device { &[Level::Hsm, Level::Software] } else { &[Level::Software] };
-        let of = |spec: &KeySpec| if spec.family.is_software_only() { &[Level::Software] } else { levels };
-        let key_spec = SPECS
-            .iter()
-            .map(|spec| SupportedSpec {
+        let described = |spec: &'static KeySpec| {
+            Ok(SupportedSpec {
                 name: spec.name,
-                supported_protection_levels: Levels { supported_protection_level: of(spec).to_vec() },
+                supported_protection_levels: Levels { supported_protection_level: kms.levels_of(Spec(spec))? },
                 usages: Usages { usage: spec.usages.to_vec() },
             })
-            .collect();
+        };
+        let key_spec = SPECS.iter().map(described).collect::<Result<_>>()?;
+        let levels: &[Level] = if kms.device().is_some() { &[Level::Hsm, Level::Software] } else { &[Level::Software] };
         Ok(Service {
             key_specs: SupportedSpecs { key_spec },
             protection_levels: LevelTypes {
                 protection_level: levels.iter().map(|level| LevelType { r#type: *level }).collect(),
             },
         })
+    }
+}
+
+/// Opens the service for this account: it is open from the beginning, and says so (Forbidden.Opened).
+///
+/// Example: `alikms OpenKmsService`
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+pub struct OpenKmsService {}
+
+impl Action for OpenKmsService {
+    type Response = ();
+    fn run(self, kms: &Kms, caller: &Caller) -> Result<()> {
+        let _allowed = kms.authorize(caller, "OpenKmsService", &kms.realm().container("account"))?;
+        Err(Error::ServiceOpen)
     }
 }
 

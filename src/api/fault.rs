@@ -6,6 +6,10 @@ use uuid::Uuid;
 use crate::error::{Error, StoreFault};
 use crate::model::key::KeyState;
 
+/// Parts of a parameter that have codes of their own where several resources are tagged.
+pub(super) const TAG_KEY_OF_MANY: &str = "Tag.Key";
+pub(super) const TAG_VALUE_OF_MANY: &str = "Tag.Value";
+
 /// An error on the wire. `Message` is the published text of the code; our reason stands behind it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
@@ -70,11 +74,12 @@ impl From<&Error> for Fault {
                 NO_PERMISSION.fault(Some(error.to_string()))
             }
             MissingParameter(name) => Fault {
-                status: 400,
-                code: "MissingParameter",
+                status: MISSING.0,
+                code: MISSING.1,
                 message: format!("The parameter \"{name}\" is needed but not provided."),
             },
             RejectedUnsupported(reason) => REJECTED_UNSUPPORTED.fault(Some(reason.clone())),
+            ServiceOpen => plain(&OPENED),
             SignatureInvalid | SignatureLength => parameter("Value", SignatureInvalid.to_string()),
             StateChange { reason, .. } => STATE_CHANGE.fault(Some(reason.clone())),
             HostMemory | Store(StoreFault::Busy | StoreFault::Full) => UNAVAILABLE.fault(Some(error.to_string())),
@@ -111,6 +116,11 @@ fn parameter(name: &str, reason: String) -> Fault {
     if name.is_empty() {
         return INVALID.fault(Some(reason));
     }
+    match name {
+        TAG_KEY_OF_MANY => return TAG_KEY.fault(Some(reason)),
+        TAG_VALUE_OF_MANY => return TAG_VALUE.fault(Some(reason)),
+        _ => {}
+    }
     let message = format!("The specified parameter \"{name}\" is not valid.");
     Fault { status: INVALID.0, code: INVALID.1, message: sentence(message, &reason) }
 }
@@ -141,7 +151,7 @@ fn sentence(mut text: String, reason: &str) -> String {
 }
 
 /// HTTP status, code and published text (kms-api.md §1.3).
-struct Code(u16, &'static str, &'static str);
+pub struct Code(pub u16, pub &'static str, pub &'static str);
 
 impl Code {
     fn fault(&self, reason: Option<String>) -> Fault {
@@ -150,51 +160,59 @@ impl Code {
     }
 }
 
-// RAM's own codes (API 2015-05-01).
-const ACCESS_KEY_ID_NOT_FOUND: Code =
-    Code(404, "InvalidAccessKeyId.NotFound", "The AccessKey ID provided does not exist in our records.");
-const ACCESS_KEY_INACTIVE: Code = Code(403, "Forbidden.AccessKey", "This AccessKey is not enabled.");
-const ACCESS_KEY_NOT_FOUND: Code = Code(404, "EntityNotExist.User.AccessKey", "The access key does not exist.");
-const DELETE_CONFLICT: Code = Code(409, "DeleteConflict", "The entity is still attached or has attachments.");
-const POLICY_EXISTS: Code = Code(409, "EntityAlreadyExists.Policy", "The policy already exists.");
-const POLICY_NOT_FOUND: Code = Code(404, "EntityNotExist.Policy", "The policy does not exist.");
-const USER_EXISTS: Code = Code(409, "EntityAlreadyExists.User", "The user already exists.");
-const USER_NOT_FOUND: Code = Code(404, "EntityNotExist.User", "The user does not exist.");
-const EXPIRED_IMPORT_TOKEN: Code = Code(400, "ExpiredImportToken", "import token is expired.");
-const INVALID_IMPORT_TOKEN: Code = Code(400, "InvalidImportToken", "import token is invalid.");
-const INVALID_KEY_MATERIAL: Code = Code(400, "InvalidKeyMaterial", "key material is invalid.");
-const ACTION_NOT_FOUND: Code =
-    Code(404, "InvalidAction.NotFound", "Specified api is not found, please check your url and method.");
-const ALIAS_EXISTS: Code = Code(400, "AliasAlreadyExists", "AliasName Already Exists.");
-const ALIAS_NOT_FOUND: Code = Code(404, "Forbidden.AliasNotFound", "The specified Alias is not found.");
-const CERTIFICATE_NOT_FOUND: Code = Code(404, "Certificate.NotFound", "The specified certificate is not found.");
-const DRY_RUN: Code = Code(400, "DryRunOperationError", "The request would have succeeded, but DryRun is set.");
-const DRY_RUN_DENIED: Code = Code(403, "AccessDeniedError", "The request would be forbidden by permission system.");
-const DRY_RUN_INVALID: Code = Code(400, "ValidationError", "The request would have failed.");
-const DUPLICATE_TAG: Code = Code(400, "Duplicate.TagKey", "The specified tagKey is duplicate.");
-const DISABLED: Code = Code(409, "Rejected.Disabled", "The request was rejected because the key state is Disabled.");
-const ENABLED: Code = Code(409, "Rejected.Enabled", "The request was rejected because the key state is Enabled.");
-const INTERNAL: Code = Code(500, "InternalFailure", "Internal Failure.");
-const INVALID: Code = Code(400, "InvalidParameter", "The specified parameter is not valid.");
-const KEY_NOT_FOUND: Code = Code(404, "Forbidden.KeyNotFound", "The specified Key is not found.");
-const LIMIT: Code =
-    Code(400, "Rejected.LimitExceeded", "The request was rejected because user create resource limit was exceeded.");
-const NO_PERMISSION: Code = Code(403, "Forbidden.NoPermission", "This operation is forbidden by permission system.");
-const PENDING_DELETION: Code =
-    Code(409, "Rejected.PendingDeletion", "The request was rejected because the key state is PendingDeletion.");
-const PENDING_IMPORT: Code =
-    Code(409, "Rejected.PendingImport", "The request was rejected because the key state is PendingImport.");
-const REJECTED_UNSUPPORTED: Code = Code(400, "Rejected.UnsupportedOperation", "Unsupported operation.");
-const STATE_CHANGE: Code = Code(409, "Rejected.StateModifiedFailed", "Keystate modified failed.");
-const KEY_POLICY_NOT_FOUND: Code = Code(404, "Forbidden.ResourceNotFound", "Policy not found.");
-const RESOURCE_NOT_FOUND: Code = Code(404, "InvalidResourceId.NotFound", "The specified ResourceId is not found.");
-const UNAVAILABLE: Code = Code(503, "ServiceUnavailableTemporary", "Service Unavailable Temporary.");
-const UNSUPPORTED: Code = Code(400, "UnsupportedOperation", "This action is not supported.");
-const UNSUPPORTED_ALIAS: Code = Code(400, "Unsupported.Alias", "Alias is not valid for this api.");
-const UNSUPPORTED_LEVEL: Code =
-    Code(400, "Unsupported.ProtectionLevel", "This protection level is not valid for this region");
-const UNSUPPORTED_ORIGIN: Code = Code(400, "Unsupported.Origin", "This key origin is not valid for this api.");
-const VERSION_NOT_FOUND: Code = Code(404, "Forbidden.KeyVersionNotFound", "The specified Key version is not found.");
+macro_rules! codes {
+    ($($name:ident = $status:literal $code:literal $text:literal;)+) => {
+        $(const $name: Code = Code($status, $code, $text);)+
+        /// Every code that an action may answer.
+        pub static CODES: &[Code] = &[$($name),+];
+    };
+}
+
+codes! {
+    ACCESS_KEY_ID_NOT_FOUND = 404 "InvalidAccessKeyId.NotFound" "The AccessKey ID provided does not exist in our records.";
+    ACCESS_KEY_INACTIVE = 403 "Forbidden.AccessKey" "This AccessKey is not enabled.";
+    ACTION_NOT_FOUND = 404 "InvalidAction.NotFound" "Specified api is not found, please check your url and method.";
+    ALIAS_EXISTS = 400 "AliasAlreadyExists" "AliasName Already Exists.";
+    ALIAS_NOT_FOUND = 404 "Forbidden.AliasNotFound" "The specified Alias is not found.";
+    CERTIFICATE_NOT_FOUND = 404 "Certificate.NotFound" "The specified certificate is not found.";
+    DISABLED = 409 "Rejected.Disabled" "The request was rejected because the key state is Disabled.";
+    DRY_RUN = 400 "DryRunOperationError" "The request would have succeeded, but DryRun is set.";
+    DRY_RUN_DENIED = 403 "AccessDeniedError" "The request would be forbidden by permission system.";
+    DRY_RUN_INVALID = 400 "ValidationError" "The request would have failed.";
+    DUPLICATE_TAG = 400 "Duplicate.TagKey" "The specified tagKey is duplicate.";
+    ENABLED = 409 "Rejected.Enabled" "The request was rejected because the key state is Enabled.";
+    EXPIRED_IMPORT_TOKEN = 400 "ExpiredImportToken" "import token is expired.";
+    INTERNAL = 500 "InternalFailure" "Internal Failure.";
+    INVALID = 400 "InvalidParameter" "The specified parameter is not valid.";
+    INVALID_IMPORT_TOKEN = 400 "InvalidImportToken" "import token is invalid.";
+    INVALID_KEY_MATERIAL = 400 "InvalidKeyMaterial" "key material is invalid.";
+    KEY_NOT_FOUND = 404 "Forbidden.KeyNotFound" "The specified Key is not found.";
+    KEY_POLICY_NOT_FOUND = 404 "Forbidden.ResourceNotFound" "Policy not found.";
+    LIMIT = 400 "Rejected.LimitExceeded" "The request was rejected because user create resource limit was exceeded.";
+    MISSING = 400 "MissingParameter" "The parameter is needed but not provided.";
+    NO_PERMISSION = 403 "Forbidden.NoPermission" "This operation is forbidden by permission system.";
+    OPENED = 400 "Forbidden.Opened" "Your kms service has been opened.";
+    PENDING_DELETION = 409 "Rejected.PendingDeletion" "The request was rejected because the key state is PendingDeletion.";
+    PENDING_IMPORT = 409 "Rejected.PendingImport" "The request was rejected because the key state is PendingImport.";
+    REJECTED_UNSUPPORTED = 400 "Rejected.UnsupportedOperation" "Unsupported operation.";
+    RESOURCE_NOT_FOUND = 404 "InvalidResourceId.NotFound" "The specified ResourceId is not found.";
+    STATE_CHANGE = 409 "Rejected.StateModifiedFailed" "Keystate modified failed.";
+    TAG_KEY = 400 "InvalidParameter.TagKey" "The specified parameter is not valid.";
+    TAG_VALUE = 400 "InvalidParameter.TagValue" "The specified parameter is not valid.";
+    UNAVAILABLE = 503 "ServiceUnavailableTemporary" "Service Unavailable Temporary.";
+    UNSUPPORTED = 400 "UnsupportedOperation" "This action is not supported.";
+    UNSUPPORTED_ALIAS = 400 "Unsupported.Alias" "Alias is not valid for this api.";
+    UNSUPPORTED_LEVEL = 400 "Unsupported.ProtectionLevel" "This protection level is not valid for this region";
+    UNSUPPORTED_ORIGIN = 400 "Unsupported.Origin" "This key origin is not valid for this api.";
+    VERSION_NOT_FOUND = 404 "Forbidden.KeyVersionNotFound" "The specified Key version is not found.";
+    // RAM's own (API 2015-05-01).
+    ACCESS_KEY_NOT_FOUND = 404 "EntityNotExist.User.AccessKey" "The access key does not exist.";
+    DELETE_CONFLICT = 409 "DeleteConflict" "The entity is still attached or has attachments.";
+    POLICY_EXISTS = 409 "EntityAlreadyExists.Policy" "The policy already exists.";
+    POLICY_NOT_FOUND = 404 "EntityNotExist.Policy" "The policy does not exist.";
+    USER_EXISTS = 409 "EntityAlreadyExists.User" "The user already exists.";
+    USER_NOT_FOUND = 404 "EntityNotExist.User" "The user does not exist.";
+}
 
 #[cfg(test)]
 mod tests {

@@ -87,7 +87,7 @@ actions! {
     import: DeleteKeyMaterial GetParametersForImport ImportKeyMaterial;
     tags: ListResourceTags TagResource UntagResource;
     tag_resources: ListTagResources TagResources UntagResources;
-    account: DescribeAccountKmsStatus DescribeRegions DescribeService;
+    account: DescribeAccountKmsStatus DescribeRegions DescribeService OpenKmsService;
     ram: AttachPolicyToUser CreatePolicy CreateUser DeletePolicy DeleteUser DetachPolicyFromUser GetPolicy GetUser
         ListPolicies ListPoliciesForUser ListUsers;
     access_keys: CreateAccessKey DeleteAccessKey ListAccessKeys UpdateAccessKey;
@@ -108,10 +108,16 @@ pub fn find(name: &str) -> Result<&'static Entry> {
 impl Entry {
     /// Runs the action. The answer, good or bad, and every audit row belong to `request`.
     pub fn run(&self, kms: &Kms, caller: &Caller, params: &Params, request: Uuid) -> Result<Value> {
-        let result = (self.call)(kms, &caller.within(request), params);
+        let caller = caller.within(request);
+        let result = (self.call)(kms, &caller, params);
         match &result {
             Ok(_) => tracing::info!(action = self.name, %request, "done"),
-            Err(error) => tracing::info!(action = self.name, %request, %error, "refused"),
+            Err(error) => {
+                tracing::info!(action = self.name, %request, %error, "refused");
+                if !self.uses_keys() {
+                    kms.note_refusal(&caller, self.name, params.subject(), error);
+                }
+            }
         }
         let mut fields = match result? {
             Value::Object(fields) => fields,
@@ -119,6 +125,15 @@ impl Entry {
         };
         fields.insert("RequestId".into(), request.to_string().into());
         Ok(Value::Object(fields))
+    }
+
+    /// Does it use a key? Then `[audit] crypto` says what is written down of it.
+    fn uses_keys(&self) -> bool {
+        match self.chapter {
+            "crypto" => self.name != "GetPublicKey",
+            "data_keys" | "macs" => true,
+            _ => self.name.starts_with("CertificateP"),
+        }
     }
 
     /// The JSON schema of the request.
@@ -130,6 +145,13 @@ impl Entry {
 fn call<A: Action>(kms: &Kms, caller: &Caller, params: &Params) -> Result<Value> {
     let action = params.read::<A>()?;
     let rehearsal = action.rehearses();
+    let rehearsing;
+    let caller = if rehearsal {
+        rehearsing = caller.rehearsing();
+        &rehearsing
+    } else {
+        caller
+    };
     match action.run(kms, caller) {
         Ok(_) if rehearsal => Err(Error::DryRun(None)),
         // What is wrong here, and not with the request, is told as it is.

@@ -10,6 +10,21 @@ use zeroize::Zeroizing;
 
 use crate::error::{Error, Result};
 
+/// Parameters that name what an action is about; none is a secret.
+const SUBJECTS: &[&str] = &[
+    "KeyId",
+    "AliasName",
+    "CertificateId",
+    "ProtectedResourceArn",
+    "UserAccessKeyId",
+    "UserName",
+    "PolicyName",
+    "Identifier",
+    "ParentIdentifier",
+    "ResourceId",
+    "ResourceId.1",
+];
+
 /// The parameters of one request, in the order in which they came. Values are wiped when dropped: some are plaintext.
 #[derive(Clone, Default)]
 pub struct Params(Vec<(String, Zeroizing<String>)>);
@@ -21,6 +36,12 @@ impl Params {
 
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(|(name, _)| name.as_str())
+    }
+
+    /// What the request is about, as the caller called it; empty if it names nothing.
+    pub fn subject(&self) -> &str {
+        let named = |subject: &&str| self.0.iter().find(|(name, _)| name == subject);
+        SUBJECTS.iter().find_map(named).map_or("", |(_, value)| value.as_str())
     }
 
     /// Lists as the wire writes them (`ResourceId.1`, `Tag.1.Key`) as the JSON that the actions read, at the end.

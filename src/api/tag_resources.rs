@@ -7,9 +7,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Action;
+use super::fault::{TAG_KEY_OF_MANY, TAG_VALUE_OF_MANY};
 use crate::error::{Error, Result};
 use crate::kms::Kms;
-use crate::kms::tags::check_tag;
+use crate::kms::tags::{check_tag_key, check_tag_value};
 use crate::model::caller::Caller;
 use crate::store::Page;
 
@@ -89,10 +90,8 @@ impl Action for TagResources {
         let mut wanted = BTreeMap::new();
         for Tag { key, value } in tags(&self.tag)? {
             let value = value.unwrap_or_default();
-            check_tag(&key, &value).map_err(|error| match error {
-                Error::InvalidParameter { reason, .. } => Error::invalid("Tag", reason),
-                other => other,
-            })?;
+            check_tag_key(&key).map_err(|reason| Error::invalid(TAG_KEY_OF_MANY, reason))?;
+            check_tag_value(&value).map_err(|reason| Error::invalid(TAG_VALUE_OF_MANY, reason))?;
             if wanted.insert(key.clone(), value).is_some() {
                 return Err(Error::DuplicateTag(key));
             }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::Action;
 use crate::error::{Error, Result};
 use crate::kms::Kms;
-use crate::kms::tags::check_tag;
+use crate::kms::tags::{check_tag_key, check_tag_value};
 use crate::model::caller::Caller;
 
 /// Lists the tags of a key.
@@ -122,7 +122,8 @@ pub(super) fn parse(text: &str) -> Result<BTreeMap<String, String>> {
     let tags: Vec<Tag> = serde_json::from_str(text).map_err(|_| form())?;
     let mut parsed = BTreeMap::new();
     for Tag { tag_key, tag_value } in tags {
-        check_tag(&tag_key, &tag_value)?;
+        let checked = check_tag_key(&tag_key).and_then(|()| check_tag_value(&tag_value));
+        checked.map_err(|reason| Error::invalid("Tags", reason))?;
         if parsed.insert(tag_key, tag_value).is_some() {
             return Err(Error::invalid("Tags", "a TagKey stands there twice"));
         }

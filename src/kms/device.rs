@@ -7,10 +7,20 @@ use crate::kms::Kms;
 use crate::kms::authorize::Allowed;
 use crate::model::caller::Caller;
 use crate::model::key::{Level, Material, Version};
+use crate::model::spec::Spec;
 use crate::protection::hsm::Group;
 use crate::store::{Intent, IntentKind, Records};
 
 impl Kms {
+    /// Where keys of a spec can be made: in this process always, in the token's device if it can.
+    pub fn levels_of(&self, spec: Spec) -> Result<Vec<Level>> {
+        match self.device.as_ref().map(|device| device.supports(spec)) {
+            Some(Ok(())) => Ok(vec![Level::Hsm, Level::Software]),
+            None | Some(Err(Error::DeviceLacks { .. } | Error::Unsupported(_))) => Ok(vec![Level::Software]),
+            Some(Err(error)) => Err(error),
+        }
+    }
+
     /// Writes down that a key is about to be made on the device; nothing at level SOFTWARE.
     pub(super) fn begin_creation(
         &self,

@@ -279,14 +279,18 @@ impl Kms {
             // Whether it is the material of before is asked of the device: what it makes of two fixed blocks.
             let blocks = kek.tag(&[b"probe of imported material", key.id.as_bytes()]);
             let work = device.open(copy, key.spec, &material, None)?;
-            let answer = work.once(&Job::Encrypt(Cipher::AesEcb), &blocks)?;
+            let answer = work.once(&Job::Encrypt(Cipher::AesEcb), &blocks).map_err(|error| match error {
+                // It took over what is no key of this family: 31 bytes for AES.
+                Error::DeviceLacks { .. } => Error::Ciphertext,
+                other => other,
+            })?;
             let digest = kek.tag(&[b"imported material in a device", key.id.as_bytes(), &answer]).to_vec();
             Ok(Taken { id: copy, material, digest, intent })
         });
         taken.map_err(|error| {
             self.abandon_creation(caller, ACTION, key.level, intent, copy, self.made_by_us(copy).as_ref());
             match error {
-                Error::Ciphertext | Error::DeviceLacks { .. } => unusable(key),
+                Error::Ciphertext => unusable(key),
                 other => other,
             }
         })

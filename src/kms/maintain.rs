@@ -270,6 +270,7 @@ impl Kms {
         mut visit: impl FnMut(&Audit) -> Result<()>,
     ) -> Result<u64> {
         let _allowed = self.authorize(caller, "ReadAudit", &self.realm.container("audit"))?;
+        self.settle_refusals(true)?;
         self.harvest(false)?;
         let mut offset = 0;
         loop {

@@ -20,6 +20,7 @@ pub mod maintain;
 pub mod objects;
 pub mod ram;
 pub mod realm;
+pub mod refusal;
 pub mod replicate;
 pub mod rotation;
 pub mod service_key;

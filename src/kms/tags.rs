@@ -16,20 +16,25 @@ pub const MAX_AT_CREATION: usize = 20;
 const MAX_TAGS: usize = 10;
 const MAX_LENGTH: usize = 128;
 
-/// Key and value: up to 128 letters, digits and `/ \ _ - . + = : @`; the key is not empty and not one of the cloud's own.
-pub fn check_tag(key: &str, value: &str) -> Result<()> {
-    let fault = |reason: &str| Err(Error::invalid("Tags", reason));
-    let letters = |text: &str| text.chars().all(|letter| letter.is_alphanumeric() || "/\\_-.+=:@".contains(letter));
-    if key.is_empty() || key.chars().count() > MAX_LENGTH || value.chars().count() > MAX_LENGTH {
-        return fault("TagKey has 1 to 128 characters, TagValue up to 128");
-    }
-    if !letters(key) || !letters(value) {
-        return fault("only letters, digits and / \\ _ - . + = : @ are allowed");
+/// Up to 128 letters, digits and `/ \ _ - . + = : @`; a key is not empty and not one of the cloud's own.
+pub fn check_tag_key(key: &str) -> Result<(), &'static str> {
+    if key.is_empty() {
+        return Err("TagKey has 1 to 128 characters");
     }
     if key.starts_with("aliyun") || key.starts_with("acs:") {
-        return fault("TagKey must not begin with aliyun or acs:");
+        return Err("TagKey must not begin with aliyun or acs:");
     }
-    Ok(())
+    check_tag_value(key)
+}
+
+pub fn check_tag_value(value: &str) -> Result<(), &'static str> {
+    if value.chars().count() > MAX_LENGTH {
+        return Err("TagKey and TagValue have up to 128 characters");
+    }
+    match value.chars().all(|letter| letter.is_alphanumeric() || "/\\_-.+=:@".contains(letter)) {
+        true => Ok(()),
+        false => Err("only letters, digits and / \\ _ - . + = : @ are allowed"),
+    }
 }
 
 pub(super) fn check_count(count: usize, most: usize) -> Result<()> {
@@ -63,7 +68,7 @@ fn no_resource(error: Error) -> Error {
 }
 
 impl Kms {
-    /// Adds tags or changes their values; all were checked with [`check_tag`].
+    /// Adds tags or changes their values; all were checked with [`check_tag_key`] and [`check_tag_value`].
     pub fn tag_key(&self, caller: &Caller, key: &str, tags: &BTreeMap<String, String>) -> Result<()> {
         self.change_key(caller, "TagResource", key, |key, state| add(key, state, tags, MAX_TAGS))
     }

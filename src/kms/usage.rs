@@ -4,6 +4,7 @@
 //! One rule for `summary` and `all`: what cannot be written down is not answered. A result is withheld until its use is in
 //! the process's file (`store/uses.rs`), which survives the process; `alikms` carries it into the audit trail.
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::path::Path;
 use std::sync::Arc;
@@ -23,6 +24,8 @@ use crate::store::{OpenRealm, Store, Use, Uses};
 
 /// An operation in parts is written down when it begins as well: what it puts out before its end is out.
 const STARTED: &str = "started";
+/// What came of a rehearsal (`DryRun`), which nobody got.
+const REHEARSED: &str = "DryRun";
 
 /// Where the uses of a token's keys are written down.
 pub(super) struct Ledger {
@@ -42,6 +45,11 @@ impl Ledger {
     }
 
     fn note(&self, realm: &OpenRealm, subject: &Subject<'_>, mechanism: &str, outcome: &str) -> Result<()> {
+        let outcome = match (subject.caller.is_rehearsing(), outcome) {
+            (false, outcome) => Cow::Borrowed(outcome),
+            (true, "ok") => Cow::Borrowed(REHEARSED),
+            (true, outcome) => Cow::Owned(format!("{REHEARSED} {outcome}")),
+        };
         let used = Use {
             at: (self.clock)(),
             caller: &subject.caller.name(),
@@ -49,7 +57,7 @@ impl Ledger {
             key: subject.key,
             version: subject.version.unwrap_or_default(),
             mechanism,
-            outcome,
+            outcome: &outcome,
             request: (self.crypto == CryptoAudit::All).then(|| subject.caller.request()),
         };
         self.uses.note(&self.store, realm, &used)
@@ -57,7 +65,7 @@ impl Ledger {
 
     /// Writes down how it ended, and hands the result on if that could be done.
     fn settle<T>(&self, realm: &OpenRealm, subject: &Subject<'_>, mechanism: &str, result: Result<T>) -> Result<T> {
-        let noted = self.note(realm, subject, mechanism, result.as_ref().map_or_else(outcome, |_| "ok"));
+        let noted = self.note(realm, subject, mechanism, result.as_ref().map_or_else(Error::kind, |_| "ok"));
         let answer = result?;
         noted.map(|()| answer)
     }
@@ -177,7 +185,7 @@ impl Kms {
         {
             let subject = Subject { caller, action, key, version: Some(version) };
             // Nothing is answered but the refusal.
-            let _ = self.ledger.note(&opened.realm, &subject, "", outcome(&error));
+            let _ = self.ledger.note(&opened.realm, &subject, "", error.kind());
         }
         error
     }
@@ -193,6 +201,7 @@ impl Kms {
 
     /// Carries what all processes have written down into the audit trail. `ending`: this one uses no key any more.
     pub fn harvest(&self, ending: bool) -> Result<()> {
+        self.settle_refusals(false)?;
         self.ledger.uses.harvest(&self.store, &self.open()?.realm, self.now(), ending)
     }
 }
@@ -299,26 +308,5 @@ fn cipher_name(cipher: &Cipher) -> &'static str {
         Cipher::Sm4Ctr { .. } => "SM4_CTR",
         Cipher::Sm4Ecb => "SM4_ECB",
         Cipher::Sm4Gcm { .. } => "SM4_GCM",
-    }
-}
-
-/// What an error is called in the audit trail: its kind, nothing of its text.
-fn outcome(error: &Error) -> &'static str {
-    match error {
-        Error::AccessDenied { .. } => "AccessDenied",
-        Error::Ciphertext | Error::CiphertextLength => "Ciphertext",
-        Error::Cryptoki(_) => "Refused",
-        Error::DataLength => "DataLength",
-        Error::Device { .. } | Error::DevicePin { .. } | Error::DeviceUnavailable { .. } => "Device",
-        Error::DeviceLacks { .. } => "DeviceLacks",
-        Error::Internal(_) => "Internal",
-        Error::InvalidParameter { .. } => "InvalidParameter",
-        Error::KeyState { .. } => "KeyState",
-        Error::KeyVersionNotFound(_) => "KeyVersionNotFound",
-        Error::SignatureInvalid | Error::SignatureLength => "Signature",
-        Error::StateChange { .. } => "StateChange",
-        Error::Store(_) => "Store",
-        Error::Unsupported(_) | Error::RejectedUnsupported(_) => "Unsupported",
-        _ => "Failed",
     }
 }

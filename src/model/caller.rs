@@ -11,6 +11,8 @@ use crate::model::policy::{Document, allows, denies};
 pub struct Caller {
     identity: Identity,
     request: Option<Uuid>,
+    /// Nothing of what it asks for is answered (`DryRun`).
+    rehearsal: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,12 +40,12 @@ impl Permissions {
 impl Caller {
     /// The account itself. Each change that it makes is a request of its own.
     pub fn account() -> Self {
-        Self { identity: Identity::Account, request: None }
+        Self { identity: Identity::Account, request: None, rehearsal: false }
     }
 
     /// A RAM user. Only `kms::ram` knows what it may do.
     pub fn user(permissions: Arc<Permissions>) -> Self {
-        Self { identity: Identity::User(permissions), request: None }
+        Self { identity: Identity::User(permissions), request: None, rehearsal: false }
     }
 
     /// A RAM user that may do nothing.
@@ -54,6 +56,15 @@ impl Caller {
     /// The same caller within this request: all audit rows that it causes bear the number of the answer (`RequestId`).
     pub fn within(&self, request: Uuid) -> Self {
         Self { request: Some(request), ..self.clone() }
+    }
+
+    /// The same caller, who only rehearses.
+    pub fn rehearsing(&self) -> Self {
+        Self { rehearsal: true, ..self.clone() }
+    }
+
+    pub fn is_rehearsing(&self) -> bool {
+        self.rehearsal
     }
 
     pub fn identity(&self) -> &Identity {

@@ -34,11 +34,6 @@ impl Family {
     pub fn is_sm(self) -> bool {
         matches!(self, Self::Sm4 | Self::Ec(Curve::Sm2))
     }
-
-    /// Kinds of keys for which no device profile has a mechanism: they work at level SOFTWARE alone.
-    pub fn is_software_only(self) -> bool {
-        self.is_sm() || matches!(self, Self::Ec(curve) if curve.is_25519())
-    }
 }
 
 /// One kind of key. `name` is the API's `KeySpec`.

@@ -24,6 +24,8 @@ use crate::error::{Error, Result};
 use crate::fork;
 use crate::model::time::Moment;
 
+/// The action of the row that tells of a file that was lost.
+pub const LOST_USES: &str = "CarryUses";
 /// A draft this old belongs to nobody who is still at it.
 const STALE: Duration = Duration::from_secs(60);
 
@@ -73,6 +75,20 @@ enum Found {
 }
 
 impl Uses {
+    /// Makes the store expect this file: should it disappear before it was carried over, the trail says so.
+    pub(super) fn register(store: &Store, realm: &OpenRealm, file: Uuid) -> Result<()> {
+        let is_known = |records: &mut Records<'_>| Ok(records.one::<Carried>((&file).into())?.is_some());
+        if store.read(realm, is_known)? {
+            return Ok(());
+        }
+        store.note_down(realm, |records| {
+            if !is_known(records)? {
+                records.set_carried(&Carried { file, rows: Vec::new(), ended: false }, true)?;
+            }
+            Ok(Vec::new())
+        })
+    }
+
     /// Carries over the files of all processes. `ending`: this process uses no key any more.
     pub fn harvest(&self, store: &Store, realm: &OpenRealm, now: Moment, ending: bool) -> Result<()> {
         for draft in self.drafts(realm)? {
@@ -249,7 +265,7 @@ fn lost(now: Moment, file: &Uuid, outcome: &str) -> Audit {
     Audit {
         at: now,
         caller: "account".to_owned(),
-        action: "CarryUses".to_owned(),
+        action: LOST_USES.to_owned(),
         resource: format!("uses of keys in file {file}"),
         version: None,
         mechanism: String::new(),

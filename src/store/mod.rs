@@ -17,6 +17,7 @@ mod keys;
 mod objects;
 mod ram;
 mod realms;
+pub mod refusals;
 mod replications;
 mod row;
 mod schema;
@@ -41,6 +42,7 @@ use crate::seal::Kek;
 use crate::seal::slot::Slot;
 pub use attempts::AttemptLock;
 use database::{Database, Mode, Transaction};
+pub use harvest::LOST_USES;
 use sqlite::Sqlite;
 pub use uses::{Use, Uses};
 

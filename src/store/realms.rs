@@ -22,6 +22,7 @@ const TABLES: &[&str] = &[
     "audit",
     "audit_heads",
     "uses",
+    "refusals",
 ];
 
 impl Store {

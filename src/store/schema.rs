@@ -175,5 +175,14 @@ CREATE TABLE replications (
     tag BLOB NOT NULL
 ) STRICT;
 CREATE UNIQUE INDEX replications_id ON replications (realm, id);
+CREATE TABLE refusals (
+    position INTEGER PRIMARY KEY,
+    realm INTEGER NOT NULL,
+    caller TEXT NOT NULL,
+    revision INTEGER NOT NULL,
+    body TEXT NOT NULL,
+    tag BLOB NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX refusals_caller ON refusals (realm, caller);
 ",
 ];

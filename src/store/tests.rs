@@ -458,7 +458,10 @@ fn an_older_store_is_brought_up_to_date() {
     let old = r#"{"at":1,"caller":"account","action":"CreateKey","resource":"key","request":"00000000-0000-0000-0000-000000000000","pid":1,"uid":2}"#;
     let line: Audit = serde_json::from_str(old).unwrap();
     assert_eq!((line.outcome.as_str(), line.program.as_str(), line.count), ("", "", None));
-    fixture.raw().execute_batch("DROP TABLE replications; DROP TABLE uses; PRAGMA user_version = 1").unwrap();
+    fixture
+        .raw()
+        .execute_batch("DROP TABLE replications; DROP TABLE refusals; DROP TABLE uses; PRAGMA user_version = 1")
+        .unwrap();
     let store = Store::new(&fixture.path);
     assert!(store.read(&fixture.realm, |records| records.key(key(1).id)).unwrap().is_some());
     let uses = Uses::new(&fixture.path);

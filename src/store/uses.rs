@@ -188,20 +188,25 @@ impl Uses {
                 harvested?;
             }
         }
+        let live = self.map(realm)?;
+        // Before its first use: a file that is not there any more is then missed.
+        Self::register(store, realm, live.id)?;
+        own.live.set(live);
+        Ok(live)
+    }
+
+    /// A file of this process for this token, made if there is none yet.
+    fn map(&self, realm: &OpenRealm) -> Result<&'static Live> {
         // A child that inherited the descriptor would keep the file locked.
         let _hold = fork::hold();
         let mut known = KNOWN.get().lock().unwrap_or_else(PoisonError::into_inner);
         let is_ours = |live: &&&Live| live.path == self.file(realm.row.uuid, live.id) && live.path.exists();
-        let live = match known.iter().find(is_ours) {
-            Some(live) => *live,
-            None => {
-                let path = self.file(realm.row.uuid, Uuid::new_v4());
-                let live: &'static Live = Box::leak(Box::new(Live::make(&path, &self.real(), realm.row.uuid)?));
-                known.push(live);
-                live
-            }
-        };
-        own.live.set(live);
+        if let Some(live) = known.iter().find(is_ours) {
+            return Ok(live);
+        }
+        let path = self.file(realm.row.uuid, Uuid::new_v4());
+        let live: &'static Live = Box::leak(Box::new(Live::make(&path, &self.real(), realm.row.uuid)?));
+        known.push(live);
         Ok(live)
     }
 

@@ -110,7 +110,8 @@ impl Session {
     fn create_data(&mut self, template: &Template, token: bool) -> Result<u64> {
         let value = template.bytes(CKA_VALUE).unwrap_or_default();
         if token {
-            let object = self.slot().kms.create_data_object(&self.caller(), value, &seed(template))?;
+            let object =
+                self.manages("CreateKey", "", |kms, caller| kms.create_data_object(caller, value, &seed(template)))?;
             return Ok(object.handle);
         }
         let mut all = Builder::default();
@@ -125,7 +126,9 @@ impl Session {
     fn create_certificate(&mut self, template: &Template, token: bool) -> Result<u64> {
         let der = certificate::check_new(template)?;
         if token {
-            let object = self.slot().kms.create_certificate_object(&self.caller(), der, &seed(template))?;
+            let object = self.manages("UploadCertificate", "", |kms, caller| {
+                kms.create_certificate_object(caller, der, &seed(template))
+            })?;
             return Ok(object.handle);
         }
         let mut all = Builder::default();
@@ -140,11 +143,11 @@ impl Session {
         if token {
             let mut seed = seed(template);
             seed.attributes.extend(stored(&flags));
-            let kms = &self.slot().kms;
-            let object = match kms.adopt_public_key(&self.caller(), &public, &seed)? {
-                Some(object) => object,
-                None => kms.create_public_object(&self.caller(), &public, &seed)?,
-            };
+            let object =
+                self.manages("CreateKey", "", |kms, caller| match kms.adopt_public_key(caller, &public, &seed)? {
+                    Some(object) => Ok(object),
+                    None => kms.create_public_object(caller, &public, &seed),
+                })?;
             return Ok(object.handle);
         }
         let key = SessionKey::new(family, None, Some(public));
@@ -275,7 +278,7 @@ impl Session {
             (inner, outer) => inner.or(outer),
         };
         let new = NewObjectKey { spec, usage, usages, level, private: inner, public: outer, value };
-        let objects = self.slot().kms.create_object_key(&self.caller(), new)?;
+        let objects = self.manages("CreateKey", "", |kms, caller| kms.create_object_key(caller, new))?;
         let handle = |public: bool| {
             let wanted = |object: &&Object| (object.class == Class::PublicKey) == public;
             objects.iter().find(wanted).map(|object| object.handle)

@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use crate::error::{Error, Result};
 use crate::fork::epoch;
+use crate::kms::Kms;
 use crate::kms::objects::{Search, Seed};
 use crate::kms::use_key::Ready;
 use crate::model::caller::Caller;
@@ -137,6 +138,17 @@ impl Session {
 
     pub(super) fn caller(&self) -> Caller {
         self.slot.caller()
+    }
+
+    /// What the KMS does for whoever is logged in, and what it is about: a refusal goes into the audit trail.
+    pub(super) fn manages<T>(
+        &self,
+        action: &str,
+        about: impl std::fmt::Display,
+        work: impl FnOnce(&Kms, &Caller) -> Result<T>,
+    ) -> Result<T> {
+        let kms = &self.slot.kms;
+        kms.manages(&self.caller(), action, about, |caller| work(kms, caller))
     }
 
     pub fn info(&self) -> CK_SESSION_INFO {
@@ -330,7 +342,9 @@ impl Session {
                 seed.attributes.insert(entry.kind, value.to_vec());
             }
         }
-        self.slot.kms.change_object(&self.caller(), row, &seed)
+        self.manages("UpdateKeyDescription", format_args!("object {row}"), |kms, caller| {
+            kms.change_object(caller, row, &seed)
+        })
     }
 
     pub fn destroy_object(&mut self, object: u64) -> Result<()> {
@@ -352,7 +366,10 @@ impl Session {
             _ => {}
         }
         let (row, _) = self.slot.row_of(object).ok_or(ck(CKR_OBJECT_HANDLE_INVALID))?;
-        self.slot.kms.destroy_object(&self.caller(), row).map_err(|error| match error {
+        let destroyed = self.manages("ScheduleKeyDeletion", format_args!("object {row}"), |kms, caller| {
+            kms.destroy_object(caller, row)
+        });
+        destroyed.map_err(|error| match error {
             Error::KeyNotFound(_) => ck(CKR_OBJECT_HANDLE_INVALID),
             other => other,
         })

@@ -29,6 +29,25 @@ fn s004_005_054_to_057_062_encrypt_and_decrypt(bed: &Bed) {
     assert_eq!(fields(&opened), "KeyId KeyVersionId Plaintext RequestId");
     assert_eq!((text(&opened["KeyId"]), text(&opened["KeyVersionId"])), (key.clone(), version));
     assert_eq!(opened["Plaintext"], "dGhpcyBpcyBwbGFpbnRleHQK");
+    // S004-056: nothing but the key is named, by its ID or an alias; S004-057: to decrypt not even that.
+    let alias = crate::bed::unique("named");
+    bed.ok("CreateAlias", &[("KeyId", &key), ("AliasName", &alias)]);
+    for name in [key.as_str(), &alias] {
+        let encrypted = bed.ok("Encrypt", &[("KeyId", name), ("Plaintext", "YQ==")]);
+        let source = text(&encrypted["CiphertextBlob"]);
+        for answer in [
+            encrypted,
+            bed.ok("GenerateDataKey", &[("KeyId", name)]),
+            bed.ok("GenerateDataKeyWithoutPlaintext", &[("KeyId", name)]),
+            bed.ok("ReEncrypt", &[("CiphertextBlob", &source), ("DestinationKeyId", name)]),
+        ] {
+            assert_eq!(answer["KeyId"], key, "{name}");
+            let opened = bed.ok("Decrypt", &[("CiphertextBlob", &text(&answer["CiphertextBlob"]))]);
+            assert_eq!((&opened["KeyId"], &opened["KeyVersionId"]), (&answer["KeyId"], &answer["KeyVersionId"]));
+            let plaintext = answer.get("Plaintext").unwrap_or(&opened["Plaintext"]);
+            assert_eq!(&opened["Plaintext"], plaintext);
+        }
+    }
     // Another time, another IV.
     assert_ne!(bed.encrypt(&key, b"x"), bed.encrypt(&key, b"x"));
     bed.ok("DisableKey", &[("KeyId", &key)]);

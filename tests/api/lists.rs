@@ -37,6 +37,18 @@ fn s004_034_036_list_aliases(bed: &Bed) {
         "AliasArn": format!("acs:kms:cn-hangzhou:3000000000000003:{alias}"), "AliasName": alias, "KeyId": key,
     });
     assert_eq!(items(&answer, "Aliases", "Alias"), [&expected]);
+    // All of this account and region, and none of another.
+    let elsewhere = bed.token("beijing");
+    let foreign = crate::bed::unique("foreign");
+    let key = elsewhere.key("EC_P256", "SIGN/VERIFY");
+    elsewhere.ok("CreateAlias", &[("AliasName", &foreign), ("KeyId", &key)]);
+    let mut seen = Vec::new();
+    for number in 1..=(before + 1) / 100 + 1 {
+        let answer = bed.ok("ListAliases", &[("PageNumber", &number.to_string()), ("PageSize", "100")]);
+        seen.extend(items(&answer, "Aliases", "Alias").iter().map(|alias| text(&alias["AliasName"])));
+    }
+    assert_eq!(seen.len() as u64, before + 1);
+    assert!(seen.contains(&alias) && !seen.contains(&foreign));
 }
 
 fn s004_037_039_list_aliases_by_key_id(bed: &Bed) {

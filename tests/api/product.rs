@@ -6,14 +6,69 @@ use std::collections::BTreeSet;
 use crate::bed::{Bed, DIGEST, from_base64, text, to_base64, unique};
 use crate::common::openssl;
 
-at_both_levels! {
-    s004_019_020_021_by_arn_and_alias
-    rsa_2048_in_every_state
-    rsa_3072_in_every_state
-    rsa_4096_in_every_state
-    s004_149_elliptic_curves_in_every_state
-    s004_149_aes_in_every_state
-    s004_101_109_imported_aes_in_every_state
+/// Tests at both levels, one for each spec.
+macro_rules! walks {
+    ($(fn $name:ident($spec:literal);)*) => {
+        const WALKED: &[&str] = &[$($spec),*];
+        $(fn $name(bed: &Bed) { every_kind(bed, $spec) })*
+        at_both_levels! { s004_019_020_021_by_arn_and_alias $($name)* }
+    };
+}
+
+walks! {
+    fn s004_149_101_109_aes_256_in_every_state("Aliyun_AES_256");
+    fn aes_192_in_every_state("Aliyun_AES_192");
+    fn aes_128_in_every_state("Aliyun_AES_128");
+    fn sm4_in_every_state("Aliyun_SM4");
+    fn rsa_2048_in_every_state("RSA_2048");
+    fn rsa_3072_in_every_state("RSA_3072");
+    fn rsa_4096_in_every_state("RSA_4096");
+    fn s004_149_p256_in_every_state("EC_P256");
+    fn s004_149_p256k_in_every_state("EC_P256K");
+    fn p384_in_every_state("EC_P384");
+    fn p521_in_every_state("EC_P521");
+    fn ed25519_in_every_state("EC_ED25519");
+    fn sm2_in_every_state("EC_SM2");
+    fn hmac_sha_256_in_every_state("HMAC_SHA_256");
+    fn hmac_sha_384_in_every_state("HMAC_SHA_384");
+    fn hmac_sha_512_in_every_state("HMAC_SHA_512");
+}
+
+/// Whose material may come from elsewhere (§2.1).
+const EXTERNAL: &[&str] = &["Aliyun_AES_256", "Aliyun_SM4"];
+
+/// Every usage and origin of a spec, as far as it exists at this level.
+fn every_kind(bed: &Bed, spec: &'static str) {
+    let told = bed.ok("DescribeService", &[]);
+    let all = told["KeySpecs"]["KeySpec"].as_array().unwrap();
+    let own = all.iter().find(|own| own["Name"] == spec).unwrap();
+    let levels = own["SupportedProtectionLevels"]["SupportedProtectionLevel"].as_array().unwrap();
+    if !levels.iter().any(|level| level == bed.level.name()) {
+        assert!(bed.level.name() == "HSM" && ["Aliyun_SM4", "EC_ED25519", "EC_SM2"].contains(&spec), "{spec}");
+        return;
+    }
+    for usage in own["Usages"]["Usage"].as_array().unwrap() {
+        walk(bed, spec, &text(usage), AT_KMS);
+    }
+    let level = ("ProtectionLevel", bed.level.name());
+    match EXTERNAL.contains(&spec) {
+        true => walk(bed, spec, "ENCRYPT/DECRYPT", ELSEWHERE),
+        false => {
+            let refused = bed.refused("CreateKey", &[("KeySpec", spec), ("Origin", ELSEWHERE), level]);
+            assert_eq!(refused, (400, UNSUPPORTED), "{spec}");
+        }
+    }
+}
+
+#[test]
+fn every_spec_is_walked() {
+    let told = crate::bed::software().ok("DescribeService", &[]);
+    let mut names: Vec<String> =
+        told["KeySpecs"]["KeySpec"].as_array().unwrap().iter().map(|own| text(&own["Name"])).collect();
+    let mut walked = WALKED.to_vec();
+    names.sort();
+    walked.sort_unstable();
+    assert_eq!(names, walked);
 }
 
 /// Ruling 2: where a KeyId is an alias, it is refused by these, and taken by all others; an ARN is taken by all.
@@ -83,46 +138,6 @@ fn s004_019_020_021_by_arn_and_alias(bed: &Bed) {
     assert_eq!(seen.len(), 31, "{seen:?}");
 }
 
-/// No device profile has SM algorithms: at level SOFTWARE alone.
-#[test]
-fn sm2_and_sm4_in_every_state() {
-    let bed = crate::bed::software();
-    walk(bed, "EC_SM2", "SIGN/VERIFY", AT_KMS);
-    walk(bed, "EC_SM2", "ENCRYPT/DECRYPT", AT_KMS);
-    walk(bed, "Aliyun_SM4", "ENCRYPT/DECRYPT", AT_KMS);
-    walk(bed, "Aliyun_SM4", "ENCRYPT/DECRYPT", ELSEWHERE);
-}
-
-fn rsa_2048_in_every_state(bed: &Bed) {
-    both_usages(bed, "RSA_2048");
-}
-
-fn rsa_3072_in_every_state(bed: &Bed) {
-    both_usages(bed, "RSA_3072");
-}
-
-fn rsa_4096_in_every_state(bed: &Bed) {
-    both_usages(bed, "RSA_4096");
-}
-
-fn both_usages(bed: &Bed, spec: &'static str) {
-    walk(bed, spec, "SIGN/VERIFY", AT_KMS);
-    walk(bed, spec, "ENCRYPT/DECRYPT", AT_KMS);
-}
-
-fn s004_149_elliptic_curves_in_every_state(bed: &Bed) {
-    walk(bed, "EC_P256", "SIGN/VERIFY", AT_KMS);
-    walk(bed, "EC_P256K", "SIGN/VERIFY", AT_KMS);
-}
-
-fn s004_149_aes_in_every_state(bed: &Bed) {
-    walk(bed, "Aliyun_AES_256", "ENCRYPT/DECRYPT", AT_KMS);
-}
-
-fn s004_101_109_imported_aes_in_every_state(bed: &Bed) {
-    walk(bed, "Aliyun_AES_256", "ENCRYPT/DECRYPT", ELSEWHERE);
-}
-
 const AT_KMS: &str = "Aliyun_KMS";
 const ELSEWHERE: &str = "EXTERNAL";
 const STATES: [&str; 4] = ["Enabled", "Disabled", "PendingDeletion", "PendingImport"];
@@ -143,8 +158,10 @@ enum For {
     All,
     /// Keys whose material comes from elsewhere.
     Imported,
-    /// All but those.
-    Made,
+    /// Of which there can be new versions.
+    Versioned,
+    /// Keys that authenticate.
+    Macs,
     Pairs,
     PairsThatEncrypt,
     PairsThatSign,
@@ -166,7 +183,9 @@ const TABLE: &[(&str, Row, For, &str)] = &[
     ("GenerateAndExportDataKey", USE, For::Secrets, UNSUPPORTED),
     ("ExportDataKey", USE, For::Secrets, ""),
     ("ReEncrypt", USE, For::Secrets, UNSUPPORTED),
-    ("CreateKeyVersion", USE, For::Made, REJECTED),
+    ("GenerateMac", USE, For::Macs, UNSUPPORTED),
+    ("VerifyMac", USE, For::Macs, UNSUPPORTED),
+    ("CreateKeyVersion", USE, For::Versioned, REJECTED),
     ("UpdateRotationPolicy", USE, For::SecretsMade, REJECTED),
     ("AsymmetricSign", USE, For::PairsThatSign, UNSUPPORTED),
     ("AsymmetricVerify", USE, For::PairsThatSign, UNSUPPORTED),
@@ -219,9 +238,14 @@ struct Subject<'a> {
     id: String,
     version: String,
     symmetric: bool,
+    authenticates: bool,
+    /// By AsymmetricEncrypt and by AsymmetricSign.
+    encrypts: bool,
     signs: bool,
     imported: bool,
     algorithm: &'static str,
+    /// Of GenerateMac.
+    mac: &'static str,
     blob: String,
     signature: String,
     ciphertext: String,
@@ -231,7 +255,7 @@ struct Subject<'a> {
     recipient: String,
 }
 
-fn walk(bed: &Bed, spec: &'static str, usage: &'static str, origin: &str) {
+fn walk(bed: &Bed, spec: &'static str, usage: &str, origin: &str) {
     let subject = Subject::new(bed, spec, usage, origin);
     let known: BTreeSet<&str> = TABLE.iter().map(|row| row.0).collect();
     assert_eq!(known.len(), TABLE.len());
@@ -272,12 +296,15 @@ fn walk(bed: &Bed, spec: &'static str, usage: &'static str, origin: &str) {
 }
 
 impl<'a> Subject<'a> {
-    fn new(bed: &'a Bed, spec: &'static str, usage: &'static str, origin: &str) -> Self {
+    fn new(bed: &'a Bed, spec: &'static str, usage: &str, origin: &str) -> Self {
         let made = bed.create(&[("KeySpec", spec), ("KeyUsage", usage), ("Origin", origin)]);
-        let signs = usage == "SIGN/VERIFY";
+        let is_pair = !spec.starts_with("Aliyun_") && !spec.starts_with("HMAC_");
+        let signs = usage == "SIGN/VERIFY" && is_pair && spec != "EC_ED25519";
         let algorithm = match (spec, signs) {
             ("EC_SM2", true) => "SM2DSA",
             ("EC_SM2", false) => "SM2PKE",
+            ("EC_P384", true) => "ECDSA_SHA_384",
+            ("EC_P521", true) => "ECDSA_SHA_512",
             (spec, true) if spec.starts_with("EC_") => "ECDSA_SHA_256",
             (_, true) => "RSA_PSS_SHA_256",
             (_, false) => "RSAES_OAEP_SHA_1",
@@ -289,9 +316,13 @@ impl<'a> Subject<'a> {
             id: text(&made["KeyId"]),
             version: String::new(),
             symmetric: spec.starts_with("Aliyun_"),
+            authenticates: spec.starts_with("HMAC_"),
+            encrypts: is_pair && usage == "ENCRYPT/DECRYPT",
             signs,
             imported: origin == ELSEWHERE,
             algorithm,
+            // A key of another kind is asked by the right name for what no key of its kind can do.
+            mac: if spec.starts_with("HMAC_") { spec } else { "HMAC_SHA_256" },
             blob: String::new(),
             signature: "AAAA".into(),
             ciphertext: "AAAA".into(),
@@ -311,8 +342,10 @@ impl<'a> Subject<'a> {
             subject.blob = text(&run("Encrypt")["CiphertextBlob"]);
         } else if signs {
             subject.signature = text(&run("AsymmetricSign")["Value"]);
-        } else {
+        } else if subject.encrypts {
             subject.ciphertext = text(&run("AsymmetricEncrypt")["CiphertextBlob"]);
+        } else if subject.authenticates {
+            subject.signature = text(&run("GenerateMac")["Mac"]);
         }
         subject
     }
@@ -335,10 +368,11 @@ impl<'a> Subject<'a> {
         match keys {
             For::All => true,
             For::Imported => self.imported,
-            For::Made => !self.imported,
-            For::Pairs => !self.symmetric,
-            For::PairsThatEncrypt => !self.symmetric && !self.signs,
-            For::PairsThatSign => !self.symmetric && self.signs,
+            For::Versioned => !self.imported && !self.authenticates,
+            For::Macs => self.authenticates,
+            For::Pairs => !self.symmetric && !self.authenticates,
+            For::PairsThatEncrypt => self.encrypts,
+            For::PairsThatSign => self.signs,
             For::Secrets => self.symmetric,
             For::SecretsMade => self.symmetric && !self.imported,
         }
@@ -384,7 +418,12 @@ impl<'a> Subject<'a> {
             ("WrappingAlgorithm", "RSAES_OAEP_SHA_256".to_owned()),
             ("WrappingKeySpec", "RSA_2048".to_owned()),
         ];
-        let signed = || [one("Digest", DIGEST), one("Value", &self.signature)].concat();
+        let digest = match self.algorithm {
+            "ECDSA_SHA_384" => to_base64(&[7; 48]),
+            "ECDSA_SHA_512" => to_base64(&[7; 64]),
+            _ => DIGEST.to_owned(),
+        };
+        let message = || of_key([one("Algorithm", self.mac), one("Message", "YQ==")].concat());
         let policy = format!(
             r#"{{"Version":"1","Statement":[{{"Effect":"Allow","Principal":{{"RAM":["acs:ram::{}:*"]}},"Action":"kms:*","Resource":"*"}}]}}"#,
             crate::common::ACCOUNT
@@ -401,10 +440,12 @@ impl<'a> Subject<'a> {
                 [one("CiphertextBlob", &source), one("DestinationKeyId", &self.id)].concat()
             }
             "UpdateRotationPolicy" => of_key(one("EnableAutomaticRotation", "false")),
-            "AsymmetricSign" => by(one("Digest", DIGEST)),
-            "AsymmetricVerify" => by(signed()),
+            "AsymmetricSign" => by(one("Digest", &digest)),
+            "AsymmetricVerify" => by([one("Digest", &digest), one("Value", &self.signature)].concat()),
             "AsymmetricEncrypt" => by(one("Plaintext", "YQ==")),
             "AsymmetricDecrypt" => by(one("CiphertextBlob", &self.ciphertext)),
+            "GenerateMac" => message(),
+            "VerifyMac" => [message(), one("Mac", &self.signature)].concat(),
             "GetPublicKey" | "DescribeKeyVersion" => of_version(Vec::new()),
             "GetParametersForImport" => {
                 of_key([one("WrappingAlgorithm", "RSAES_OAEP_SHA_1"), one("WrappingKeySpec", "RSA_2048")].concat())

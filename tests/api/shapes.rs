@@ -69,7 +69,12 @@ const PUBLISHED: &[(&str, &str)] = &[
     ("DescribeAccountKmsStatus", ""),
     ("DescribeRegions", ""),
     ("DescribeService", ""),
+    ("OpenKmsService", ""),
 ];
+
+/// The parameters that are no text.
+const NUMBERS: &[&str] = &["KeyMaterialExpireUnix", "NumberOfBytes", "PageNumber", "PageSize", "PendingWindowInDays"];
+const SWITCHES: &[&str] = &["All", "DryRun", "EnableAutomaticRotation", "EnableDeletionProtection"];
 
 /// Ruling 1: the window is 30 days if nothing is said.
 const OPTIONAL_HERE: &[&str] = &["PendingWindowInDays"];
@@ -86,6 +91,11 @@ fn every_published_parameter_is_known_and_no_other() {
             })
             .collect();
         own.sort();
+        for parameter in &parameters {
+            let name = parameter.name.as_str();
+            assert_eq!(parameter.kind == "NUMBER", NUMBERS.contains(&name), "{action} {name}");
+            assert_eq!(parameter.kind == "true|false", SWITCHES.contains(&name), "{action} {name}");
+        }
         let mut published: Vec<&str> = published.split_whitespace().collect();
         published.sort_unstable();
         assert_eq!(own, published, "{action}");

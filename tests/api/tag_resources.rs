@@ -91,8 +91,10 @@ fn tags_of_several_keys_are_changed_all_or_none(bed: &Bed) {
         ("", "InvalidParameter"),
         ("[]", "InvalidParameter"),
         (r#"["k"]"#, "InvalidParameter"),
-        (r#"[{"Key":"aliyun","Value":"v"}]"#, "InvalidParameter"),
-        (r#"[{"Key":"a b","Value":"v"}]"#, "InvalidParameter"),
+        (r#"[{"Key":"aliyun","Value":"v"}]"#, "InvalidParameter.TagKey"),
+        (r#"[{"Key":"a b","Value":"v"}]"#, "InvalidParameter.TagKey"),
+        (r#"[{"Key":"","Value":"v"}]"#, "InvalidParameter.TagKey"),
+        (r#"[{"Key":"k","Value":"a b"}]"#, "InvalidParameter.TagValue"),
         (r#"[{"Key":"k","Value":"1"},{"Key":"k","Value":"2"}]"#, "Duplicate.TagKey"),
         (&list(21), "InvalidParameter"),
     ] {

@@ -51,10 +51,19 @@ fn s004_060_061_063_152_to_157_symmetric_keys_rotate_now(bed: &Bed) {
     assert_eq!(bed.versions(&key), [first.as_str(), second.as_str()]);
     let new = bed.ok("Encrypt", &[("KeyId", &key), ("Plaintext", "bmV3")]);
     assert_eq!(new["KeyVersionId"], second);
+    for action in ["GenerateDataKey", "GenerateDataKeyWithoutPlaintext"] {
+        assert_eq!(bed.ok(action, &[("KeyId", &key)])["KeyVersionId"], second, "{action}");
+    }
     // S004-156: each ciphertext names the version that it needs.
     let opened = bed.ok("Decrypt", &[("CiphertextBlob", &old)]);
     assert_eq!((text(&opened["KeyVersionId"]), bed.decrypt(&old)), (first, b"old".to_vec()));
     assert_eq!(bed.decrypt(&text(&new["CiphertextBlob"])), b"new");
+    // S004-155: any number of them stays, in the order of their making, and there is one primary version.
+    let all: Vec<String> =
+        (0..4).map(|_| text(&bed.ok("CreateKeyVersion", &[("KeyId", &key)])["KeyVersion"]["KeyVersionId"])).collect();
+    assert_eq!(bed.versions(&key)[2..], all);
+    assert_eq!(primary(bed), all[3]);
+    assert_eq!((bed.decrypt(&old), bed.decrypt(&text(&new["CiphertextBlob"]))), (b"old".to_vec(), b"new".to_vec()));
 }
 
 fn versions_of_strangers_are_not_found(bed: &Bed) {

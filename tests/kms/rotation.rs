@@ -2,6 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use alikms_pkcs11::api::Params;
+use alikms_pkcs11::kms::Kms;
+use alikms_pkcs11::model::caller::Caller;
 use alikms_pkcs11::model::key::Level;
 
 use super::{World, text};
@@ -89,11 +92,19 @@ fn s004_168_the_policy_of_a_key_out_of_use_is_not_changed(level: Level) {
 
 fn s004_115_and_171_neither_pairs_nor_imported_material_rotate(level: Level) {
     let world = World::new(level);
-    for more in [("KeySpec", "RSA_2048"), ("Origin", "EXTERNAL")] {
+    for more in [("KeySpec", "RSA_2048"), ("KeySpec", "EC_P256"), ("Origin", "EXTERNAL")] {
         let key = world.key(&[more]);
         let change = [("KeyId", key.as_str()), ("EnableAutomaticRotation", "true"), ("RotationInterval", "365d")];
-        let code = world.refused("UpdateRotationPolicy", &change);
-        assert!(matches!(code, "Rejected.UnsupportedOperation" | "Rejected.PendingImport"), "{more:?}: {code}");
+        if more.0 == "Origin" {
+            // While there is none, the state is told.
+            assert_eq!(world.refused("UpdateRotationPolicy", &change), "Rejected.PendingImport");
+            super::import::import(&world, &key, super::import::wrapping(level), &[1; 32]).unwrap();
+            assert_eq!(world.refused("CreateKeyVersion", &change[..1]), "Rejected.UnsupportedOperation");
+        }
+        assert_eq!(world.refused("UpdateRotationPolicy", &change), "Rejected.UnsupportedOperation", "{more:?}");
+        world.pass_days(800);
+        world.kms().maintain(&Caller::account()).unwrap();
+        assert_eq!(versions(&world, &key).len(), 1, "{more:?}");
         let new = [more, ("EnableAutomaticRotation", "true"), ("RotationInterval", "365d")];
         assert_eq!(world.refused("CreateKey", &new), "UnsupportedOperation", "{more:?}");
     }
@@ -117,12 +128,23 @@ fn s004_152_when_many_look_at_once_one_version_is_made(level: Level) {
     let world = World::new(level);
     let key = world.key(ROTATING);
     world.pass_days(30);
-    std::thread::scope(|scope| {
-        for _ in 0..8 {
-            scope.spawn(|| world.encrypt(&key));
-        }
+    // Each with connections and memories of its own, as processes have them.
+    let others: Vec<_> = (0..4).map(|_| world.again()).collect();
+    let entry = alikms_pkcs11::api::find("Encrypt").unwrap();
+    let encrypt = |kms: &Kms| {
+        let mut params = Params::default();
+        params.push("KeyId", key.as_str());
+        params.push("Plaintext", "aGVsbG8=");
+        text(&entry.run(kms, &Caller::account(), &params, uuid::Uuid::new_v4()).unwrap(), "/KeyVersionId")
+    };
+    let used: BTreeSet<String> = std::thread::scope(|scope| {
+        let kms = others.iter().map(|service| &**service.token(None).unwrap()).chain([world.kms()]);
+        let running: Vec<_> = kms.flat_map(|kms| [kms, kms]).map(|kms| scope.spawn(|| encrypt(kms))).collect();
+        running.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
-    assert_eq!(versions(&world, &key).len(), 2);
+    let all = versions(&world, &key);
+    assert_eq!(all.len(), 2);
+    assert_eq!(used, BTreeSet::from([all[1].clone()]), "whoever looks when it is due has the new one");
 }
 
 fn s004_166_re_encryption_brings_old_ciphertexts_to_the_current_version(level: Level) {
@@ -145,4 +167,15 @@ fn s004_139_keys_in_a_device_rotate_alike() {
     assert_ne!(before[..48], after[..48]);
     world.decrypts(&before).unwrap();
     world.decrypts(&after).unwrap();
+    // Versions, tags and permissions too.
+    let asked = world.done("CreateKeyVersion", &[("KeyId", &key)]);
+    assert_eq!(world.described(&key, "PrimaryKeyVersion"), text(&asked, "/KeyVersion/KeyVersionId"));
+    world.done("TagResource", &[("KeyId", &key), ("Tags", r#"[{"TagKey":"team","TagValue":"web"}]"#)]);
+    let tags = world.done("ListResourceTags", &[("KeyId", &key)]);
+    assert_eq!(text(&tags, "/Tags/Tag/0/TagValue"), "web");
+    let other = world.key(&[("ProtectionLevel", "HSM")]);
+    let user = world.user("bob", &super::ram::allow("Encrypt", &[super::ram::arn(&format!("key/{key}"))]));
+    let encrypt = |key: &str| world.code(&user, "Encrypt", &[("KeyId", key), ("Plaintext", "aGVsbG8=")]);
+    assert_eq!((encrypt(&key), encrypt(&other)), ("ok", super::ram::NO));
+    assert_eq!(world.code(&user, "Decrypt", &[("CiphertextBlob", &after)]), super::ram::NO);
 }

@@ -78,7 +78,49 @@ fn a_summary_counts_over_many_commands(level: Level) {
     assert_eq!(trail.lines().iter().filter(|line| line["outcome"] == "ok" && !line["mechanism"].is_null()).count(), 5);
 }
 
+fn s004_120_public_key_operations_are_logged(level: Level) {
+    let trail = Trail::new(level, "all");
+    let home = &trail.0;
+    let pair = |usage: &str| {
+        let words = ["CreateKey", "--KeySpec", "RSA_2048", "--KeyUsage", usage, "--ProtectionLevel", level.name()];
+        let key = home.query(&words, "KeyMetadata.KeyId");
+        let version = home.query(&["ListKeyVersions", "--KeyId", &key], "KeyVersions.KeyVersion.0.KeyVersionId");
+        (key, version)
+    };
+    let run = |action: &str, (key, version): &(String, String), more: &[&str]| {
+        let own = [action, "--KeyId", key.as_str(), "--KeyVersionId", version.as_str()];
+        home.answer(&[&own[..], more].concat())
+    };
+    let (signer, opener) = (pair("SIGN/VERIFY"), pair("ENCRYPT/DECRYPT"));
+    let how = ["--Algorithm", "RSA_PSS_SHA_256", "--Digest", "uCx5YpLfBrqoYMP8Hf9H7j9/1zT+PPxq1qJRW6uQbos="];
+    let value = run("AsymmetricSign", &signer, &how)["Value"].as_str().unwrap().to_owned();
+    run("AsymmetricVerify", &signer, &[&how[..], &["--Value", &value]].concat());
+    let how = ["--Algorithm", "RSAES_OAEP_SHA_1"];
+    let blob = run("AsymmetricEncrypt", &opener, &[&how[..], &["--Plaintext", "aGVsbG8="]].concat());
+    let blob = blob["CiphertextBlob"].as_str().unwrap();
+    run("AsymmetricDecrypt", &opener, &[&how[..], &["--CiphertextBlob", blob]].concat());
+    let told: Vec<_> = trail
+        .lines()
+        .into_iter()
+        .filter(|line| !line["mechanism"].is_null())
+        .map(|line| ["action", "mechanism", "resource", "version"].map(|name| line[name].as_str().unwrap().to_owned()))
+        .collect();
+    let row = |action: &str, mechanism: &str, pair: &(String, String)| {
+        [action.to_owned(), mechanism.to_owned(), pair.0.clone(), pair.1.clone()]
+    };
+    assert_eq!(
+        told,
+        [
+            row("AsymmetricSign", "RSA_PSS", &signer),
+            row("AsymmetricVerify", "RSA_PSS", &signer),
+            row("AsymmetricEncrypt", "RSAES_OAEP", &opener),
+            row("AsymmetricDecrypt", "RSAES_OAEP", &opener),
+        ]
+    );
+}
+
 at_both_levels! {
+    s004_120_public_key_operations_are_logged
     each_operation_stands_under_its_request
     a_summary_counts_over_many_commands
 }

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use cryptoki_sys::*;
 use serde_json::Value;
 
+use crate::call;
 use crate::fork::in_child;
 use crate::support::{Client, Installation, Mech, P256, Setup, b, s};
 
@@ -274,6 +275,55 @@ fn garbage_is_told_of_and_hurts_nobody() {
     let lines = field.installation.print(&["audit"]);
     assert!(lines.contains("\"outcome\":\"missing\""), "{lines}");
     assert!(field.installation.print(&["audit", "--verify"]).starts_with("the audit trail is whole"));
+}
+
+/// It used to be missed only if a part of it had been carried over before.
+#[test]
+fn a_file_that_was_taken_away_is_missed_from_its_first_use_on() {
+    let field = Field::new(false, SUMMARY);
+    assert!(field.sign(3));
+    fs::remove_file(field.files().remove(0)).unwrap();
+    let verified = field.installation.print(&["audit", "--verify"]);
+    assert!(verified.ends_with("it tells of 1 files of uses that were lost (CarryUses)\n"), "{verified}");
+    let lines = field.installation.print(&["audit"]);
+    assert_eq!(lines.matches("\"outcome\":\"missing\"").count(), 1, "once: {lines}");
+}
+
+/// What a RAM user may not do at the token leaves a row as it does at the command line.
+#[test]
+fn refused_changes_at_the_token_are_in_the_trail() {
+    let field = Field::new(false, "");
+    let print = |args: &[&str]| field.installation.print(args);
+    let document = r#"{"Version":"1","Statement":[{"Effect":"Allow","Action":"kms:AsymmetricSign","Resource":"*"}]}"#;
+    let (user, policy) = (["--UserName", "bob"], ["--PolicyName", "sign"]);
+    print(&[&["CreateUser"][..], &user].concat());
+    print(&[&["CreatePolicy"][..], &policy, &["--PolicyDocument", document]].concat());
+    print(&[&["AttachPolicyToUser"][..], &policy, &user].concat());
+    fs::write(field.installation.path("bob.pin"), "bobs-pin").unwrap();
+    let source = format!("file:{}", field.installation.path("bob.pin").display());
+    print(&[&["set-user-pin"][..], &user, &["--user-pin", &source]].concat());
+    assert_eq!(field.c.logout(), CKR_OK);
+    let (pin, name) = ("bobs-pin", "bob");
+    let text = |text: &str| text.as_ptr().cast_mut();
+    let rv = call!(
+        field.c.m,
+        C_LoginUser(field.c.h, CKU_USER, text(pin), pin.len() as CK_ULONG, text(name), name.len() as CK_ULONG)
+    );
+    assert_eq!(rv, CKR_OK);
+    let key = field.c.one(CKO_PRIVATE_KEY, "web");
+    assert!(field.c.sign(CKM_ECDSA, key, &[1; 32]).is_ok());
+    assert!(call!(field.c.m, C_DestroyObject(field.c.h, key)) != CKR_OK);
+    assert!(field.c.set(key, &[s(CKA_LABEL, "mine")]).is_err());
+    assert!(field.c.ec_pair(P256, &[b(CKA_TOKEN, true)]).is_err());
+    let lines: Vec<Value> = print(&["audit"]).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let told: Vec<_> = lines
+        .iter()
+        .filter(|line| line["caller"] == "user/bob")
+        .map(|line| ["action", "outcome"].map(|name| line[name].as_str().unwrap()))
+        .collect();
+    let expected = ["ScheduleKeyDeletion", "UpdateKeyDescription", "CreateKey"].map(|action| [action, "AccessDenied"]);
+    assert_eq!(told, expected);
+    assert!(field.c.sign(CKM_ECDSA, key, &[1; 32]).is_ok(), "it is still there");
 }
 
 /// libp11 and others end and begin the module's run many times in one process.

@@ -76,6 +76,13 @@ fn sm_keys_live_in_another_copy_of_this_module() {
     let secret = home.create_hsm("Aliyun_SM4", "ENCRYPT/DECRYPT");
     let sealed = home.api(&["Encrypt", "--KeyId", &secret, "--Plaintext", "bWVzc2FnZQ==", "--query", "CiphertextBlob"]);
     assert_eq!(home.api(&["Decrypt", "--CiphertextBlob", &sealed, "--query", "Plaintext"]), "bWVzc2FnZQ==");
+    // The service says so.
+    let told = home.alikms(&["DescribeService"]);
+    for spec in told["KeySpecs"]["KeySpec"].as_array().unwrap() {
+        let levels = &spec["SupportedProtectionLevels"]["SupportedProtectionLevel"];
+        let is_there = levels.as_array().unwrap().iter().any(|level| level == "HSM");
+        assert_eq!(is_there, spec["Name"] != "EC_ED25519", "{spec}");
+    }
     // Its keys are really there: without it nothing works.
     let there = inner.client().find(&[b(CKA_TOKEN, true)]).len();
     assert!(there >= 5, "{there}");

@@ -20,7 +20,7 @@ use alikms_pkcs11::model::names::hex_bytes::to_hex;
 
 use crate::args::Line;
 use crate::output::{self, Stop};
-use crate::{caller, open, uri};
+use crate::{caller, manage, open, uri};
 
 /// So many directories stay beside the one in service: a server may still be reading them, and one can go back.
 const KEPT: usize = 3;
@@ -31,9 +31,10 @@ const LINK: &str = "current";
 pub fn run(line: &Line, words: &[&str]) -> Result<ExitCode, Stop> {
     let kms = open(line)?;
     let caller = caller(line, &kms)?;
+    let deploy = ("DeployCertificate", line.option("KeyId").or(line.option("CertificateId")).unwrap_or_default());
     let what = match (line.option("KeyId"), line.option("CertificateId")) {
-        (Some(key), None) => kms.deployable_of_key(&caller, key)?,
-        (None, Some(id)) => kms.deployable_certificate(&caller, id)?,
+        (Some(key), None) => manage(line, &kms, deploy, |caller| kms.deployable_of_key(caller, key))?,
+        (None, Some(id)) => manage(line, &kms, deploy, |caller| kms.deployable_certificate(caller, id))?,
         _ => return Err(Stop::usage("give --KeyId or --CertificateId")),
     };
     let dir = PathBuf::from(words.first().copied().unwrap_or_default());

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::args::Line;
 use crate::output::{self, Stop};
-use crate::{caller, config, ids, open};
+use crate::{config, ids, manage, open};
 
 /// `alikms init`.
 pub fn init(line: &Line, _: &[&str]) -> Result<ExitCode, Stop> {
@@ -27,7 +27,7 @@ pub fn set_user_pin(line: &Line, _: &[&str]) -> Result<ExitCode, Stop> {
     let pin = PinSource::parse(line.option("user-pin").unwrap_or_default())?.read()?;
     let user = line.option("UserName").unwrap_or_default();
     let kms = open(line)?;
-    kms.set_user_pin(&caller(line, &kms)?, user, &pin)?;
+    manage(line, &kms, ("UpdateLoginProfile", user), |caller| kms.set_user_pin(caller, user, &pin))?;
     done_with(&format!("the PIN of {user} is set\n"))
 }
 
@@ -40,7 +40,8 @@ pub fn create_service_key(line: &Line, _: &[&str]) -> Result<ExitCode, Stop> {
         Some(_) => return Err(Stop::usage("--ProtectionLevel is SOFTWARE or HSM".to_owned())),
     };
     let kms = open(line)?;
-    let made = kms.create_service_key(&caller(line, &kms)?, line.option("ServiceCode").unwrap_or_default(), level)?;
+    let code = line.option("ServiceCode").unwrap_or_default();
+    let made = manage(line, &kms, ("CreateServiceKey", code), |caller| kms.create_service_key(caller, code, level))?;
     let answer = json!({ "Arn": kms.realm().key_arn(made.key.id), "KeyId": made.key.id.to_string() });
     output::answer(&answer, line.option("query"))?;
     Ok(ExitCode::SUCCESS)
@@ -55,20 +56,27 @@ pub fn csr(line: &Line, _: &[&str]) -> Result<ExitCode, Stop> {
     };
     let subject = line.option("Subject").unwrap_or_default();
     let kms = open(line)?;
-    done_with(&kms.csr(&caller(line, &kms)?, key(line), line.option("KeyVersionId"), subject, &names)?)
+    done_with(&manage(line, &kms, ("CreateCsr", key(line)), |caller| {
+        kms.csr(caller, key(line), line.option("KeyVersionId"), subject, &names)
+    })?)
 }
 
 /// `alikms crl`.
 pub fn crl(line: &Line, _: &[&str]) -> Result<ExitCode, Stop> {
     let kms = open(line)?;
-    done_with(&kms.revocation_list(&caller(line, &kms)?, line.option("CertificateId").unwrap_or_default())?)
+    done_with(&manage(line, &kms, ("CreateRevocationList", certificate(line)), |caller| {
+        kms.revocation_list(caller, certificate(line))
+    })?)
 }
 
 /// `alikms attach-certificate`.
 pub fn attach_certificate(line: &Line, _: &[&str]) -> Result<ExitCode, Stop> {
     let leaf = line.option("Certificate").unwrap_or_default();
     let kms = open(line)?;
-    let version = kms.attach_certificate(&caller(line, &kms)?, key(line), leaf, line.option("CertificateChain"))?;
+    let chain = line.option("CertificateChain");
+    let version = manage(line, &kms, ("AttachCertificate", key(line)), |caller| {
+        kms.attach_certificate(caller, key(line), leaf, chain)
+    })?;
     output::answer(&json!({ "KeyVersionId": version.to_string() }), line.option("query"))?;
     Ok(ExitCode::SUCCESS)
 }
@@ -77,7 +85,9 @@ pub fn attach_certificate(line: &Line, _: &[&str]) -> Result<ExitCode, Stop> {
 pub fn share_certificate(line: &Line, _: &[&str]) -> Result<ExitCode, Stop> {
     let kms = open(line)?;
     let account = line.option("AccountId").unwrap_or_default();
-    let theirs = kms.share_certificate(&caller(line, &kms)?, certificate(line), account)?;
+    let theirs = manage(line, &kms, ("ShareCertificate", certificate(line)), |caller| {
+        kms.share_certificate(caller, certificate(line), account)
+    })?;
     output::answer(&json!({ "CertificateId": theirs.to_string() }), line.option("query"))?;
     Ok(ExitCode::SUCCESS)
 }
@@ -85,7 +95,9 @@ pub fn share_certificate(line: &Line, _: &[&str]) -> Result<ExitCode, Stop> {
 /// `alikms withdraw-certificate`.
 pub fn withdraw_certificate(line: &Line, _: &[&str]) -> Result<ExitCode, Stop> {
     let kms = open(line)?;
-    kms.withdraw_certificate(&caller(line, &kms)?, certificate(line))?;
+    manage(line, &kms, ("WithdrawCertificate", certificate(line)), |caller| {
+        kms.withdraw_certificate(caller, certificate(line))
+    })?;
     done_with(&format!("certificate {} is shared with nobody any more\n", certificate(line)))
 }
 
@@ -96,14 +108,14 @@ fn certificate(line: &Line) -> &str {
 /// `alikms promote`.
 pub fn promote(line: &Line, _: &[&str]) -> Result<ExitCode, Stop> {
     let kms = open(line)?;
-    kms.promote(&caller(line, &kms)?, key(line), version(line))?;
+    manage(line, &kms, ("Promote", key(line)), |caller| kms.promote(caller, key(line), version(line)))?;
     done_with(&format!("version {} of {} is in service\n", version(line), key(line)))
 }
 
 /// `alikms retire`.
 pub fn retire(line: &Line, _: &[&str]) -> Result<ExitCode, Stop> {
     let kms = open(line)?;
-    kms.retire(&caller(line, &kms)?, key(line), version(line))?;
+    manage(line, &kms, ("Retire", key(line)), |caller| kms.retire(caller, key(line), version(line)))?;
     done_with(&format!("version {} of {} is retired\n", version(line), key(line)))
 }
 

@@ -121,6 +121,16 @@ fn given(line: &Line, name: &str) -> bool {
     line.options.iter().any(|(given, _)| given.split('.').next() == Some(name))
 }
 
+/// What a verb does for whoever asks, with a name for it and what it is about: a refusal goes into the audit trail.
+fn manage<T>(
+    line: &Line,
+    kms: &Kms,
+    (verb, about): (&str, &str),
+    work: impl FnOnce(&Caller) -> alikms_pkcs11::Result<T>,
+) -> Result<T, Stop> {
+    Ok(kms.manages(&caller(line, kms)?, verb, about, work)?)
+}
+
 /// Who asks: the account itself, the RAM user of --as, or the one who has the access key.
 fn caller(line: &Line, kms: &Kms) -> Result<Caller, Stop> {
     match (line.option("as"), line.option("access-key-id"), line.option("access-key-secret")) {

@@ -7,18 +7,18 @@ use serde_json::{Value, json};
 
 use crate::args::Line;
 use crate::output::{self, Stop};
-use crate::{caller, open};
+use crate::{caller, manage, open};
 
 /// `alikms tasks`: JSON; with --snooze nothing is said of them for 7 days.
 pub fn tasks(line: &Line, _: &[&str]) -> Result<ExitCode, Stop> {
     let kms = open(line)?;
-    let caller = caller(line, &kms)?;
     if line.option("snooze").is_some() {
-        let count = kms.snooze_tasks(&caller)?;
+        let count = manage(line, &kms, ("SnoozeTasks", ""), |caller| kms.snooze_tasks(caller))?;
         return output::print(&format!("nothing is said of {count} certificates for 7 days\n"))
             .map(|()| ExitCode::SUCCESS);
     }
-    let pending = kms.pending_tasks(&caller, line.option("all").is_some())?;
+    let pending =
+        manage(line, &kms, ("ListCertificates", ""), |caller| kms.pending_tasks(caller, line.option("all").is_some()))?;
     let tasks: Vec<Value> = pending
         .iter()
         .map(|pending| {
@@ -33,7 +33,7 @@ pub fn tasks(line: &Line, _: &[&str]) -> Result<ExitCode, Stop> {
         })
         .collect();
     let mut answer = json!({ "PendingTasks": tasks });
-    if let Some(Quota { remaining, required }) = kms.notification_quota(&caller)? {
+    if let Some(Quota { remaining, required }) = kms.notification_quota(&caller(line, &kms)?)? {
         answer["NotificationQuota"] = json!({ "Remaining": remaining, "Required": required });
     }
     output::answer(&answer, line.option("query")).map(|()| ExitCode::SUCCESS)
@@ -52,7 +52,7 @@ pub fn notify(line: &Line, words: &[&str]) -> Result<ExitCode, Stop> {
         return Err(Stop::usage("give --CertificateId, or --all"));
     }
     let kms = open(line)?;
-    let count = kms.set_notification(&caller(line, &kms)?, &ids, on)?;
+    let count = manage(line, &kms, ("SetNotification", ""), |caller| kms.set_notification(caller, &ids, on))?;
     let state = if on { "on" } else { "off" };
     output::print(&format!("reminders of {count} certificates are {state} now\n")).map(|()| ExitCode::SUCCESS)
 }
@@ -63,7 +63,7 @@ pub fn remind(line: &Line, _: &[&str]) -> Result<ExitCode, Stop> {
     let caller = caller(line, &kms)?;
     let hook = line.option("hook").unwrap_or_default();
     let (mut told, mut failed) = (0, 0);
-    for certificate in kms.reminders_due(&caller)? {
+    for certificate in manage(line, &kms, ("Remind", ""), |caller| kms.reminders_due(caller))? {
         let id = certificate.id.to_string();
         let date = certificate.not_after.map(|at| at.to_string()).unwrap_or_default();
         let days = kms.days_left(&certificate).unwrap_or_default();

@@ -4,13 +4,15 @@ use std::process::ExitCode;
 
 use alikms_pkcs11::error::Error;
 use alikms_pkcs11::kms::maintain::Finding;
+use alikms_pkcs11::model::caller::Caller;
 use alikms_pkcs11::model::time::Moment;
+use alikms_pkcs11::store::LOST_USES;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::args::Line;
 use crate::output::{self, Stop};
-use crate::{caller, open, open_each};
+use crate::{manage, open, open_each};
 
 /// The audit trail is printed in pieces of about so many bytes.
 const CHUNK: usize = 64 * 1024;
@@ -19,7 +21,7 @@ const CHUNK: usize = 64 * 1024;
 pub fn maintain(line: &Line, _: &[&str]) -> Result<ExitCode, Stop> {
     let mut done = Vec::new();
     for kms in open_each(line)? {
-        done.extend(kms.maintain(&caller(line, &kms)?)?);
+        done.extend(manage(line, &kms, ("Maintain", ""), |caller| kms.maintain(caller))?);
     }
     let said = if done.is_empty() { "nothing is due\n".to_owned() } else { lines(&done) };
     output::print(&said).map(|()| ExitCode::SUCCESS)
@@ -28,7 +30,8 @@ pub fn maintain(line: &Line, _: &[&str]) -> Result<ExitCode, Stop> {
 /// `alikms check`: status 1 if something is wrong that was not repaired.
 pub fn check(line: &Line, _: &[&str]) -> Result<ExitCode, Stop> {
     let kms = open(line)?;
-    tell(&kms.check(&caller(line, &kms)?)?, "repaired")
+    let findings = manage(line, &kms, ("Check", ""), |caller| kms.check(caller))?;
+    tell(&findings, "repaired")
 }
 
 /// `alikms devices sync`: of every token with several devices unless one is named; status 1 if a device is not up to date.
@@ -38,7 +41,7 @@ pub fn devices(line: &Line, words: &[&str]) -> Result<ExitCode, Stop> {
     }
     let mut findings = Vec::new();
     for kms in open_each(line)? {
-        findings.extend(kms.sync_devices(&caller(line, &kms)?)?);
+        findings.extend(manage(line, &kms, ("SyncDevices", ""), |caller| kms.sync_devices(caller))?);
     }
     tell(&findings, "done")
 }
@@ -55,7 +58,8 @@ fn tell(findings: &[Finding], repaired: &str) -> Result<ExitCode, Stop> {
     Ok(if findings.iter().all(|finding| finding.repaired) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// `alikms audit`: one JSON object a line, oldest first; with --verify only how many lines there are.
+/// `alikms audit`: one JSON object a line, oldest first; with --verify only how many lines there are, and what they say
+/// was lost.
 pub fn audit(line: &Line, _: &[&str]) -> Result<ExitCode, Stop> {
     let since = match line.option("since") {
         None => Moment(i64::MIN),
@@ -65,22 +69,26 @@ pub fn audit(line: &Line, _: &[&str]) -> Result<ExitCode, Stop> {
     };
     let verify = line.option("verify").is_some();
     // Printed as it is read: a trail may be larger than the memory.
-    let (mut out, mut stopped) = (String::new(), None);
+    let (mut out, mut stopped, mut lost) = (String::new(), None, 0_u64);
     let kms = open(line)?;
-    let read = kms.audit_trail(&caller(line, &kms)?, since, |row| {
-        if !verify {
-            let row = serde_json::to_string(row).map_err(|error| Error::Internal(error.to_string()))?;
-            out.push_str(&row);
-            out.push('\n');
-        }
-        if out.len() < CHUNK {
-            return Ok(());
-        }
-        output::print(&std::mem::take(&mut out)).map_err(|stop| {
-            stopped = Some(stop);
-            Error::Internal("the reader went away".to_owned())
+    let read = |caller: &Caller| {
+        kms.audit_trail(caller, since, |row| {
+            lost += u64::from(row.action == LOST_USES);
+            if !verify {
+                let row = serde_json::to_string(row).map_err(|error| Error::Internal(error.to_string()))?;
+                out.push_str(&row);
+                out.push('\n');
+            }
+            if out.len() < CHUNK {
+                return Ok(());
+            }
+            output::print(&std::mem::take(&mut out)).map_err(|stop| {
+                stopped = Some(stop);
+                Error::Internal("the reader went away".to_owned())
+            })
         })
-    });
+    };
+    let read = manage(line, &kms, ("ReadAudit", ""), read);
     if let Some(stop) = stopped {
         return Err(stop);
     }
@@ -89,6 +97,9 @@ pub fn audit(line: &Line, _: &[&str]) -> Result<ExitCode, Stop> {
     let count = read?;
     if verify {
         output::print(&format!("the audit trail is whole: {count} lines\n"))?;
+        if lost > 0 {
+            output::print(&format!("it tells of {lost} files of uses that were lost (CarryUses)\n"))?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

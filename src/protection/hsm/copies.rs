@@ -345,7 +345,8 @@ impl Hsm {
         self.compare(session, object, &template).map_err(Fault::Stop)?;
         match spec.family.is_asymmetric() {
             true => Ok(()),
-            false => self.check_length(session, object, spec),
+            // That it had the right length when it was wrapped is known.
+            false => self.check_told_length(session, object, spec).map(drop),
         }
     }
 
@@ -393,8 +394,10 @@ impl Hsm {
             let key = session
                 .unwrap_here(&unwrapping.mechanism(), pair, wrapped, &template)
                 .map_err(|failed| Fault::Stop(self.not_unwrapped(failed)))?;
-            let made =
-                self.check_length(session, key, spec).and_then(|()| self.wrap_up(session, wrapping, key, new, under));
+            let again = |template: &[_]| session.unwrap_here(&unwrapping.mechanism(), pair, wrapped, template);
+            let made = self
+                .check_length(session, key, (spec, &template), &again)
+                .and_then(|()| self.wrap_up(session, wrapping, key, new, under));
             let gone = session.destroy(key);
             let made = made?;
             gone?;

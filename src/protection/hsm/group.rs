@@ -152,6 +152,11 @@ impl Group {
         }
     }
 
+    /// Refuses, naming what is missing, a spec that not enough of them can do.
+    pub fn supports(&self, spec: Spec) -> Result<()> {
+        self.agree(|hsm| hsm.supports(spec))
+    }
+
     /// Refuses, naming what is missing, an import of this kind.
     pub fn takes_over(&self, spec: Spec, unwrapping: Unwrapping) -> Result<()> {
         self.agree(|hsm| hsm.takes_over(spec, unwrapping))
@@ -196,7 +201,7 @@ impl Group {
     }
 
     fn make(&self, id: Uuid, spec: Spec, usages: Usages) -> Result<Generated> {
-        self.agree(|hsm| hsm.supports(spec))?;
+        self.supports(spec)?;
         if self.is_replicating()? {
             let first = self.healthy()?;
             first.can_be_known(spec, usages)?;

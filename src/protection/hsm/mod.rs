@@ -17,6 +17,7 @@ mod group;
 pub mod import;
 mod jobs;
 mod key;
+mod length;
 mod parts;
 mod pin;
 mod pool;

@@ -8,7 +8,7 @@ use super::arguments::{Attribute, Mechanism};
 use super::calls::{Act, Answer, Failed};
 use super::connection::Connection;
 use super::device::Module;
-use super::templates::{New, of_class};
+use super::templates::{New, of_class, passing_wrapper};
 use super::turns::Alone;
 use crate::model::Bytes;
 
@@ -81,6 +81,12 @@ impl Session {
     ) -> Answer<CK_OBJECT_HANDLE> {
         let _alone = self.alone();
         self.unwrap(mechanism, unwrapping, wrapped, template)
+    }
+
+    /// A secret of this session that wraps others: gone with it at the latest.
+    pub fn passing_wrapper(&self) -> Answer<CK_OBJECT_HANDLE> {
+        let _alone = self.alone();
+        self.module().generate_key(self.handle, self.connection.number(CKM_AES_KEY_GEN), &passing_wrapper())
     }
 
     /// `room`: for the longest answer, in bytes.

@@ -232,6 +232,27 @@ pub fn only_sensitive() -> Attribute {
     Attribute { id: CKA_UNWRAP_TEMPLATE, value: Value::Flags(flags) }
 }
 
+/// A secret that wraps other secrets for this session and never leaves the device.
+pub fn passing_wrapper() -> Vec<Attribute> {
+    vec![
+        Attribute { id: CKA_CLASS, value: Value::Ulong(CKO_SECRET_KEY) },
+        Attribute { id: CKA_KEY_TYPE, value: Value::Ulong(CKK_AES) },
+        flag(CKA_TOKEN, false),
+        flag(CKA_PRIVATE, true),
+        flag(CKA_SENSITIVE, true),
+        flag(CKA_EXTRACTABLE, false),
+        flag(CKA_WRAP, true),
+        number(CKA_VALUE_LEN, 32),
+    ]
+}
+
+/// What this secret is like when it is unwrapped for this session alone, to be wrapped again and for nothing else.
+pub fn passing(secret: &[Attribute]) -> Vec<Attribute> {
+    let kept = secret.iter().filter(|attribute| matches!(attribute.id, CKA_CLASS | CKA_KEY_TYPE)).cloned();
+    let own = [(CKA_TOKEN, false), (CKA_PRIVATE, true), (CKA_SENSITIVE, true), (CKA_EXTRACTABLE, true)];
+    kept.chain(own.map(|(id, value)| flag(id, value))).collect()
+}
+
 /// The attributes to read for these facts, each with the length that its value should have.
 pub fn to_read(facts: &[Attribute]) -> Vec<(CK_ATTRIBUTE_TYPE, usize)> {
     facts.iter().map(|fact| (fact.id, fact.value.bytes().len())).collect()
