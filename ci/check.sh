@@ -35,8 +35,8 @@ advisories() {
 
 timed "what the checks need" ci/install.sh check
 timed "scripts" scripts
-# The fuzzers and the models are workspaces of their own.
-SIDE="fuzz models"
+# The fuzzers, the models and what Miri runs are workspaces of their own.
+SIDE="fuzz models miri"
 format() { local side; cargo fmt --all --check && for side in $SIDE; do cargo fmt --manifest-path "$side/Cargo.toml" --check || return 1; done; }
 deny() { local side; cargo deny check licenses bans sources && for side in $SIDE; do cargo deny --manifest-path "$side/Cargo.toml" --config deny.toml check licenses bans sources || return 1; done; }
 timed "cargo fmt" format

@@ -56,6 +56,7 @@ timed "cargo's tests" run_cargo || true
 timed "real clients" run_counted tests/interop/run.sh || true
 timed "counted instructions" counted || true
 timed "models of what threads share" run_counted ci/models.sh || true
+timed "marshalling under Miri" run_counted ci/miri.sh || true
 timed "fuzzers" run_counted ci/fuzz.sh || true
 timed "AddressSanitizer" run_counted ci/sanitize.sh || true
 timings

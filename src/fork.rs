@@ -22,6 +22,8 @@ static LEAVING: AtomicBool = AtomicBool::new(false);
 /// How long an exit waits for those who hold the gate: one of them may be the reason for it.
 const PATIENCE: Duration = Duration::from_secs(1);
 static FORKING: Forking = Forking(UnsafeCell::new(None));
+/// See [`at_birth`].
+static AT_BIRTH: OnceLock<fn()> = OnceLock::new();
 
 struct Forking(UnsafeCell<Option<RwLockWriteGuard<'static, ()>>>);
 
@@ -79,7 +81,19 @@ extern "C" fn renew() {
     if let Some(page) = PAGE.get() {
         page.store(0, Ordering::Relaxed);
     }
+    if let Some(work) = AT_BIRTH.get() {
+        // A panic must not leave a function of C.
+        let _ = std::panic::catch_unwind(work);
+    }
     release();
+}
+
+/// What every forked child does before anything else runs in it, alone and with the gate held: letting go of descriptors
+/// while their numbers are certainly still those of the parent's files. A daemon that forks closes them itself soon, and
+/// then the numbers stand for files of its own. The first function that is given stays.
+pub fn at_birth(work: fn()) {
+    epoch();
+    let _ = AT_BIRTH.set(work);
 }
 
 thread_local! {

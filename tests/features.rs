@@ -160,6 +160,7 @@ const FLAGS: &[(CK_FLAGS, &str)] = &[
     (CKF_MESSAGE_DECRYPT, "decrypt by message"),
     (CKF_MESSAGE_SIGN, "sign by message"),
     (CKF_MESSAGE_VERIFY, "verify by message"),
+    (CKF_MULTI_MESSAGE, "messages in parts"),
     (CKF_EC_F_P, "prime fields"),
     (CKF_EC_NAMEDCURVE, "named curves"),
     (CKF_EC_CURVENAME, "curves by name"),

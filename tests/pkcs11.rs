@@ -36,6 +36,8 @@ mod edwards;
 mod envelope;
 #[path = "pkcs11/fenced.rs"]
 mod fenced;
+#[path = "pkcs11/flags.rs"]
+mod flags;
 #[path = "pkcs11/fork.rs"]
 mod fork;
 #[path = "pkcs11/general.rs"]

@@ -17,6 +17,8 @@ mod coverage;
 mod digests;
 #[path = "vectors/macs.rs"]
 mod macs;
+#[path = "vectors/nist.rs"]
+mod nist;
 #[path = "vectors/rsa.rs"]
 mod rsa;
 #[path = "vectors/signatures.rs"]

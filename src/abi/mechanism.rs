@@ -7,7 +7,7 @@ use cryptoki_sys::*;
 use crate::abi::args::{Arg, In, Out, Plain};
 use crate::error::{Error, Result};
 use crate::model::Bytes;
-use crate::token::message::{GcmMessage, Made};
+use crate::token::parameter::{GcmMessage, Made};
 use crate::token::{Mechanism, Parameter, ck};
 
 /// Bytes of an IV, a label, a point, or a parameter that is passed on as it is.

@@ -8,7 +8,7 @@ use crate::abi::args::{In, Out};
 use crate::abi::mechanism::{self, MessagePlaces};
 use crate::error::Result;
 use crate::token::Room;
-use crate::token::message::GcmMessage;
+use crate::token::parameter::GcmMessage;
 
 /// CK_GCM_MESSAGE_PARAMS, the parameter of every message that is encrypted or decrypted, and where its results go.
 fn gcm(parameter: Out<c_void>, len: CK_ULONG) -> Result<(GcmMessage, MessagePlaces)> {

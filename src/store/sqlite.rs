@@ -1,7 +1,7 @@
 //! The SQLite engine: connections, transactions, what its errors mean, and what a fork does to it. No statement of a noun.
 //!
 //! Every call of SQLite is made with the gate of [`crate::fork`] held, so that no fork finds it at work: a child inherits
-//! idle connections only, all of them in [`HERE`], and lets go of them before it opens any. SQLite keeps its idea of the
+//! idle connections only, all of them in [`HERE`], and lets go of them at once ([`fork::at_birth`]). SQLite keeps its idea of the
 //! locks it has in process memory, which the fork copied, while the kernel's locks stayed with the parent.
 
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ use super::gate::Gate;
 use super::schema;
 use super::statement::{ask, fault, run};
 use crate::error::{Error, Result, StoreFault};
-use crate::fork::PerProcess;
+use crate::fork::{self, PerProcess};
 
 /// How long a transaction waits for others before it is `Busy`.
 const WAIT: Duration = Duration::from_secs(10);
@@ -110,6 +110,7 @@ impl Sqlite {
                 return Ok(link);
             }
         }
+        fork::at_birth(let_go);
         let _ = self.counter.refresh(&beside(path, "-counter"));
         let flags =
             OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
@@ -332,6 +333,11 @@ fn here() -> &'static Here {
         }
     }
     HERE.get()
+}
+
+/// At the birth of a child; one that was made without `fork` does it when it first comes here.
+fn let_go() {
+    here();
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -99,7 +99,9 @@ impl Keys {
             Self::Generic if matches!(does, Does::Generate(_)) => (8, 4096),
             Self::Generic | Self::Hkdf => (1, 512),
             Self::None => (0, 0),
-            Self::Rsa => (1024, 4096),
+            // Larger ones take minutes to make; those of others may be used.
+            Self::Rsa if matches!(does, Does::Generate(_)) => (1024, 4096),
+            Self::Rsa => (1024, 8192),
             Self::Sm2 => (256, 256),
             Self::Sm4 => (SM4_KEY, SM4_KEY),
         }
@@ -139,11 +141,14 @@ const EC: CK_FLAGS = CKF_EC_F_P | CKF_EC_NAMEDCURVE | CKF_EC_UNCOMPRESS;
 /// Ed25519 and X25519 are named by their OID or by their name.
 const CURVE25519: CK_FLAGS = CKF_EC_F_P | CKF_EC_NAMEDCURVE | CKF_EC_CURVENAME;
 
-/// What signs and verifies does so message by message too.
+/// What signs and verifies does so message by message too, and whatever does takes each message in parts as well
+/// (CKF_MULTI_MESSAGE).
 const fn by_message(flags: CK_FLAGS) -> CK_FLAGS {
     let sign = if flags & CKF_SIGN == 0 { 0 } else { CKF_MESSAGE_SIGN };
     let verify = if flags & CKF_VERIFY == 0 { 0 } else { CKF_MESSAGE_VERIFY };
-    flags | sign | verify
+    let all = flags | sign | verify;
+    let parts = if all & (CKF_MESSAGE_ENCRYPT | CKF_MESSAGE_SIGN) == 0 { 0 } else { CKF_MULTI_MESSAGE };
+    all | parts
 }
 
 macro_rules! rows {

@@ -10,6 +10,7 @@ use crate::model::algorithm::{Cipher, Job};
 use crate::token::iv::{Generator, IvMaker};
 use crate::token::operate::{DECRYPT, ENCRYPT, SIGN, VERIFY, bad_parameter, begin, taken};
 use crate::token::operation::Work;
+use crate::token::parameter::{GcmMessage, Made};
 use crate::token::{Answer, Mechanism, Parameter, Room, Session, ck};
 
 /// Room for whatever there is: who asked for it has looked at the caller's room before.
@@ -44,24 +45,6 @@ struct Message {
 struct Signing {
     pattern: Work,
     message: Option<Work>,
-}
-
-/// CK_GCM_MESSAGE_PARAMS of one message.
-#[derive(Debug)]
-pub struct GcmMessage {
-    pub iv: Vec<u8>,
-    pub fixed_bits: u64,
-    pub generator: u64,
-    /// As it lies there; counts for decryption only.
-    pub tag: Vec<u8>,
-    pub tag_bits: u64,
-}
-
-/// What goes back into CK_GCM_MESSAGE_PARAMS.
-#[derive(Debug, Default)]
-pub struct Made {
-    pub iv: Option<Vec<u8>>,
-    pub tag: Option<Vec<u8>>,
 }
 
 impl Messages {

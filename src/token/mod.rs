@@ -18,6 +18,7 @@ pub mod operate;
 pub mod operation;
 mod own;
 pub mod parameter;
+mod profile;
 pub mod provider;
 pub mod separation;
 pub mod session;

@@ -418,6 +418,7 @@ fn generating(family: Family) -> CK_MECHANISM_TYPE {
     match family {
         Family::Aes => CKM_AES_KEY_GEN,
         Family::Ec(Curve::Ed25519) => CKM_EC_EDWARDS_KEY_PAIR_GEN,
+        Family::Ec(Curve::Sm2) => CKM_ALIKMS_SM2_KEY_PAIR_GEN,
         Family::Ec(Curve::X25519) => CKM_EC_MONTGOMERY_KEY_PAIR_GEN,
         Family::Ec(_) => CKM_EC_KEY_PAIR_GEN,
         Family::Generic => CKM_GENERIC_SECRET_KEY_GEN,

@@ -1,4 +1,5 @@
-//! Mechanisms as the caller gave them, with the parameter read into plain data.
+//! Mechanisms as the caller gave them, with the parameter read into plain data, and the parameters of messages.
+
 use crate::model::Bytes;
 
 #[derive(Debug, Clone)]
@@ -34,4 +35,22 @@ pub enum Parameter {
     Pss { hash: u64, mgf: u64, salt: u64 },
     /// Any other: the bytes behind pParameter (an IV, a CK_ULONG …).
     Raw(Bytes),
+}
+
+/// CK_GCM_MESSAGE_PARAMS of one message.
+#[derive(Debug)]
+pub struct GcmMessage {
+    pub iv: Vec<u8>,
+    pub fixed_bits: u64,
+    pub generator: u64,
+    /// As it lies there; counts for decryption only.
+    pub tag: Vec<u8>,
+    pub tag_bits: u64,
+}
+
+/// What goes back into CK_GCM_MESSAGE_PARAMS.
+#[derive(Debug, Default)]
+pub struct Made {
+    pub iv: Option<Vec<u8>>,
+    pub tag: Option<Vec<u8>>,
 }

@@ -207,12 +207,12 @@ impl Provider {
     }
 
     pub fn logout(&self, session: u64) -> Result<()> {
-        let slot = self.session(session, |session| Ok(session.slot()))?;
+        let slot = self.sessions.end(session, |session| Ok(session.slot()))?;
         if slot.login() == Login::Nobody {
             return Err(ck(CKR_USER_NOT_LOGGED_IN));
         }
         for handle in self.sessions.handles(|session| session.slot().id == slot.id) {
-            let _ = self.session(handle, |session| {
+            let _ = self.sessions.end(handle, |session| {
                 session.logged_out();
                 Ok(())
             });

@@ -21,6 +21,7 @@ use crate::token::message::Messages;
 use crate::token::object::{Item, Source};
 use crate::token::operation::Work;
 use crate::token::own::Own;
+use crate::token::profile;
 use crate::token::separation::check_gain;
 use crate::token::slot::{Asked, Login, Slot};
 use crate::token::template::{EntryValue, Template};
@@ -400,6 +401,9 @@ impl Session {
             let EntryValue::Bytes(value) = &entry.value else { return Ok(nothing) };
             match entry.kind {
                 CKA_TOKEN => {}
+                CKA_CLASS if value.as_slice() == CKO_PROFILE.to_ne_bytes() => {
+                    return Ok(Find { found: profile::found(template).collect(), rest: None });
+                }
                 CKA_CLASS => match crate::token::template::ulong_of(value).and_then(class_of) {
                     Some(class) if search.class.is_none_or(|other| other == class) => search.class = Some(class),
                     _ => return Ok(nothing),

@@ -2,6 +2,8 @@
 //! Threads take seats in rows of their own as far as there are such, so that opening and closing share nothing either.
 
 use std::sync::{OnceLock, PoisonError, TryLockError};
+use std::thread::sleep;
+use std::time::Duration;
 #[cfg(not(loom))]
 use std::{
     sync::atomic::{AtomicU64, Ordering},
@@ -66,7 +68,28 @@ struct Seat {
     uses: AtomicU64,
     /// The process whose thread last took the lock: a lock that a thread of the parent held at the fork is never released.
     holder: AtomicU64,
+    /// How many threads wait for the lock to end what goes on, with the process that they are of above [`WAITING_BITS`].
+    waiting: AtomicU64,
+    /// How often one of them got it.
+    served: AtomicU64,
 }
+
+/// A session to itself, until dropped: the lock first, then the rest.
+struct Taken<'a> {
+    session: MutexGuard<'a, Option<Session>>,
+    _leaving: Leaving<'a>,
+}
+
+/// Lets those go first who wait to end something. The standard library's locks are not fair: a thread that comes back at
+/// once takes the lock again before anybody whom it woke is there. Of equals that is right, for handing over costs a hundred
+/// times what a small call does; but C_CloseAllSessions, C_Logout and C_Finalize want to come to an end.
+struct Leaving<'a>(&'a Seat);
+
+const WAITING_BITS: u32 = 24;
+const LOW: u64 = (1 << WAITING_BITS) - 1;
+/// How often whoever leaves a session looks whether they were served: for a few milliseconds, in which a thread wakes up even
+/// if all processors are taken.
+const PATIENCE: u32 = if cfg!(loom) { 1 } else { 100 };
 
 impl Default for Sessions {
     fn default() -> Self {
@@ -84,7 +107,7 @@ impl Sessions {
                 let number = (index * ROW + place) as u64;
                 let uses = seat.uses.fetch_add(1, Ordering::Relaxed) + 1;
                 let handle = ((uses + number * SPREAD) << SEAT_BITS) | number;
-                match &mut *seat.take()? {
+                match &mut *seat.take(false)?.session {
                     Some(closed) => closed.renew(handle, slot, home, read_write),
                     none => *none = Some(Session::new(handle, slot, home, read_write)),
                 }
@@ -110,9 +133,18 @@ impl Sessions {
 
     /// Runs `work` with the session to itself; waits for what another thread does with the same session.
     pub fn with<T>(&self, handle: u64, work: impl FnOnce(&mut Session) -> Result<T>) -> Result<T> {
+        self.take(handle, false, work)
+    }
+
+    /// The same for what ends something: the others who want the session step aside.
+    pub fn end<T>(&self, handle: u64, work: impl FnOnce(&mut Session) -> Result<T>) -> Result<T> {
+        self.take(handle, true, work)
+    }
+
+    fn take<T>(&self, handle: u64, ends: bool, work: impl FnOnce(&mut Session) -> Result<T>) -> Result<T> {
         let (row, place) = self.seat(handle)?;
-        let mut seat = row.seats[place].take()?;
-        match seat.as_mut().filter(|session| session.handle() == handle) {
+        let mut taken = row.seats[place].take(ends)?;
+        match taken.session.as_mut().filter(|session| session.handle() == handle) {
             Some(session) => work(session),
             None => Err(ck(CKR_SESSION_HANDLE_INVALID)),
         }
@@ -121,12 +153,12 @@ impl Sessions {
     /// Closes a session; the caller lets go of what belongs to it.
     pub fn close(&self, handle: u64) -> Result<Closed> {
         let (row, place) = self.seat(handle)?;
-        let closed = self.with(handle, |session| Ok(session.close()))?;
+        let closed = self.end(handle, |session| Ok(session.close()))?;
         row.taken.fetch_and(!(1 << place), Ordering::Release);
         Ok(closed)
     }
 
-    /// The handles of the sessions that `which` chooses, of those that are open now.
+    /// The handles of the sessions that `which` chooses, of those that are open now, for who wants to end something in them.
     pub fn handles(&self, which: impl Fn(&Session) -> bool) -> Vec<u64> {
         let rows = self.blocks.iter().filter_map(|block| block.get()).flat_map(|block| block.iter());
         // Listed before any is waited for: whoever goes on opening sessions would else never be caught up with.
@@ -137,8 +169,8 @@ impl Sessions {
             })
             .collect();
         let chosen = seats.into_iter().filter_map(|seat| {
-            let seat = seat.take().ok()?;
-            seat.as_ref().filter(|session| which(session)).map(Session::handle)
+            let taken = seat.take(true).ok()?;
+            taken.session.as_ref().filter(|session| which(session)).map(Session::handle)
         });
         chosen.collect()
     }
@@ -166,22 +198,30 @@ impl Row {
 }
 
 impl Seat {
-    fn take(&self) -> Result<MutexGuard<'_, Option<Session>>> {
+    fn take(&self, ends: bool) -> Result<Taken<'_>> {
         let guard = match self.session.try_lock() {
             Ok(guard) => guard,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => self.wait()?,
+            Err(TryLockError::WouldBlock) => self.wait(ends)?,
         };
         self.holder.store(epoch(), Ordering::Relaxed);
-        Ok(guard)
+        Ok(Taken { session: guard, _leaving: Leaving(self) })
     }
 
     #[cold]
-    fn wait(&self) -> Result<MutexGuard<'_, Option<Session>>> {
+    fn wait(&self, ends: bool) -> Result<MutexGuard<'_, Option<Session>>> {
         // A thread that has just taken the lock may not have signed it yet.
         for _ in 0..100 {
             if self.holder.load(Ordering::Relaxed) == epoch() {
-                return Ok(self.session.lock().unwrap_or_else(PoisonError::into_inner));
+                if ends {
+                    self.count_waiting(|waiting| waiting + 1);
+                }
+                let guard = self.session.lock().unwrap_or_else(PoisonError::into_inner);
+                if ends {
+                    self.served.fetch_add(1, Ordering::Relaxed);
+                    self.count_waiting(|waiting| waiting.saturating_sub(1));
+                }
+                return Ok(guard);
             }
             yield_now();
             match self.session.try_lock() {
@@ -191,5 +231,36 @@ impl Seat {
             }
         }
         Err(ck(CKR_SESSION_HANDLE_INVALID))
+    }
+
+    /// Counts those who wait in this process: threads of the parent do not.
+    fn count_waiting(&self, count: impl Fn(u64) -> u64) {
+        let own = epoch() << WAITING_BITS;
+        let next = |word: u64| match count(if word & !LOW == own { word & LOW } else { 0 }) {
+            0 => Some(0),
+            waiting => Some(own | waiting),
+        };
+        let _ = self.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
+    }
+
+    /// Until one of those who wait has been served.
+    #[cold]
+    fn step_aside(&self) {
+        let served = self.served.load(Ordering::Relaxed);
+        for round in 0..PATIENCE {
+            self.count_waiting(|waiting| waiting);
+            if self.waiting.load(Ordering::Relaxed) == 0 || self.served.load(Ordering::Relaxed) != served {
+                return;
+            }
+            if cfg!(loom) || round < PATIENCE / 2 { yield_now() } else { sleep(Duration::from_micros(50)) }
+        }
+    }
+}
+
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        if self.0.waiting.load(Ordering::Relaxed) != 0 {
+            self.0.step_aside();
+        }
     }
 }

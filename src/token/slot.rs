@@ -19,6 +19,7 @@ use crate::model::object::Class;
 use crate::seal::slot::SlotKind;
 use crate::token::ck;
 use crate::token::object::{Item, token_item};
+use crate::token::profile;
 use crate::token::sessions::HOMES;
 use crate::token::state::Saved;
 
@@ -331,6 +332,8 @@ impl Slot {
     pub fn item(&self, handle: u64) -> Result<Option<Arc<Item>>> {
         let item = if Self::is_session_object(handle) {
             self.objects.lock().items.get(&handle).map(|owned| owned.item.clone())
+        } else if let Some(profile) = profile::item(handle) {
+            Some(Arc::new(profile))
         } else {
             self.token_object(handle)?
         };

@@ -5,7 +5,8 @@ use alikms_pkcs11::model::object::Class;
 use alikms_pkcs11::token::attribute::{ATTRIBUTES, AttributeRow, Change, Create, Shape, Unnamed, class_number};
 use cryptoki_sys::*;
 
-use crate::support::{Attr, Client, Installation, P256, Setup, b, nested, openssl, u, v};
+use crate::call;
+use crate::support::{Attr, Client, Installation, P256, Setup, b, nested, number, openssl, u, v};
 
 /// What makes a session object of each class, and no more.
 struct Least {
@@ -200,4 +201,77 @@ fn reading() {
         }
     }
     assert_eq!(seen, 8, "two values and six numbers of RSA");
+}
+
+/// A copy is what its original is, but for its name among all objects; and an object is as large as what it holds.
+#[test]
+fn copies_and_sizes() {
+    let (installation, c) = installation();
+    let least = Least::new(&installation, &c);
+    let size = |object| {
+        let mut size = 0;
+        assert_eq!(call!(c.m, C_GetObjectSize(c.h, object, &raw mut size)), CKR_OK);
+        size
+    };
+    for class in Class::ALL {
+        for token in [false, true] {
+            let place = [b(CKA_TOKEN, token)];
+            let object = c.create(&[&least.template(*class)[..], &place].concat()).unwrap();
+            let before = size(object);
+            let own = c.get(object, CKA_LABEL).unwrap().len() as CK_ULONG;
+            assert!(before > 100, "{class:?}");
+            c.set(object, &[v(CKA_LABEL, [b'x'; 40])]).unwrap();
+            assert_eq!(size(object), before - own + 40, "{class:?}");
+            if token {
+                // Each object of the store is one record of the KMS.
+                assert_eq!(c.copy(object, &[]), Err(CKR_ACTION_PROHIBITED), "{class:?}");
+                continue;
+            }
+            let copy = c.copy(object, &[]).unwrap();
+            for row in ATTRIBUTES.iter().filter(|row| row.on.contains(class)) {
+                let (one, other) = (c.get(object, row.kind), c.get(copy, row.kind));
+                assert_eq!(one == other, row.kind != CKA_UNIQUE_ID, "{} of {class:?}", row.name);
+            }
+            assert_eq!(size(copy), size(object));
+            c.destroy(object).unwrap();
+            assert_eq!(c.get(copy, CKA_LABEL).unwrap(), [b'x'; 40]);
+        }
+    }
+}
+
+/// Profiles are found by who asks for their class, and by nobody else; nobody makes, changes, copies or destroys one.
+#[test]
+fn profiles() {
+    let (_installation, c) = installation();
+    let public = Client::open_read_only(c.m);
+    assert_eq!(c.logout(), CKR_OK);
+    assert_eq!(public.find(&[]).len(), 0);
+    assert_eq!(public.find(&[b(CKA_TOKEN, true)]).len(), 0);
+    let class = u(CKA_CLASS, CKO_PROFILE);
+    let found = public.find(std::slice::from_ref(&class));
+    let ids: Vec<_> = found.iter().map(|object| number(&public.get(*object, CKA_PROFILE_ID).unwrap())).collect();
+    assert_eq!(ids, [CKP_BASELINE_PROVIDER, CKP_EXTENDED_PROVIDER]);
+    assert_eq!(public.find(&[class.clone(), u(CKA_PROFILE_ID, CKP_EXTENDED_PROVIDER)]), [found[1]]);
+    assert_eq!(public.find(&[class.clone(), u(CKA_PROFILE_ID, CKP_COMPLETE_PROVIDER)]).len(), 0);
+    assert_eq!(public.find(&[class.clone(), b(CKA_TOKEN, false)]).len(), 0);
+    public.close();
+    c.login();
+    assert_eq!(c.find(std::slice::from_ref(&class)), found);
+    assert_eq!(number(&c.get(found[0], CKA_CLASS).unwrap()), CKO_PROFILE);
+    assert!(c.is(found[0], CKA_TOKEN) && !c.is(found[0], CKA_PRIVATE));
+    for refused in [
+        c.set(found[0], &[v(CKA_LABEL, "x")]),
+        c.set(found[0], &[u(CKA_PROFILE_ID, CKP_COMPLETE_PROVIDER)]),
+        c.copy(found[0], &[]).map(drop),
+        c.destroy(found[0]),
+    ] {
+        assert_eq!(refused, Err(CKR_ACTION_PROHIBITED));
+    }
+    for kind in [CKO_PROFILE, CKO_DOMAIN_PARAMETERS, CKO_HW_FEATURE, CKO_MECHANISM, CKO_OTP_KEY] {
+        // No key here has domain parameters but by its curve's name.
+        assert_eq!(c.create(&[u(CKA_CLASS, kind)]), Err(CKR_ATTRIBUTE_VALUE_INVALID), "{kind}");
+    }
+    assert_eq!(c.sign_init(CKM_ECDSA, found[0]), Err(CKR_KEY_HANDLE_INVALID));
+    let beyond = found[1] + 1;
+    assert_eq!(c.get(beyond, CKA_CLASS), Err(CKR_OBJECT_HANDLE_INVALID));
 }

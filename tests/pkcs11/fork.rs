@@ -1,5 +1,8 @@
 //! Forks, as nginx (goes on), libp11 (C_Initialize again) and pkcs11-provider (C_Finalize first) do them, at both levels.
 
+use std::io::Write;
+use std::os::unix::fs::MetadataExt;
+
 use cryptoki_sys::*;
 
 use crate::call;
@@ -105,4 +108,38 @@ fn session_keys() {
     assert!(signs(c, key));
     assert!(in_child(|| signs(c, key)));
     assert!(signs(c, key));
+}
+
+/// A daemon forks, closes every descriptor, and opens its own. A child that let go of the store's connections only when it
+/// came to use the store closed descriptors that had become the daemon's log and sockets.
+fn a_child_that_begins_anew(level: &str) {
+    let installation = Installation::at(level);
+    let c = installation.client();
+    let (_, key) = c.ec_pair(P256, &[b(CKA_TOKEN, true), s(CKA_LABEL, "web")]).unwrap();
+    assert!(signs(c, key));
+    let path = |number: usize| installation.path(&format!("own-{number}"));
+    assert!(in_child(|| {
+        // SAFETY: the child's own descriptors, none of which it uses again.
+        assert_eq!(unsafe { libc::close_range(3, libc::c_uint::MAX, 0) }, 0);
+        let files: Vec<_> = (0..40).map(|number| std::fs::File::create_new(path(number)).unwrap()).collect();
+        let good = signs(c, key) && c.ec_pair(P256, &[b(CKA_TOKEN, true)]).is_ok();
+        let own = |(number, mut file): (usize, &std::fs::File)| {
+            let there = std::fs::metadata(path(number)).unwrap();
+            let same = file.metadata().is_ok_and(|found| (found.dev(), found.ino()) == (there.dev(), there.ino()));
+            same && there.len() == 0 && file.write_all(b"mine").is_ok()
+        };
+        good && files.iter().enumerate().all(own)
+    }));
+    assert!(signs(c, key));
+    assert_eq!(installation.print(&["check"]), "everything is in order\n");
+}
+
+#[test]
+fn a_child_keeps_the_descriptors_that_it_opens() {
+    a_child_that_begins_anew("SOFTWARE");
+}
+
+#[test]
+fn a_child_keeps_its_descriptors_with_a_device() {
+    a_child_that_begins_anew("HSM");
 }

@@ -12,7 +12,7 @@ fn empty_tokens() {
     let installation = Installation::software();
     let c = installation.client();
     assert_eq!(c.find(&[]).len(), 0);
-    for class in [CKO_PROFILE, CKO_MECHANISM, CKO_VENDOR_DEFINED, 0xce53_4351, 9, CK_ULONG::MAX] {
+    for class in [CKO_DOMAIN_PARAMETERS, CKO_MECHANISM, CKO_VENDOR_DEFINED, 0xce53_4351, 10, CK_ULONG::MAX] {
         assert_eq!(c.find(&[u(CKA_CLASS, class)]).len(), 0, "NSS asks for its own classes");
     }
 }

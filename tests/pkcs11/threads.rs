@@ -1,6 +1,6 @@
 //! Threads: each with its session, all on one session, and sessions that are closed under a signature.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use cryptoki_sys::*;
@@ -175,4 +175,75 @@ fn logins_at_once() {
     });
     assert_eq!(keep.state(), CKS_RW_USER_FUNCTIONS);
     assert_eq!(m.token_info().flags & CKF_USER_PIN_COUNT_LOW, 0);
+}
+
+/// Four threads hammer one session with calls that keep it busy nearly all the time. The locks of the standard library are
+/// not fair: whoever had a session could take it again before anybody who waited woke up, and a hundred calls went before
+/// a C_CloseAllSessions. Counted in calls, because time is other programs' as well.
+fn in_good_time(end: fn(Client) -> CK_RV, again: fn(&Installation, Client) -> CK_SESSION_HANDLE) {
+    let installation = Installation::software();
+    let c = installation.client();
+    let data = vec![7u8; 1 << 20];
+    let (stop, handle, calls) = (AtomicBool::new(false), AtomicU64::new(c.h), AtomicU64::new(0));
+    let mut most = 0;
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let mechanism = Mech::new(CKM_SHA256);
+                while !stop.load(Ordering::Relaxed) {
+                    let (mut raw, mut out, mut len) = (mechanism.raw(), [0u8; 32], 32);
+                    let h = handle.load(Ordering::Relaxed);
+                    call!(c.m, C_DigestInit(h, &raw mut raw));
+                    let (from, size) = (data.as_ptr().cast_mut(), data.len() as CK_ULONG);
+                    let rv = call!(c.m, C_Digest(h, from, size, out.as_mut_ptr(), &raw mut len));
+                    calls.fetch_add(u64::from(rv == CKR_OK), Ordering::Relaxed);
+                }
+            });
+        }
+        // Many rounds, for a lucky moment is not fairness; again, if this thread had no processor when it was its turn.
+        for _ in 0..3 {
+            most = 0;
+            for _ in 0..20 {
+                let own = Client { h: handle.load(Ordering::Relaxed), ..c };
+                std::thread::sleep(Duration::from_millis(20));
+                let before = calls.load(Ordering::Relaxed);
+                let rv = end(own);
+                most = most.max(calls.load(Ordering::Relaxed) - before);
+                assert_eq!(rv, CKR_OK);
+                handle.store(again(&installation, own), Ordering::Relaxed);
+            }
+            if most <= 12 {
+                break;
+            }
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    assert!(most <= 12, "{most} calls went before");
+}
+
+#[test]
+fn a_hammered_session_is_logged_out_in_good_time() {
+    in_good_time(
+        |c| c.logout(),
+        |_, c| {
+            c.login();
+            c.h
+        },
+    );
+}
+
+#[test]
+fn a_hammered_session_is_closed_in_good_time() {
+    in_good_time(|c| call!(c.m, C_CloseAllSessions(c.m.slot())), |_, c| c.another().h);
+}
+
+#[test]
+fn a_hammered_session_is_finalised_in_good_time() {
+    in_good_time(
+        |c| c.m.finalize(),
+        |installation, c| {
+            c.m.initialize(&installation.conf());
+            c.another().h
+        },
+    );
 }

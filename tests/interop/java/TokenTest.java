@@ -82,6 +82,9 @@ public final class TokenTest {
             int salt = Integer.parseInt(hash.substring(3)) / 8;
             check("RSASSA-PSS " + name, () -> roundTrip("RSASSA-PSS", new PSSParameterSpec(name, "MGF1", new MGF1ParameterSpec(name), salt, 1), rsa, rsaPublic));
         }
+        // Old peers still ask for it; ECDSA with it is SunPKCS11's too.
+        check("SHA1withRSA", () -> roundTrip("SHA1withRSA", null, rsa, rsaPublic));
+        check("SHA1withECDSA", () -> roundTrip("SHA1withECDSA", null, ec, ecPublic));
         check("verify on the token", () -> {
             KeyPairGenerator generator = KeyPairGenerator.getInstance("RSA", "SunRsaSign");
             generator.initialize(2048);

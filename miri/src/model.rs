@@ -1,0 +1,6 @@
+//! Of `src/model/`, bytes that are wiped.
+
+#[path = "../../src/model/bytes.rs"]
+mod bytes;
+
+pub use bytes::Bytes;
