@@ -50,18 +50,32 @@ pub(super) fn bad_parameter() -> Error {
 }
 
 impl Session {
-    fn prepare(&mut self, mechanism: Mechanism, key: u64, kind: Kind) -> Result<Work> {
-        self.prepare_as(mechanism, key, kind, kind.flag)
+    /// Begins an operation in its place. What an Init like this found out about the key before is not found out again; and the
+    /// work is put together where it stays, since moving it costs more than most of what is left.
+    #[inline(always)]
+    fn init(
+        &mut self,
+        mechanism: Option<Mechanism>,
+        key: u64,
+        kind: Kind,
+        place: fn(&mut Self) -> &mut Option<Work>,
+    ) -> Result<()> {
+        let Some(mechanism) = begin(mechanism, place(self))? else { return Ok(()) };
+        match self.settled(key, mechanism.kind, (kind.permits, kind.flag)) {
+            Some((item, settled)) => {
+                let task = task(settled.does, mechanism.parameter, item, kind.flag)?;
+                let (engine, locked) = (settled.engine.renewed(self)?, settled.locked);
+                *place(self) = Some(Work::new(engine, task, locked));
+            }
+            None => *place(self) = Some(self.prepare_as(mechanism, key, kind, kind.flag)?),
+        }
+        Ok(())
     }
 
     /// The work that a mechanism and a key make together; CKR codes in the order that strict clients expect. `serving`: the
     /// flag that the mechanism must have.
     pub(super) fn prepare_as(&mut self, mechanism: Mechanism, key: u64, kind: Kind, serving: CK_FLAGS) -> Result<Work> {
         let asked = (kind.permits, serving);
-        if let Some((item, settled)) = self.settled(key, mechanism.kind, asked) {
-            let task = task(settled.does, mechanism.parameter, item, kind.flag)?;
-            return Ok(Work::new(settled.engine.renewed(self)?, task, settled.locked));
-        }
         let item = self.item(key, CKR_KEY_HANDLE_INVALID)?;
         let row = self.row(mechanism.kind, serving)?;
         if item.key_type().is_none() {
@@ -104,27 +118,19 @@ impl Session {
     }
 
     pub fn encrypt_init(&mut self, mechanism: Option<Mechanism>, key: u64) -> Result<()> {
-        let Some(mechanism) = begin(mechanism, &mut self.encrypt)? else { return Ok(()) };
-        self.encrypt = Some(self.prepare(mechanism, key, ENCRYPT)?);
-        Ok(())
+        self.init(mechanism, key, ENCRYPT, |session| &mut session.encrypt)
     }
 
     pub fn decrypt_init(&mut self, mechanism: Option<Mechanism>, key: u64) -> Result<()> {
-        let Some(mechanism) = begin(mechanism, &mut self.decrypt)? else { return Ok(()) };
-        self.decrypt = Some(self.prepare(mechanism, key, DECRYPT)?);
-        Ok(())
+        self.init(mechanism, key, DECRYPT, |session| &mut session.decrypt)
     }
 
     pub fn sign_init(&mut self, mechanism: Option<Mechanism>, key: u64) -> Result<()> {
-        let Some(mechanism) = begin(mechanism, &mut self.sign)? else { return Ok(()) };
-        self.sign = Some(self.prepare(mechanism, key, SIGN)?);
-        Ok(())
+        self.init(mechanism, key, SIGN, |session| &mut session.sign)
     }
 
     pub fn verify_init(&mut self, mechanism: Option<Mechanism>, key: u64) -> Result<()> {
-        let Some(mechanism) = begin(mechanism, &mut self.verify)? else { return Ok(()) };
-        self.verify = Some(self.prepare(mechanism, key, VERIFY)?);
-        Ok(())
+        self.init(mechanism, key, VERIFY, |session| &mut session.verify)
     }
 
     /// `out`: the room itself, if nothing of the data lies there.

@@ -95,6 +95,7 @@ enum Feed {
 pub type Step = (Answer, Option<Work>);
 
 impl Work {
+    #[inline(always)]
     pub fn new(engine: Engine, task: Task, locked: bool) -> Self {
         Self { engine, task, stage: Stage::Fresh, fed: 0, out: 0, collects: false, locked }
     }
