@@ -1,8 +1,8 @@
 //! What the number of keys, of threads and of processes does to the module: `ci/bench.sh scale`.
 //!
 //!     scale keys [--keys N,N…] [--peer-keys N,N…] [--rounds N]   start, search and memory by the number of keys
-//!     scale threads [--keys …]                                   work by the number of threads, and of processes
-//!     scale writers                                              durable creation by the number of processes
+//!     scale threads [--threads N,N…] [--rounds N] [--turn MS]    work by the number of threads, and of processes
+//!     scale writers [--rounds N] [--turn MS]                     durable creation by the number of processes
 //!
 //! A table of tab-separated lines on standard output. The module is `target/release/libalikms_pkcs11.so`, or that of
 //! `--module`. Each measurement of a start is a process of its own (`scale fresh …`), and what is compared takes turns.
@@ -32,8 +32,9 @@ use crate::support::{Installation, Mech, P256, PIN, v};
 const KEYS: &str = "10,1000,100000,1000000";
 const PEER_KEYS: &str = "10,1000,10000";
 const SOFTHSM: &str = "/usr/lib/softhsm/libsofthsm2.so";
-/// How long the threads of a measurement work.
-const TURN: Duration = Duration::from_millis(300);
+/// `--turn` by default: for so many milliseconds the threads of a measurement work, and the writers of one.
+const TURN: usize = 300;
+const WRITERS_TURN: usize = 1000;
 
 /// `--name value` on the command line.
 struct Options(BTreeMap<String, String>);
@@ -49,6 +50,10 @@ impl Options {
 
     fn number(&self, name: &str, default: usize) -> usize {
         self.numbers(name, &default.to_string())[0]
+    }
+
+    fn turn(&self, default: usize) -> Duration {
+        Duration::from_millis(self.number("turn", default) as u64)
     }
 }
 
@@ -133,11 +138,7 @@ fn label(number: usize) -> String {
 /// `fill --to N`: pairs on P-256 with the labels 0 to N-1. Goes on where it was interrupted.
 fn fill(options: &Options) {
     let door = loaded(options).log_in(None, &options.text("pin", PIN));
-    let (from, to) = (options.number("from", 0), options.number("to", 0));
-    if options.number("wait", 0) > 0 {
-        wait();
-    }
-    for number in from..to {
+    for number in 0..options.number("to", 0) {
         door.pair(CKM_EC_KEY_PAIR_GEN, &[v(CKA_EC_PARAMS, P256)], &label(number));
     }
 }
@@ -265,6 +266,9 @@ fn create_one(installation: &Installation) -> bool {
 const WORKS: &[&str] =
     &["sign p256", "sign rsa2048", "aes-gcm 1024", "3 attributes", "open, close session", "session info"];
 
+/// The work of [`writers`].
+const CREATION: &str = "P-256 pairs";
+
 /// One thread's share of a work: a function that does it once.
 fn share(door: Door, name: &str) -> Box<dyn FnMut() + Send> {
     let own = door.with_session();
@@ -287,12 +291,19 @@ fn share(door: Door, name: &str) -> Box<dyn FnMut() + Send> {
         }
         "open, close session" => Box::new(move || own.close_session(own.open_session())),
         "session info" => Box::new(move || own.session_info()),
+        CREATION => {
+            let (process, mut number) = (std::process::id(), 0);
+            Box::new(move || {
+                number += 1;
+                own.pair(CKM_EC_KEY_PAIR_GEN, &[v(CKA_EC_PARAMS, P256)], &format!("key-{process}-{number}"));
+            })
+        }
         other => panic!("no such work: {other}"),
     }
 }
 
-/// Operations in a second by so many threads at once.
-fn throughput(threads: usize, make: &(dyn Fn() -> Box<dyn FnMut() + Send> + Sync)) -> f64 {
+/// Operations in a second by so many threads at once, `batch` between two looks at the clock.
+fn throughput(threads: usize, turn: Duration, batch: u64, make: &(dyn Fn() -> Box<dyn FnMut() + Send> + Sync)) -> f64 {
     let start = Barrier::new(threads);
     let done: Vec<(u64, f64)> = std::thread::scope(|scope| {
         let workers: Vec<_> = (0..threads)
@@ -302,9 +313,9 @@ fn throughput(threads: usize, make: &(dyn Fn() -> Box<dyn FnMut() + Send> + Sync
                     work();
                     start.wait();
                     let (begun, mut count) = (Instant::now(), 0);
-                    while begun.elapsed() < TURN {
-                        (0..16).for_each(|_| work());
-                        count += 16;
+                    while begun.elapsed() < turn {
+                        (0..batch).for_each(|_| work());
+                        count += batch;
                     }
                     (count, begun.elapsed().as_secs_f64())
                 })
@@ -318,7 +329,7 @@ fn throughput(threads: usize, make: &(dyn Fn() -> Box<dyn FnMut() + Send> + Sync
 /// A loop over the primitive that a work stands on, in the library that we use; none for what has no primitive.
 fn bare(name: &str) -> Option<Box<dyn FnMut() + Send>> {
     use alikms_pkcs11::crypto::{cipher::AesKey, ec::EcKey, rsa::RsaKey};
-    use alikms_pkcs11::model::{algorithm::Cipher, curve::Curve};
+    use alikms_pkcs11::model::curve::Curve;
     use std::sync::{Arc, LazyLock};
     static EC: LazyLock<Arc<EcKey>> = LazyLock::new(|| Arc::new(EcKey::generate(Curve::P256).expect("a key")));
     static RSA: LazyLock<Arc<RsaKey>> = LazyLock::new(|| Arc::new(RsaKey::generate(2048, &[1, 0, 1]).expect("a key")));
@@ -327,12 +338,15 @@ fn bare(name: &str) -> Option<Box<dyn FnMut() + Send>> {
         "sign p256" => Box::new(|| drop(EC.sign(&[7; 32]))),
         "sign rsa2048" => Box::new(|| drop(RSA.sign_pkcs1(&[7; 32]))),
         "aes-gcm 1024" => {
-            let cipher = Cipher::AesGcm { iv: vec![1; 12], aad: Vec::new(), tag: 16 };
-            Box::new(move || drop(AES.encrypt(&cipher, &[3; 1024])))
+            let mut out = Box::new_uninit_slice(1040);
+            Box::new(move || _ = AES.seal_to(&[1; 12], &[], 16, &[3; 1024], &mut out))
         }
         _ => return None,
     })
 }
+
+/// Of works that take microseconds, so many are done between two looks at the clock.
+const BATCH: u64 = 16;
 
 /// Says that this process is ready, and waits until whoever started it has heard so of all.
 fn wait() {
@@ -344,15 +358,17 @@ fn wait() {
 fn work(options: &Options) {
     let door = loaded(options).log_in(None, &options.text("pin", PIN));
     let name = options.text("name", WORKS[0]);
+    let (threads, batch) = (options.number("threads", 1), if name == CREATION { 1 } else { BATCH });
     wait();
-    println!("{:.1}", throughput(options.number("threads", 1), &|| share(door, &name)));
+    println!("{:.1}", throughput(threads, options.turn(TURN), batch, &|| share(door, &name)));
 }
 
 /// The sum of what so many processes do in a second.
-fn by_processes(contender: &Contender, name: &str, processes: usize) -> f64 {
+fn by_processes(contender: &Contender, name: &str, processes: usize, turn: Duration) -> f64 {
+    let turn = turn.as_millis().to_string();
     let mut children: Vec<_> = (0..processes)
         .map(|_| {
-            let mut command = contender.command("work", &[("name", name)]);
+            let mut command = contender.command("work", &[("name", name), ("turn", &turn)]);
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("this program runs")
         })
         .collect();
@@ -374,7 +390,7 @@ fn by_processes(contender: &Contender, name: &str, processes: usize) -> f64 {
 }
 
 fn threads(options: &Options) {
-    let rounds = options.number("rounds", 7);
+    let (rounds, turn) = (options.number("rounds", 7), options.turn(TURN));
     let wanted = options.numbers("threads", "1,2,8,64");
     let installation = Installation::software();
     let contender = Contender::ours(options, &installation);
@@ -389,9 +405,9 @@ fn threads(options: &Options) {
         let mut series: BTreeMap<(&str, usize), Vec<f64>> = BTreeMap::new();
         for round in 0..=rounds {
             for &count in &wanted {
-                let ours = throughput(count, &|| share(door, name));
-                let theirs = bare(name).map(|_| throughput(count, &|| bare(name).expect("it was there")));
-                let processes = (count <= 2).then(|| by_processes(&contender, name, count));
+                let ours = throughput(count, turn, BATCH, &|| share(door, name));
+                let theirs = bare(name).map(|_| throughput(count, turn, BATCH, &|| bare(name).expect("it was there")));
+                let processes = (count <= 2).then(|| by_processes(&contender, name, count, turn));
                 for (who, value) in [("alikms", Some(ours)), ("bare", theirs), ("alikms, processes", processes)] {
                     if let Some(value) = value.filter(|_| round > 0) {
                         series.entry((who, count)).or_default().push(value);
@@ -410,36 +426,17 @@ fn threads(options: &Options) {
 
 /// Durable creation: pairs on P-256 by one and more processes, beside SQLite's own rows of the same size.
 fn writers(options: &Options) {
-    let (rounds, each) = (options.number("rounds", 7), options.number("each", 200));
+    let (rounds, turn) = (options.number("rounds", 7), options.turn(WRITERS_TURN));
+    let installation = Installation::software();
+    let contender = Contender::ours(options, &installation);
     println!("what\tprocesses\tper second");
     let mut series: BTreeMap<(&str, usize), Vec<f64>> = BTreeMap::new();
-    for round in 0..=rounds {
-        let bare = rows_per_second(each);
-        series.entry(("a row of 1.5 kB, fsynced, by SQLite alone", 1)).or_default().push(bare);
+    for _ in 0..rounds {
+        let rows = throughput(1, turn, 1, &|| rows());
+        series.entry(("a row of 1.5 kB, fsynced, by SQLite alone", 1)).or_default().push(rows);
         for processes in [1, 2, 8] {
-            let installation = Installation::software();
-            let contender = Contender::ours(options, &installation);
-            let mut children: Vec<_> = (0..processes)
-                .map(|number| {
-                    let (from, to) = ((number * each).to_string(), ((number + 1) * each).to_string());
-                    let mut command = contender.command("fill", &[("from", &from), ("to", &to), ("wait", "1")]);
-                    command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("this program runs")
-                })
-                .collect();
-            // What it costs to start and to log in is not meant.
-            for child in &mut children {
-                let output = child.stdout.take().expect("piped");
-                BufReader::new(output).read_line(&mut String::new()).expect("ready");
-            }
-            let begun = Instant::now();
-            for child in &mut children {
-                child.stdin.take().expect("piped").write_all(b"go\n").expect("it waits");
-            }
-            children.into_iter().for_each(|mut child| assert!(child.wait().expect("it ends").success()));
-            let rate = (processes * each) as f64 / begun.elapsed().as_secs_f64();
-            if round > 0 {
-                series.entry(("P-256 pairs", processes)).or_default().push(rate);
-            }
+            let pairs = by_processes(&contender, CREATION, processes, turn);
+            series.entry((CREATION, processes)).or_default().push(pairs);
         }
     }
     for ((what, processes), values) in series {
@@ -448,14 +445,14 @@ fn writers(options: &Options) {
 }
 
 /// What SQLite does alone with the store's settings: one row a transaction, on the disk where stores of this run lie.
-fn rows_per_second(rows: usize) -> f64 {
+fn rows() -> Box<dyn FnMut() + Send> {
     let directory = tempfile::tempdir().expect("a directory");
     let connection = rusqlite::Connection::open(directory.path().join("bare.db")).expect("a file");
     let setup = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; CREATE TABLE t (k INTEGER PRIMARY KEY, v BLOB)";
     connection.execute_batch(setup).expect("a table");
-    let begun = Instant::now();
-    for _ in 0..rows {
+    Box::new(move || {
+        // The directory goes with the connection.
+        let _kept = &directory;
         connection.execute("INSERT INTO t (v) VALUES (?1)", [vec![7u8; 1500]]).expect("a row");
-    }
-    rows as f64 / begun.elapsed().as_secs_f64()
+    })
 }

@@ -4,6 +4,7 @@
 //! with unaligned reads, since callers pack structures as they like.
 
 use std::ffi::c_void;
+use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 
 use cryptoki_sys::*;
@@ -263,6 +264,20 @@ impl Out<u8> {
         if self.0.is_null() { Ok(Room::Ask) } else { Ok(Room::Bytes(extent(self.0, offered)?)) }
     }
 
+    /// The room that [`Out::room`] found, of which a cipher fills no more than this, to be written to while `input` is still
+    /// read. None if the two have memory in common, which PKCS#11 allows.
+    pub(super) fn apart(&mut self, room: Room, input: &[u8]) -> Option<&mut [MaybeUninit<u8>]> {
+        /// What a cipher adds: its tag.
+        const MORE: usize = 16;
+        let Room::Bytes(len) = room else { return None };
+        let len = len.min(input.len().saturating_add(MORE));
+        let (out, read) = (self.0.addr(), input.as_ptr().addr());
+        let apart = out + len <= read || read + input.len() <= out;
+        // SAFETY: not null, or there would be no room; the caller vouches for it (`from_c`), as for its being nobody else's
+        // while the call lasts; both ranges end below `MEMORY_END`, and nothing that is read lies in this one.
+        apart.then(|| unsafe { std::slice::from_raw_parts_mut(self.0.cast(), len) })
+    }
+
     /// Hands `answer` back; `room` is what `room` found before.
     pub(super) fn give(self, len: Out<CK_ULONG>, room: Room, answer: Answer) -> Result<()> {
         let (size, outcome) = match answer {
@@ -276,7 +291,7 @@ impl Out<u8> {
                 }
                 Room::Ask => (bytes.len(), Ok(())),
             },
-            Answer::Size(size) => (size, Ok(())),
+            Answer::Size(size) | Answer::Written(size) => (size, Ok(())),
             Answer::TooSmall(size) => (size, Err(ck(CKR_BUFFER_TOO_SMALL))),
         };
         len.put(size as CK_ULONG)?;

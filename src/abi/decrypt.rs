@@ -8,7 +8,7 @@ use crate::abi::mechanism;
 
 cryptoki! {
     fn C_DecryptInit(session: CK_SESSION_HANDLE, mechanism: In<CK_MECHANISM>, key: CK_OBJECT_HANDLE) |p| {
-        p.session(session, |s| s.decrypt_init(mechanism::read(mechanism)?.as_ref(), key))
+        p.session(session, |s| s.decrypt_init(mechanism::read(mechanism)?, key))
     }
 
     fn C_Decrypt(

@@ -8,7 +8,7 @@ use crate::abi::mechanism;
 
 cryptoki! {
     fn C_EncryptInit(session: CK_SESSION_HANDLE, mechanism: In<CK_MECHANISM>, key: CK_OBJECT_HANDLE) |p| {
-        p.session(session, |s| s.encrypt_init(mechanism::read(mechanism)?.as_ref(), key))
+        p.session(session, |s| s.encrypt_init(mechanism::read(mechanism)?, key))
     }
 
     fn C_Encrypt(
@@ -18,7 +18,10 @@ cryptoki! {
         out: Out<u8>,
         out_len: Out<CK_ULONG>,
     ) |p| {
-        output(p, session, CKF_ENCRYPT, out, out_len, |s, room| s.encrypt(input.bytes(input_len)?, room))
+        output(p, session, CKF_ENCRYPT, out, out_len, |s, room| {
+            let (input, mut out) = (input.bytes(input_len)?, out);
+            s.encrypt(input, room, out.apart(room, input))
+        })
     }
 
     fn C_EncryptUpdate(

@@ -21,7 +21,7 @@ cryptoki! {
         mechanism: In<CK_MECHANISM>,
         key: CK_OBJECT_HANDLE,
     ) |p| {
-        p.session(session, |s| s.message_encrypt_init(mechanism::by_message(mechanism)?.as_ref(), key))
+        p.session(session, |s| s.message_encrypt_init(mechanism::by_message(mechanism)?, key))
     }
 
     fn C_EncryptMessage(
@@ -91,7 +91,7 @@ cryptoki! {
         mechanism: In<CK_MECHANISM>,
         key: CK_OBJECT_HANDLE,
     ) |p| {
-        p.session(session, |s| s.message_decrypt_init(mechanism::by_message(mechanism)?.as_ref(), key))
+        p.session(session, |s| s.message_decrypt_init(mechanism::by_message(mechanism)?, key))
     }
 
     fn C_DecryptMessage(
@@ -156,7 +156,7 @@ cryptoki! {
         mechanism: In<CK_MECHANISM>,
         key: CK_OBJECT_HANDLE,
     ) |p| {
-        p.session(session, |s| s.message_sign_init(mechanism::by_message(mechanism)?.as_ref(), key))
+        p.session(session, |s| s.message_sign_init(mechanism::by_message(mechanism)?, key))
     }
 
     fn C_SignMessage(
@@ -217,7 +217,7 @@ cryptoki! {
         mechanism: In<CK_MECHANISM>,
         key: CK_OBJECT_HANDLE,
     ) |p| {
-        p.session(session, |s| s.message_verify_init(mechanism::by_message(mechanism)?.as_ref(), key))
+        p.session(session, |s| s.message_verify_init(mechanism::by_message(mechanism)?, key))
     }
 
     fn C_VerifyMessage(

@@ -11,7 +11,7 @@ pub(super) const NO_RECOVERY: &str = "no mechanism of the token lets data be rec
 
 cryptoki! {
     fn C_SignInit(session: CK_SESSION_HANDLE, mechanism: In<CK_MECHANISM>, key: CK_OBJECT_HANDLE) |p| {
-        p.session(session, |s| s.sign_init(mechanism::read(mechanism)?.as_ref(), key))
+        p.session(session, |s| s.sign_init(mechanism::read(mechanism)?, key))
     }
 
     fn C_Sign(

@@ -9,7 +9,7 @@ use crate::abi::sign::NO_RECOVERY;
 
 cryptoki! {
     fn C_VerifyInit(session: CK_SESSION_HANDLE, mechanism: In<CK_MECHANISM>, key: CK_OBJECT_HANDLE) |p| {
-        p.session(session, |s| s.verify_init(mechanism::read(mechanism)?.as_ref(), key))
+        p.session(session, |s| s.verify_init(mechanism::read(mechanism)?, key))
     }
 
     fn C_Verify(
@@ -53,7 +53,7 @@ cryptoki! {
     ) |p| {
         p.session(session, |s| {
             let mechanism = mechanism::read(mechanism)?;
-            s.verify_signature_init(mechanism.as_ref(), key, signature.bytes(signature_len)?)
+            s.verify_signature_init(mechanism, key, signature.bytes(signature_len)?)
         })
     }
 

@@ -1,5 +1,8 @@
 //! AES on aws-lc: ECB, CBC, CBC with padding, CTR, GCM, key wrap.
 
+use std::mem::MaybeUninit;
+use std::ptr;
+
 use aws_lc_sys as lc;
 
 use super::evp::Evp;
@@ -65,30 +68,51 @@ impl AesKey {
     }
 
     fn seal(&self, iv: &[u8], aad: &[u8], tag: usize, input: &[u8]) -> Result<Bytes> {
-        check_gcm(iv, tag)?;
-        let room = input.len().checked_add(TAG).ok_or(Error::DataLength)?;
-        let (context, mut written) = (self.gcm.as_ptr(), 0);
-        // SAFETY: the context is valid and not changed; every buffer is passed with its length; `written` bytes are initialised.
-        let mut out = unsafe {
-            filled_secret(room, |out| {
-                let answer = lc::EVP_AEAD_CTX_seal(
-                    context,
-                    out,
-                    &raw mut written,
-                    room,
-                    iv.as_ptr(),
-                    iv.len(),
-                    input.as_ptr(),
-                    input.len(),
-                    aad.as_ptr(),
-                    aad.len(),
-                );
-                accept(answer, || Error::DataLength).map(|()| written)
-            })?
-        };
-        // A shorter tag is the start of the whole one (NIST SP 800-38D §7.1).
-        out.truncate(room - TAG + tag);
+        let room = input.len().checked_add(tag).ok_or(Error::DataLength)?;
+        let mut out = Bytes::with_room(room)?;
+        let written = self.seal_to(iv, aad, tag, input, out.spare_capacity_mut())?;
+        // SAFETY: so many bytes are initialised.
+        unsafe { out.set_len(written) };
         Ok(out)
+    }
+
+    /// GCM to the front of `out`: the ciphertext and a tag of `tag` bytes behind it, whose number it answers.
+    /// `DataLength` if there is not so much room. After an error nothing of the input is there.
+    pub fn seal_to(
+        &self,
+        iv: &[u8],
+        aad: &[u8],
+        tag: usize,
+        input: &[u8],
+        out: &mut [MaybeUninit<u8>],
+    ) -> Result<usize> {
+        check_gcm(iv, tag)?;
+        let (sealed, rest) = out.split_at_mut_checked(input.len()).ok_or(Error::DataLength)?;
+        let place = rest.get_mut(..tag).ok_or(Error::DataLength)?;
+        let (mut whole, mut written) = ([0; TAG], 0);
+        // SAFETY: the context is valid and not changed; every buffer is passed with its length, `sealed` has that of the input,
+        // and borrowed as they are, no two of them overlap.
+        let answer = unsafe {
+            lc::EVP_AEAD_CTX_seal_scatter(
+                self.gcm.as_ptr(),
+                sealed.as_mut_ptr().cast(),
+                whole.as_mut_ptr(),
+                &raw mut written,
+                whole.len(),
+                iv.as_ptr(),
+                iv.len(),
+                input.as_ptr(),
+                input.len(),
+                ptr::null(),
+                0,
+                aad.as_ptr(),
+                aad.len(),
+            )
+        };
+        accept(answer, || Error::DataLength)?;
+        // A shorter tag is the start of the whole one (NIST SP 800-38D §7.1).
+        place.write_copy_of_slice(&whole[..tag]);
+        Ok(input.len() + tag)
     }
 }
 

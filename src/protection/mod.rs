@@ -5,6 +5,7 @@ pub mod public;
 pub mod software;
 pub mod stream;
 
+use std::mem::MaybeUninit;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -71,6 +72,12 @@ pub trait Key: Send + Sync {
     /// Does the whole job on one input. Whether the key may do it was decided above.
     /// A job that does not fit the key's family is `Error::Unsupported`.
     fn once(&self, job: &Job, input: &[u8]) -> Result<Bytes>;
+
+    /// The same, with the result put at once where the caller wants it: for what may lie there before it is known whether the
+    /// job ends well, a ciphertext. How many bytes there are; None if nothing was done, because the key does not do so.
+    fn once_to(&self, _job: &Job, _input: &[u8], _out: &mut [MaybeUninit<u8>]) -> Result<Option<usize>> {
+        Ok(None)
+    }
 
     /// Wraps key bytes that are in this process. A device does it without the key being one that encrypts.
     fn wrap(&self, cipher: &Cipher, value: &Bytes) -> Result<Bytes> {

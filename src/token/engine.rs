@@ -30,10 +30,10 @@ pub enum Engine {
 
 impl Engine {
     /// The same engine for another operation, if the key may still be used.
-    pub fn renewed(self, session: &Session) -> Result<Self> {
-        let Self::Kms { ready, action } = self else { return Ok(self) };
-        let renewed = session.slot().kms.refresh(&session.caller(), action, &ready)?;
-        Ok(Self::Kms { ready: renewed.map_or(ready, Own::new), action })
+    pub fn renewed(&self, session: &Session) -> Result<Self> {
+        let Self::Kms { ready, action } = self else { return Ok(self.clone()) };
+        let renewed = session.slot().kms.refresh(&session.caller(), action, ready)?;
+        Ok(Self::Kms { ready: renewed.map_or_else(|| ready.clone(), Own::new), action })
     }
 
     /// The private or secret key as it was found: what it does from now on is written down.
@@ -48,7 +48,6 @@ impl Engine {
 
 /// What the last Init with an object found out. It all follows from the object and the mechanism, so the same Init need not
 /// find it out again, as long as the object is the same and the account itself asks.
-#[derive(Clone)]
 pub(super) struct Settled {
     pub mechanism: CK_MECHANISM_TYPE,
     /// The attribute that permits it, and the flag that the mechanism has.

@@ -111,10 +111,10 @@ impl Signing {
 }
 
 /// The mechanism with a parameter that stands for those of the messages.
-fn pattern(mechanism: &Mechanism) -> Mechanism {
+fn pattern(mechanism: Mechanism) -> Mechanism {
     let parameter = match mechanism.kind {
         CKM_AES_GCM => Parameter::Gcm { iv: vec![0; 12], iv_bits: 96, aad: Vec::new(), tag_bits: 128 },
-        _ => mechanism.parameter.clone(),
+        _ => mechanism.parameter,
     };
     Mechanism { kind: mechanism.kind, parameter }
 }
@@ -150,16 +150,16 @@ fn aead_fault(error: Error) -> Error {
 }
 
 impl Session {
-    pub fn message_encrypt_init(&mut self, mechanism: Option<&Mechanism>, key: u64) -> Result<()> {
+    pub fn message_encrypt_init(&mut self, mechanism: Option<Mechanism>, key: u64) -> Result<()> {
         let Some(mechanism) = begin(mechanism, &mut self.messages.encrypt)? else { return Ok(()) };
-        let pattern = self.prepare_as(&pattern(mechanism), key, ENCRYPT, CKF_MESSAGE_ENCRYPT)?;
+        let pattern = self.prepare_as(pattern(mechanism), key, ENCRYPT, CKF_MESSAGE_ENCRYPT)?;
         self.messages.encrypt = Some(Box::new(Aead { pattern, maker: None, message: None }));
         Ok(())
     }
 
-    pub fn message_decrypt_init(&mut self, mechanism: Option<&Mechanism>, key: u64) -> Result<()> {
+    pub fn message_decrypt_init(&mut self, mechanism: Option<Mechanism>, key: u64) -> Result<()> {
         let Some(mechanism) = begin(mechanism, &mut self.messages.decrypt)? else { return Ok(()) };
-        let pattern = self.prepare_as(&pattern(mechanism), key, DECRYPT, CKF_MESSAGE_DECRYPT)?;
+        let pattern = self.prepare_as(pattern(mechanism), key, DECRYPT, CKF_MESSAGE_DECRYPT)?;
         self.messages.decrypt = Some(Box::new(Aead { pattern, maker: None, message: None }));
         Ok(())
     }
@@ -276,14 +276,14 @@ impl Session {
         taken(rest)?.last(self, ANY).map(|(answer, _)| answer).map_err(aead_fault)
     }
 
-    pub fn message_sign_init(&mut self, mechanism: Option<&Mechanism>, key: u64) -> Result<()> {
+    pub fn message_sign_init(&mut self, mechanism: Option<Mechanism>, key: u64) -> Result<()> {
         let Some(mechanism) = begin(mechanism, &mut self.messages.sign)? else { return Ok(()) };
         let pattern = self.prepare_as(mechanism, key, SIGN, CKF_MESSAGE_SIGN)?;
         self.messages.sign = Some(Box::new(Signing { pattern, message: None }));
         Ok(())
     }
 
-    pub fn message_verify_init(&mut self, mechanism: Option<&Mechanism>, key: u64) -> Result<()> {
+    pub fn message_verify_init(&mut self, mechanism: Option<Mechanism>, key: u64) -> Result<()> {
         let Some(mechanism) = begin(mechanism, &mut self.messages.verify)? else { return Ok(()) };
         let pattern = self.prepare_as(mechanism, key, VERIFY, CKF_MESSAGE_VERIFY)?;
         self.messages.verify = Some(Box::new(Signing { pattern, message: None }));
@@ -361,7 +361,7 @@ impl Session {
         taken(active.then_some(()))
     }
 
-    pub fn verify_signature_init(&mut self, mechanism: Option<&Mechanism>, key: u64, signature: &[u8]) -> Result<()> {
+    pub fn verify_signature_init(&mut self, mechanism: Option<Mechanism>, key: u64, signature: &[u8]) -> Result<()> {
         let Some(mechanism) = begin(mechanism, &mut self.verify_signature)? else { return Ok(()) };
         let work = self.prepare_as(mechanism, key, VERIFY, CKF_VERIFY)?;
         work.check_length(signature)?;

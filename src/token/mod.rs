@@ -47,12 +47,14 @@ pub enum Room {
     Bytes(usize),
 }
 
-/// What goes back: the output, its size (`Ask`), or the size that is needed (CKR_BUFFER_TOO_SMALL).
+/// What goes back: the output, its size (`Ask`), the size that is needed (CKR_BUFFER_TOO_SMALL), or how many bytes lie already
+/// where the caller wants them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
     Bytes(Bytes),
     Size(usize),
     TooSmall(usize),
+    Written(usize),
 }
 
 /// A PKCS#11 fault by its number.

@@ -1,5 +1,7 @@
 //! C_EncryptInit, C_SignInit and their kin: from mechanism and key to a task, and the functions that drive it.
 
+use std::mem::MaybeUninit;
+
 use cryptoki_sys::*;
 
 use crate::error::{Error, Result};
@@ -48,25 +50,33 @@ pub(super) fn bad_parameter() -> Error {
 }
 
 impl Session {
-    fn prepare(&mut self, mechanism: &Mechanism, key: u64, kind: Kind) -> Result<Work> {
-        self.prepare_as(mechanism, key, kind, kind.flag)
+    /// Begins an operation in its place. What an Init like this found out about the key before is not found out again; and the
+    /// work is put together where it stays, since moving it costs more than most of what is left.
+    #[inline(always)]
+    fn init(
+        &mut self,
+        mechanism: Option<Mechanism>,
+        key: u64,
+        kind: Kind,
+        place: fn(&mut Self) -> &mut Option<Work>,
+    ) -> Result<()> {
+        let Some(mechanism) = begin(mechanism, place(self))? else { return Ok(()) };
+        match self.settled(key, mechanism.kind, (kind.permits, kind.flag)) {
+            Some((item, settled)) => {
+                let task = task(settled.does, mechanism.parameter, item, kind.flag)?;
+                let (engine, locked) = (settled.engine.renewed(self)?, settled.locked);
+                *place(self) = Some(Work::new(engine, task, locked));
+            }
+            None => *place(self) = Some(self.prepare_as(mechanism, key, kind, kind.flag)?),
+        }
+        Ok(())
     }
 
     /// The work that a mechanism and a key make together; CKR codes in the order that strict clients expect. `serving`: the
     /// flag that the mechanism must have.
-    pub(super) fn prepare_as(
-        &mut self,
-        mechanism: &Mechanism,
-        key: u64,
-        kind: Kind,
-        serving: CK_FLAGS,
-    ) -> Result<Work> {
-        let item = self.item(key, CKR_KEY_HANDLE_INVALID)?;
+    pub(super) fn prepare_as(&mut self, mechanism: Mechanism, key: u64, kind: Kind, serving: CK_FLAGS) -> Result<Work> {
         let asked = (kind.permits, serving);
-        if let Some(Settled { does, engine, locked, .. }) = self.settled(mechanism.kind, asked) {
-            let task = task(does, &mechanism.parameter, &item, kind.flag)?;
-            return Ok(Work::new(engine.renewed(self)?, task, locked));
-        }
+        let item = self.item(key, CKR_KEY_HANDLE_INVALID)?;
         let row = self.row(mechanism.kind, serving)?;
         if item.key_type().is_none() {
             return Err(ck(CKR_KEY_HANDLE_INVALID));
@@ -75,7 +85,7 @@ impl Session {
             return Err(ck(CKR_KEY_TYPE_INCONSISTENT));
         }
         wrap::check_use(&item, kind.permits, row).map_err(|error| self.refused(&item, kind, error))?;
-        let task = task(row.does, &mechanism.parameter, &item, kind.flag)?;
+        let task = task(row.does, mechanism.parameter, &item, kind.flag)?;
         let engine = match &task.job {
             Job::Encrypt(Cipher::Envelope { .. }) | Job::Decrypt(Cipher::Envelope { .. }) => {
                 Engine::Session(Own::new(self.envelope(&item, kind.actions.1)?))
@@ -107,31 +117,30 @@ impl Session {
         Ok(())
     }
 
-    pub fn encrypt_init(&mut self, mechanism: Option<&Mechanism>, key: u64) -> Result<()> {
-        let Some(mechanism) = begin(mechanism, &mut self.encrypt)? else { return Ok(()) };
-        self.encrypt = Some(self.prepare(mechanism, key, ENCRYPT)?);
-        Ok(())
+    pub fn encrypt_init(&mut self, mechanism: Option<Mechanism>, key: u64) -> Result<()> {
+        self.init(mechanism, key, ENCRYPT, |session| &mut session.encrypt)
     }
 
-    pub fn decrypt_init(&mut self, mechanism: Option<&Mechanism>, key: u64) -> Result<()> {
-        let Some(mechanism) = begin(mechanism, &mut self.decrypt)? else { return Ok(()) };
-        self.decrypt = Some(self.prepare(mechanism, key, DECRYPT)?);
-        Ok(())
+    pub fn decrypt_init(&mut self, mechanism: Option<Mechanism>, key: u64) -> Result<()> {
+        self.init(mechanism, key, DECRYPT, |session| &mut session.decrypt)
     }
 
-    pub fn sign_init(&mut self, mechanism: Option<&Mechanism>, key: u64) -> Result<()> {
-        let Some(mechanism) = begin(mechanism, &mut self.sign)? else { return Ok(()) };
-        self.sign = Some(self.prepare(mechanism, key, SIGN)?);
-        Ok(())
+    pub fn sign_init(&mut self, mechanism: Option<Mechanism>, key: u64) -> Result<()> {
+        self.init(mechanism, key, SIGN, |session| &mut session.sign)
     }
 
-    pub fn verify_init(&mut self, mechanism: Option<&Mechanism>, key: u64) -> Result<()> {
-        let Some(mechanism) = begin(mechanism, &mut self.verify)? else { return Ok(()) };
-        self.verify = Some(self.prepare(mechanism, key, VERIFY)?);
-        Ok(())
+    pub fn verify_init(&mut self, mechanism: Option<Mechanism>, key: u64) -> Result<()> {
+        self.init(mechanism, key, VERIFY, |session| &mut session.verify)
     }
 
-    pub fn encrypt(&mut self, data: &[u8], room: Room) -> Result<Answer> {
+    /// `out`: the room itself, if nothing of the data lies there.
+    pub fn encrypt(&mut self, data: &[u8], room: Room, out: Option<&mut [MaybeUninit<u8>]>) -> Result<Answer> {
+        if let (Some(work), Some(out)) = (&self.encrypt, out)
+            && let Some(written) = work.single_to(self, data, out).transpose()
+        {
+            self.encrypt = None;
+            return written.map(Answer::Written);
+        }
         let work = taken(self.encrypt.take())?;
         let step = work.single(self, data, room)?;
         Ok(keep(&mut self.encrypt, step))
@@ -242,7 +251,7 @@ impl Session {
 }
 
 /// A NULL mechanism cancels what is going on (PKCS#11 3.x); anything else must not find something going on.
-pub(super) fn begin<'a, T>(mechanism: Option<&'a Mechanism>, current: &mut Option<T>) -> Result<Option<&'a Mechanism>> {
+pub(super) fn begin<M, T>(mechanism: Option<M>, current: &mut Option<T>) -> Result<Option<M>> {
     if mechanism.is_some() && current.is_some() {
         return Err(ck(CKR_OPERATION_ACTIVE));
     }
@@ -332,7 +341,7 @@ fn key_bytes(item: &Item) -> usize {
     item.public().map_or(0, |public| public.bits().div_ceil(8))
 }
 
-pub(super) fn task(does: Does, parameter: &Parameter, item: &Item, flag: CK_FLAGS) -> Result<Task> {
+pub(super) fn task(does: Does, parameter: Parameter, item: &Item, flag: CK_FLAGS) -> Result<Task> {
     let plain = |job| Task { job, hash: None, prefix: Vec::new(), info: false, size: None, block: 0 };
     let signing = |scheme: Signing, hash: Option<Hash>| Task {
         size: signature_size(&scheme, key_bytes(item)),
@@ -349,35 +358,35 @@ pub(super) fn task(does: Does, parameter: &Parameter, item: &Item, flag: CK_FLAG
     let signs = flag == CKF_SIGN || flag == CKF_VERIFY;
     Ok(match does {
         Does::RsaPkcs(hash) => {
-            none(parameter)?;
+            none(&parameter)?;
             if signs { signing(Signing::RsaPkcs1, hash) } else { crypting(Cipher::RsaPkcs1, key_bytes(item)) }
         }
         Does::RsaX509 => {
-            none(parameter)?;
+            none(&parameter)?;
             if signs { signing(Signing::RsaRaw, None) } else { crypting(Cipher::RsaRaw, key_bytes(item)) }
         }
-        Does::RsaPss(hash) => signing(pss(parameter, hash, key_bytes(item))?, hash),
-        Does::RsaOaep => crypting(oaep(parameter)?, key_bytes(item)),
+        Does::RsaPss(hash) => signing(pss(&parameter, hash, key_bytes(item))?, hash),
+        Does::RsaOaep => crypting(oaep(&parameter)?, key_bytes(item)),
         Does::Ecdsa(hash) => {
-            none(parameter)?;
+            none(&parameter)?;
             signing(Signing::Ecdsa, hash)
         }
         Does::Eddsa => match parameter {
             Parameter::None => signing(Signing::ED25519, None),
             Parameter::Eddsa { prehash: prehash @ (CK_FALSE | CK_TRUE), context } if context.len() <= 255 => {
-                signing(Signing::Eddsa { prehash: *prehash == CK_TRUE, context: context.clone() }, None)
+                signing(Signing::Eddsa { prehash: prehash == CK_TRUE, context }, None)
             }
             _ => return Err(bad_parameter()),
         },
-        Does::Envelope => crypting(Cipher::Envelope { context: context(parameter)? }, 0),
+        Does::Envelope => crypting(Cipher::Envelope { context: context(&parameter)? }, 0),
         Does::AesEcb => {
-            none(parameter)?;
+            none(&parameter)?;
             crypting(Cipher::AesEcb, 16)
         }
-        Does::AesCbc => crypting(Cipher::AesCbc { iv: iv(parameter)? }, 16),
-        Does::AesCbcPad => crypting(Cipher::AesCbcPad { iv: iv(parameter)? }, 16),
+        Does::AesCbc => crypting(Cipher::AesCbc { iv: iv(&parameter)? }, 16),
+        Does::AesCbcPad => crypting(Cipher::AesCbcPad { iv: iv(&parameter)? }, 16),
         Does::AesCtr => {
-            let (block, bits) = ctr(parameter)?;
+            let (block, bits) = ctr(&parameter)?;
             crypting(Cipher::AesCtr { block, bits }, 0)
         }
         Does::AesGcm => crypting(gcm(parameter)?, 0),
@@ -390,35 +399,35 @@ pub(super) fn task(does: Does, parameter: &Parameter, item: &Item, flag: CK_FLAG
             _ => return Err(bad_parameter()),
         },
         Does::AesKeyWrapPad => {
-            none(parameter)?;
+            none(&parameter)?;
             crypting(Cipher::AesKeyWrapPad, 0)
         }
         Does::AesCmac { general } => {
-            let size = if general { mac_length(parameter, 16)? } else { none(parameter).map(|()| 16)? };
+            let size = if general { mac_length(&parameter, 16)? } else { none(&parameter).map(|()| 16)? };
             Task { size: Some(size), ..plain(Job::Mac(Mac::AesCmac)) }
         }
         Does::Hmac { hash, general } => {
             let whole = hash.len();
-            let size = if general { mac_length(parameter, whole)? } else { none(parameter).map(|()| whole)? };
+            let size = if general { mac_length(&parameter, whole)? } else { none(&parameter).map(|()| whole)? };
             Task { size: Some(size), ..plain(Job::Mac(Mac::Hmac(hash))) }
         }
         Does::Sm2 { hash, der } => {
             let scheme = if der { Signing::Sm2Der } else { Signing::Sm2 };
-            let prefix = if hash { sm::identity(parameter, item)? } else { none(parameter).map(|()| Vec::new())? };
+            let prefix = if hash { sm::identity(&parameter, item)? } else { none(&parameter).map(|()| Vec::new())? };
             Task { prefix, ..signing(scheme, hash.then_some(Hash::Sm3)) }
         }
         Does::Sm2Encrypt(layout) => {
-            none(parameter)?;
+            none(&parameter)?;
             crypting(Cipher::Sm2(layout), 0)
         }
-        Does::Sm4Cbc => crypting(Cipher::Sm4Cbc { iv: iv(parameter)? }, 16),
-        Does::Sm4CbcPad => crypting(Cipher::Sm4CbcPad { iv: iv(parameter)? }, 16),
+        Does::Sm4Cbc => crypting(Cipher::Sm4Cbc { iv: iv(&parameter)? }, 16),
+        Does::Sm4CbcPad => crypting(Cipher::Sm4CbcPad { iv: iv(&parameter)? }, 16),
         Does::Sm4Ctr => {
-            let (block, bits) = ctr(parameter)?;
+            let (block, bits) = ctr(&parameter)?;
             crypting(Cipher::Sm4Ctr { block, bits }, 0)
         }
         Does::Sm4Ecb => {
-            none(parameter)?;
+            none(&parameter)?;
             crypting(Cipher::Sm4Ecb, 16)
         }
         Does::Sm4Gcm => match gcm(parameter)? {
@@ -465,16 +474,16 @@ pub(super) fn oaep(parameter: &Parameter) -> Result<Cipher> {
     Ok(Cipher::RsaOaep { hash, mgf, label: label.clone() })
 }
 
-fn gcm(parameter: &Parameter) -> Result<Cipher> {
+fn gcm(parameter: Parameter) -> Result<Cipher> {
     let Parameter::Gcm { iv, aad, tag_bits, .. } = parameter else { return Err(bad_parameter()) };
     let tag = match tag_bits {
-        32 | 64 | 96 | 104 | 112 | 120 | 128 => (*tag_bits / 8) as usize,
+        32 | 64 | 96 | 104 | 112 | 120 | 128 => (tag_bits / 8) as usize,
         _ => return Err(bad_parameter()),
     };
     if iv.is_empty() || iv.len() > 256 {
         return Err(bad_parameter());
     }
-    Ok(Cipher::AesGcm { iv: iv.clone(), aad: aad.clone(), tag })
+    Ok(Cipher::AesGcm { iv, aad, tag })
 }
 
 /// The length of a signature with a key of so many bytes (modulus or field); none if it is not always the same.

@@ -3,6 +3,7 @@
 //! The two-call rule (PKCS#11 3.2 §5.2) has its home here: a length query or a buffer that is too small keeps the operation,
 //! everything else ends it, because the operation is taken out of the session first.
 
+use std::mem::MaybeUninit;
 use std::sync::Arc;
 
 use cryptoki_sys::*;
@@ -94,6 +95,7 @@ enum Feed {
 pub type Step = (Answer, Option<Work>);
 
 impl Work {
+    #[inline(always)]
     pub fn new(engine: Engine, task: Task, locked: bool) -> Self {
         Self { engine, task, stage: Stage::Fresh, fed: 0, out: 0, collects: false, locked }
     }
@@ -190,6 +192,24 @@ impl Work {
         }
         let output = self.once(session, input)?;
         Ok(self.deliver(output, room, true))
+    }
+
+    /// The same at once where the caller wants the output, if it is a ciphertext and there is room: no memory in between has to
+    /// be found, copied from and wiped. How many bytes; None if nothing was done. The operation ends otherwise.
+    pub fn single_to(&self, session: &Session, input: &[u8], out: &mut [MaybeUninit<u8>]) -> Result<Option<usize>> {
+        let seals = matches!(self.task.job, Job::Encrypt(Cipher::AesGcm { .. }));
+        if !seals || !matches!(self.stage, Stage::Fresh | Stage::Asked) || out.len() < self.bound(input.len()) {
+            return Ok(None);
+        }
+        self.check_unlocked()?;
+        match &self.engine {
+            Engine::Kms { ready, .. } => {
+                let new = self.changed(session)?;
+                session.slot().kms.once_to(new.as_deref().unwrap_or(ready), &self.task.job, input, out)
+            }
+            Engine::Session(key) => key.once_to(&self.task.job, input, out),
+            Engine::Public(..) => Ok(None),
+        }
     }
 
     fn deliver(mut self, output: Bytes, room: Room, single: bool) -> Step {

@@ -209,15 +209,10 @@ impl Session {
 
     /// An object that this session may use; `missing` is the code for a handle that leads nowhere.
     pub(super) fn item(&mut self, handle: u64, missing: CK_RV) -> Result<Own<Item>> {
-        let generation = self.slot.generation();
-        if let Some(used) = &self.last_used
-            && used.item.handle == handle
-            && used.generation == generation
-            && used.epoch == epoch()
-            && self.slot.sees(used.item.is_private())
-        {
+        if let Some(used) = self.used(handle) {
             return Ok(used.item.clone());
         }
+        let generation = self.slot.generation();
         let Some(item) = self.slot.item(handle)? else {
             // A private object that is there but out of sight: say what would help.
             let hidden = self.slot.login() != Login::User && handle != 0 && self.is_there(handle);
@@ -228,14 +223,27 @@ impl Session {
         Ok(item)
     }
 
-    /// What an Init like this found out about the object that [`Session::item`] has just answered with.
+    /// The object used last, if it is this one and nothing has changed.
+    fn used(&self, handle: u64) -> Option<&Used> {
+        let used = self.last_used.as_ref()?;
+        let same = used.item.handle == handle
+            && used.generation == self.slot.generation()
+            && used.epoch == epoch()
+            && self.slot.sees(used.item.is_private());
+        same.then_some(used)
+    }
+
+    /// An object that this session may use, and what an Init like this found out about it, if that still holds.
     pub(super) fn settled(
         &self,
+        handle: u64,
         mechanism: CK_MECHANISM_TYPE,
         asked: (CK_ATTRIBUTE_TYPE, CK_FLAGS),
-    ) -> Option<Settled> {
-        let settled = self.last_used.as_ref()?.settled.as_ref()?;
-        (settled.mechanism == mechanism && settled.asked == asked && !self.slot.is_user()).then(|| settled.clone())
+    ) -> Option<(&Item, &Settled)> {
+        let used = self.used(handle)?;
+        let settled = used.settled.as_ref()?;
+        let same = settled.mechanism == mechanism && settled.asked == asked && !self.slot.is_user();
+        same.then_some((&*used.item, settled))
     }
 
     /// Keeps what an Init found out about an object, if it is the one used last.

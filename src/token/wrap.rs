@@ -140,7 +140,7 @@ pub(super) fn scheme(does: Does, parameter: &Parameter, item: &Item, flag: CK_FL
         };
         return Ok(Scheme::RsaAes { outer: oaep(inner)?, bytes: *bits as usize / 8 });
     }
-    match task(does, parameter, item, flag)?.job {
+    match task(does, parameter.clone(), item, flag)?.job {
         Job::Encrypt(cipher) | Job::Decrypt(cipher) => Ok(Scheme::One(cipher)),
         _ => Err(ck(CKR_MECHANISM_INVALID)),
     }
