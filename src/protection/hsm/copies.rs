@@ -19,7 +19,7 @@ use super::import::Unwrapping;
 use super::jobs::{Plan, Subject};
 use super::key::{DeviceKey, place};
 use super::pool::Device;
-use super::profile::mechanism_name;
+use super::profile::{Class, mechanism_name};
 use super::recover::Fault;
 use super::session::Session;
 use super::templates::{self, New};
@@ -59,6 +59,27 @@ struct Wrapped {
     bytes: Vec<u8>,
 }
 
+/// A replication key, and what proves that it is the one that was made: another one in its place might be somebody's who
+/// waits for what is wrapped under it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Under {
+    /// Its CKA_ID.
+    pub(super) id: Uuid,
+    /// A secret that was wrapped under it when it was new. None: it is new.
+    proof: Option<Copies>,
+}
+
+impl Under {
+    /// `proof`: what [`Group::plant`](super::Group::plant) answered.
+    pub fn new(id: Uuid, proof: &[u8]) -> Result<Self> {
+        Ok(Self { id, proof: Some(Copies::decode(proof)?) })
+    }
+
+    pub(super) fn fresh(id: Uuid) -> Self {
+        Self { id, proof: None }
+    }
+}
+
 /// As it is stored. A form that was released is never changed: what comes next is a new one.
 #[derive(Serialize, Deserialize)]
 enum Form {
@@ -83,15 +104,22 @@ impl Copies {
     /// None for a key that is in one device only.
     pub(super) fn of(material: &Material) -> Result<Option<Self>> {
         let Material::Copies { how, .. } = material else { return Ok(None) };
+        Self::decode(how).map(Some)
+    }
+
+    fn decode(how: &[u8]) -> Result<Self> {
         match postcard::from_bytes(how) {
-            Ok(Form::First(copies)) => Ok(Some(copies)),
+            Ok(Form::First(copies)) => Ok(copies),
             Err(_) => Err(Error::corrupt("how a key is copied cannot be read")),
         }
     }
 
+    pub(super) fn encode(self) -> Result<Vec<u8>> {
+        postcard::to_allocvec(&Form::First(self)).map_err(|error| Error::Internal(error.to_string()))
+    }
+
     pub(super) fn material(self, id: Uuid) -> Result<Material> {
-        let how = postcard::to_allocvec(&Form::First(self)).map_err(|error| Error::Internal(error.to_string()))?;
-        Ok(Material::Copies { id: id.as_bytes().to_vec(), how })
+        Ok(Material::Copies { id: id.as_bytes().to_vec(), how: self.encode()? })
     }
 
     /// That a secret is the recorded one. None: there is nothing to compare.
@@ -168,7 +196,7 @@ impl Hsm {
     }
 
     /// Makes a key that is only wrapped: nothing of it stays in the device.
-    pub fn make_wrapped(&self, id: Uuid, spec: Spec, usages: Usages, under: Uuid) -> Result<Newborn> {
+    pub fn make_wrapped(&self, id: Uuid, spec: Spec, usages: Usages, under: &Under) -> Result<Newborn> {
         if let Some(agent) = &self.agent {
             return agent.make_wrapped(id, spec, usages, under);
         }
@@ -178,10 +206,10 @@ impl Hsm {
             self.can(connection, spec)
                 .and_then(|()| self.can_be_used(connection, spec, usages))
                 .map_err(Fault::Stop)?;
-            let wrapping = self.replication_key(session, under)?;
+            let wrapping = self.proven(session, under)?;
             let new = self.template(id, spec, usages).map_err(Fault::Stop)?.passing();
             let (public, private) = self.make_here(session, spec, &new)?;
-            let wrapped = self.wrap_up(session, wrapping, private, (id, spec, usages), under).and_then(|copies| {
+            let wrapped = self.wrap_up(session, wrapping, private, (id, spec, usages), under.id).and_then(|copies| {
                 let parts = match public {
                     Some(public) => session.attributes(public, &templates::public_parts(spec.family))?,
                     None => return Ok((copies, None)),
@@ -267,6 +295,45 @@ impl Hsm {
             [key] if session.has_id(key, id.as_bytes())? => Ok(key),
             _ => Err(Fault::Stop(self.device.unavailable("there is more than one of its replication key"))),
         }
+    }
+
+    /// The replication key, if it can do what only the recorded one can.
+    fn proven(&self, session: &Session, under: &Under) -> Result<CK_OBJECT_HANDLE, Fault> {
+        let wrapping = self.replication_key(session, under.id)?;
+        let Some(proof) = &under.proof else { return Ok(wrapping) };
+        let wrong = || Fault::Stop(self.device.unavailable("its replication key is not the recorded one"));
+        let Some(Wrapped { bytes, .. }) = &proof.wrapped else { return Err(wrong()) };
+        let spec = replication_spec().map_err(Fault::Stop)?;
+        let template = self.template(under.id, spec, proof.usages).map_err(Fault::Stop)?.in_session().unwrapping();
+        let mechanism = self.key_wrap(session).map_err(Fault::Stop)?;
+        let probe = match session.unwrap_here(&mechanism, wrapping, bytes, &template) {
+            Ok(probe) => probe,
+            Err(failed) if matches!(self.device.class(failed), Class::Permanent | Class::Suspect) => {
+                // A device that is out of order says so at once.
+                session.connection.touch_device(session.handle)?;
+                return Err(wrong());
+            }
+            Err(failed) => return Err(failed.into()),
+        };
+        let known = proof.knows(&self.device, session, probe, (under.id.as_bytes(), spec));
+        session.destroy(probe)?;
+        match known? {
+            Some(true) => Ok(wrapping),
+            _ => Err(wrong()),
+        }
+    }
+
+    /// Makes what proves a replication key from now on.
+    pub(super) fn proof_of(&self, replication: Uuid) -> Result<Copies> {
+        let usages = Usages { encrypt: true, ..Usages::default() };
+        let under = Under::fresh(replication);
+        self.make_wrapped(replication, replication_spec()?, usages, &under).map(|(copies, _)| copies)
+    }
+
+    /// Whether the device has this replication key, and not another one in its place. Error::KeyNotFound if it has none.
+    pub fn has_replication_key(&self, under: &Under) -> Result<()> {
+        let usages = Usages { encrypt: true, ..Usages::default() };
+        self.make_wrapped(Uuid::new_v4(), replication_spec()?, usages, under).map(drop)
     }
 
     /// Gives the device its copy of a key, or finishes what was begun of that, and proves it. No error if it has one.
@@ -379,7 +446,7 @@ impl Hsm {
         unwrapping: Unwrapping,
         wrapped: &[u8],
         new: (Uuid, Spec, Usages),
-        under: Uuid,
+        under: &Under,
     ) -> Result<Copies> {
         if let Some(agent) = &self.agent {
             return agent.rewrap(wrapper, unwrapping, wrapped, new, under);
@@ -388,13 +455,14 @@ impl Hsm {
         self.can_be_known(spec, usages)?;
         let template = self.template(id, spec, usages)?.passing().unwrapping();
         self.device.run(&healthy, |session| {
-            let wrapping = self.replication_key(session, under)?;
+            let wrapping = self.proven(session, under)?;
             let pair = self.wrapper(session, wrapper)?;
             let key = session
                 .unwrap_here(&unwrapping.mechanism(), pair, wrapped, &template)
                 .map_err(|failed| Fault::Stop(self.not_unwrapped(failed)))?;
-            let made =
-                self.check_length(session, key, spec).and_then(|()| self.wrap_up(session, wrapping, key, new, under));
+            let made = self
+                .check_length(session, key, spec)
+                .and_then(|()| self.wrap_up(session, wrapping, key, new, under.id));
             let gone = session.destroy(key);
             let made = made?;
             gone?;
