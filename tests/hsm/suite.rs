@@ -439,6 +439,10 @@ fn two_share_keys(first: &Bed, second: &Bed, lacks: Option<&str>) {
             }
             _ => assert_eq!(answers[0], answers[1], "{}", spec.name),
         }
+        // By turns, here and in a forked child.
+        let shared = group.open(id, spec, &made.material, made.public.as_ref()).unwrap();
+        let works = || (0..4).all(|_| shared.once(&job, &[7; 32]).is_ok());
+        assert!(works() && in_child(works) && works(), "{}", spec.name);
         group.destroy(id, &made.material).unwrap();
     }
     for hsm in &hsms {
