@@ -12,7 +12,7 @@ use crate::model::caller::Caller;
 use crate::model::key::{Level, Material, Version};
 use crate::model::spec::Spec;
 use crate::protection::Protection;
-use crate::protection::hsm::copies::Under;
+use crate::protection::hsm::replication::Under;
 use crate::protection::hsm::{Group, Hsm};
 use crate::store::{Intent, IntentKind, Page, Records, Replication};
 

@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
-use super::copies::{self, Copies, Under};
+use super::copies::Copies;
 use super::import::Unwrapping;
+use super::replication::{Under, replication_spec};
 use super::rota::{Rest, Rota, is_away};
 use super::{Hsm, parts};
 use crate::error::{Error, Result};
@@ -213,7 +214,7 @@ impl Group {
     /// It is not the caller's key that was not found.
     fn lacking(&self, under: &Under, error: Error) -> Error {
         match error {
-            Error::KeyNotFound(key) if key == under.id.to_string() => {
+            Error::KeyNotFound(key) if key == under.id().to_string() => {
                 self.unavailable("they lack the replication key: run `alikms devices sync`")
             }
             other => other,
@@ -276,7 +277,7 @@ impl Group {
     /// by. The caller sees to what an error leaves behind.
     pub fn plant(&self, id: Uuid, pairs: &[Uuid]) -> Result<Vec<u8>> {
         let spec = Spec::by_name(WRAPPING_SPEC).ok_or_else(|| Error::Internal("no wrapping spec".to_owned()))?;
-        let aes = copies::replication_spec()?;
+        let aes = replication_spec()?;
         let takes = |hash| self.members().try_for_each(|hsm| hsm.takes_over(aes, Unwrapping::Oaep(hash)));
         let hash = match takes(Hash::Sha256) {
             Ok(()) => Hash::Sha256,

@@ -20,8 +20,9 @@ use crate::model::algorithm::Job;
 use crate::model::key::Material;
 use crate::model::public::PublicKey;
 use crate::model::spec::Spec;
-use crate::protection::hsm::copies::{Copies, Under};
+use crate::protection::hsm::copies::Copies;
 use crate::protection::hsm::import::Unwrapping;
+use crate::protection::hsm::replication::Under;
 use crate::protection::hsm::{DeviceReport, parts};
 use crate::protection::{Generated, Key, Stream, Usages};
 

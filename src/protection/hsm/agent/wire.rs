@@ -13,8 +13,9 @@ use crate::model::key::Material;
 use crate::model::public::PublicKey;
 use crate::model::spec::Spec;
 use crate::protection::hsm::DeviceReport;
-use crate::protection::hsm::copies::{Copies, Under};
+use crate::protection::hsm::copies::Copies;
 use crate::protection::hsm::import::Unwrapping;
+use crate::protection::hsm::replication::Under;
 use crate::protection::{Generated, Usages};
 
 /// To be raised with every change of what is below.
