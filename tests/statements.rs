@@ -25,7 +25,6 @@ const OPEN: &[((u32, u32), &str)] = &[
          AccessKeyId is proven for `alikms` by S001-021",
     ),
     (
-        (2, 54),
         "there is no quota of notifications here: a command of the administrator's delivers them (docs/decisions.md)",
     ),
     (

@@ -12,6 +12,7 @@ use crate::model::caller::Caller;
 use crate::model::key::{Level, Material, Version};
 use crate::model::spec::Spec;
 use crate::protection::Protection;
+use crate::protection::hsm::replication::Under;
 use crate::protection::hsm::{Group, Hsm};
 use crate::store::{Intent, IntentKind, Page, Records, Replication};
 
@@ -44,8 +45,8 @@ impl Kms {
             return Ok(());
         }
         match self.present_replication(group)? {
-            Some(id) => {
-                group.set_replication(id);
+            Some(one) => {
+                group.set_replication(Under::new(one.id, &one.proof)?);
                 Ok(())
             }
             None => self.plant(caller, group, None),
@@ -53,19 +54,19 @@ impl Kms {
     }
 
     /// The newest replication key that every device of the token was given.
-    fn present_replication(&self, group: &Group) -> Result<Option<Uuid>> {
+    fn present_replication(&self, group: &Group) -> Result<Option<Replication>> {
         let all = self.store.read(&self.open()?.realm, |r| r.replications())?;
         let fits =
             |one: &&Replication| group.members().all(|member| one.devices.iter().any(|had| had == member.name()));
-        Ok(all.iter().rev().find(fits).map(|one| one.id))
+        Ok(all.iter().rev().find(fits).cloned())
     }
 
     /// Makes a replication key, unless another process did. `lost`: one that is of no use any more.
     fn plant(&self, caller: &Caller, group: &Group, lost: Option<Uuid>) -> Result<()> {
         const ACTION: &str = "MakeReplicationKey";
         let _turn = self.store.sync_lock()?;
-        if let Some(id) = self.present_replication(group)?.filter(|id| Some(*id) != lost) {
-            group.set_replication(id);
+        if let Some(one) = self.present_replication(group)?.filter(|one| Some(one.id) != lost) {
+            group.set_replication(Under::new(one.id, &one.proof)?);
             return Ok(());
         }
         let now = self.now();
@@ -85,22 +86,29 @@ impl Kms {
             .map(|pair| pair.id)
             .collect();
         let devices: Vec<String> = group.members().map(|member| member.name().to_owned()).collect();
-        let stored = planted.and_then(|()| {
+        let stored = planted.and_then(|proof| {
+            let under = Under::new(new.version, &proof)?;
+            let one = Replication { id: new.version, devices: devices.clone(), proof, created: now };
             self.store.write(&opened.realm, &self.audit(caller, ACTION, new.version), |r| {
                 self.finish_creation(r, Some(new.id))?;
                 gone.iter().try_for_each(|id| r.delete_intent(*id))?;
-                r.insert_replication(&Replication { id: new.version, devices: devices.clone(), created: now })
-            })
+                r.insert_replication(&one)
+            })?;
+            Ok(under)
         });
-        if let Err(error) = stored {
-            let material = group.material(new.version);
-            self.abandon_creation(caller, ACTION, Level::Hsm, Some(new.id), new.version, Some(&material));
-            let audit = self.audit(caller, &format!("{ACTION}:abandon"), new.version);
-            self.store.write(&opened.realm, &audit, |r| gone.iter().try_for_each(|id| r.delete_intent(*id)))?;
-            return Err(error);
+        match stored {
+            Ok(under) => {
+                group.set_replication(under);
+                Ok(())
+            }
+            Err(error) => {
+                let material = group.material(new.version);
+                self.abandon_creation(caller, ACTION, Level::Hsm, Some(new.id), new.version, Some(&material));
+                let audit = self.audit(caller, &format!("{ACTION}:abandon"), new.version);
+                self.store.write(&opened.realm, &audit, |r| gone.iter().try_for_each(|id| r.delete_intent(*id)))?;
+                Err(error)
+            }
         }
-        group.set_replication(new.version);
-        Ok(())
     }
 
     /// `alikms devices sync`: destroys what was to be destroyed in devices that were away, gives each device the keys that
@@ -145,14 +153,21 @@ impl Kms {
         findings: &mut Vec<Finding>,
     ) -> Result<()> {
         let present = self.present_replication(group)?;
-        let lacking: Vec<&str> = match present {
-            Some(id) => there.iter().filter(|(_, ids)| !ids.contains(&id)).map(|(member, _)| member.name()).collect(),
-            None => Vec::new(),
-        };
-        if present.is_some() && lacking.is_empty() {
-            return Ok(());
+        let mut lacking = Vec::new();
+        if let Some(one) = &present {
+            let under = Under::new(one.id, &one.proof)?;
+            for (member, _) in there {
+                match member.has_replication_key(&under) {
+                    Ok(()) => {}
+                    Err(Error::KeyNotFound(_)) => lacking.push(member.name()),
+                    Err(error) => findings.push(wrong(format!("no new keys by device {}: {error}", member.name()))),
+                }
+            }
+            if lacking.is_empty() {
+                return Ok(());
+            }
         }
-        match self.plant(caller, group, present) {
+        match self.plant(caller, group, present.map(|one| one.id)) {
             Ok(()) if lacking.is_empty() => findings.push(done("made the replication key".to_owned())),
             Ok(()) => findings.push(done(format!(
                 "made a new replication key, because device {} lost the former one",
@@ -247,7 +262,11 @@ impl Kms {
                 let is_its = |on: &Option<String>| on.as_ref().is_none_or(|on| on == member.name());
                 let its: Vec<_> = wanted.iter().filter(|(_, on)| is_its(on)).collect();
                 let missing = its.iter().filter(|(id, _)| !ids.contains(id)).count();
-                MemberKeys { wanted: its.len(), missing, replication: replication.map(|id| ids.contains(&id)) }
+                MemberKeys {
+                    wanted: its.len(),
+                    missing,
+                    replication: replication.as_ref().map(|one| ids.contains(&one.id)),
+                }
             });
             MemberState { device: member.name().to_owned(), found }
         };

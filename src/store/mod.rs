@@ -129,6 +129,9 @@ pub struct Replication {
     pub id: Uuid,
     /// Names of the devices that were given it.
     pub devices: Vec<String>,
+    /// By which it is known from another one in its place.
+    #[serde(with = "crate::model::names::base64_bytes")]
+    pub proof: Vec<u8>,
     pub created: Moment,
 }
 

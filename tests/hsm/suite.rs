@@ -17,6 +17,7 @@ use alikms_pkcs11::model::hash::Hash;
 use alikms_pkcs11::model::public::PublicKey;
 use alikms_pkcs11::model::spec::{Family, SPECS, Spec};
 use alikms_pkcs11::protection::hsm::import::Unwrapping;
+use alikms_pkcs11::protection::hsm::replication::Under;
 use alikms_pkcs11::protection::hsm::{Group, Hsm};
 use alikms_pkcs11::protection::public::Prepared;
 use alikms_pkcs11::protection::{Protection, Usages};
@@ -411,8 +412,7 @@ fn two_share_keys(first: &Bed, second: &Bed, lacks: Option<&str>) {
         assert!(matches!(&planted, Err(Error::DeviceLacks { what, .. }) if what.contains(lacks)), "{planted:?}");
         return;
     }
-    planted.unwrap();
-    group.set_replication(under);
+    group.set_replication(Under::new(under, &planted.unwrap()).unwrap());
     for spec in ["RSA_2048", "EC_P384", "Aliyun_AES_256", "HMAC_SHA_256"].map(spec) {
         let id = Uuid::new_v4();
         let made =
@@ -439,6 +439,10 @@ fn two_share_keys(first: &Bed, second: &Bed, lacks: Option<&str>) {
             }
             _ => assert_eq!(answers[0], answers[1], "{}", spec.name),
         }
+        // By turns, here and in a forked child.
+        let shared = group.open(id, spec, &made.material, made.public.as_ref()).unwrap();
+        let works = || (0..4).all(|_| shared.once(&job, &[7; 32]).is_ok());
+        assert!(works() && in_child(works) && works(), "{}", spec.name);
         group.destroy(id, &made.material).unwrap();
     }
     for hsm in &hsms {

@@ -1,7 +1,7 @@
 //! Processes that are killed while they make keys in several devices, destroy them there, bring a device up to date, or make
 //! what replicates: `alikms check` and `alikms devices sync` leave nothing half done.
 //!
-//! `ALIKMS_KILLS` (40) says how often, `ALIKMS_SEED` repeats the same dice.
+//! `ALIKMS_KILLS` (30) says how often, `ALIKMS_SEED` repeats the same dice.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -138,7 +138,7 @@ fn look(bed: &Bed) {
 
 #[test]
 fn what_is_killed_leaves_nothing_half_done() {
-    let kills: u64 = std::env::var("ALIKMS_KILLS").map_or(40, |text| text.parse().unwrap());
+    let kills: u64 = std::env::var("ALIKMS_KILLS").map_or(30, |text| text.parse().unwrap());
     let mut dice = Dice::thrown();
     let bed = Bed::with(&Setup { members: 2, token: "quorum = 1\n", ..Setup::default() });
     create(token(&bed.service()), "EC_P256").unwrap();
@@ -186,7 +186,7 @@ fn what_is_killed_leaves_nothing_half_done() {
 #[test]
 fn the_first_key_may_be_killed() {
     let mut dice = Dice::thrown();
-    for _ in 0..5 {
+    for _ in 0..3 {
         let bed = Bed::with(&Setup { members: 2, ..Setup::default() });
         let said = kill(&bed, "make", 3_000_000, &mut dice);
         println!("killed after {} keys", said.iter().filter(|line| line.starts_with("made")).count());

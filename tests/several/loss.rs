@@ -182,6 +182,33 @@ fn a_key_that_was_swapped_is_not_used() {
     crypts(token(&service), &secret).unwrap();
 }
 
+/// Whoever puts a replication key of his own in the place of ours would be given every new key.
+#[test]
+fn a_replication_key_that_was_swapped_wraps_nothing() {
+    let bed = Bed::new(2);
+    let service = bed.service();
+    let pair = create(token(&service), "EC_P256").unwrap();
+    let listed = bed.tool_done(0, &["--list-objects", "--type", "secrkey"]);
+    let id = listed.lines().find_map(|line| line.trim().strip_prefix("ID:")).unwrap().trim();
+    for member in 0..2 {
+        bed.tool_done(member, &["--delete-object", "--type", "secrkey", "--id", id]);
+        bed.tool_done(member, &["--keygen", "--key-type", "AES:32", "--id", id, "--sensitive", "--usage-wrap"]);
+    }
+    let service = bed.service();
+    let kms = token(&service);
+    let before = bed.ids(0);
+    let fault = create(kms, "Aliyun_AES_256").unwrap_err();
+    assert_eq!(fault.code, "ServiceUnavailableTemporary");
+    assert_eq!(bed.ids(0), before);
+    signs(kms, &pair).unwrap();
+    let found = bed.sync();
+    assert_eq!(found.iter().filter(|one| one.contains("is not the recorded one")).count(), 2, "{found:?}");
+    // Gone from one of them, another one is made.
+    bed.tool_done(1, &["--delete-object", "--type", "secrkey", "--id", id]);
+    assert!(bed.sync().iter().any(|one| one.contains("made a new replication key")));
+    create(token(&bed.service()), "Aliyun_AES_256").unwrap();
+}
+
 /// A device in place of another one: what cannot be brought to it is said, and new keys go to all.
 #[test]
 fn an_empty_device_in_the_place_of_another_gets_new_keys() {

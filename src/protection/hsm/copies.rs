@@ -21,6 +21,7 @@ use super::key::{DeviceKey, place};
 use super::pool::Device;
 use super::profile::mechanism_name;
 use super::recover::Fault;
+use super::replication::Under;
 use super::session::Session;
 use super::templates::{self, New};
 use super::{Hsm, VAGUE, healthy};
@@ -36,27 +37,23 @@ use crate::protection::Usages;
 /// What a secret is asked for, to be known again.
 const CHALLENGE: &[u8] = b"alikms-pkcs11 copy of a key 1";
 /// A wrapped key is shorter: that of RSA with 4,096 bits has 2,400 bytes.
-const LONGEST: usize = 8192;
-/// A replication key: it does nothing else.
-const REPLICATION: Usages =
-    Usages { decrypt: false, derive: false, encrypt: false, sign: false, unwrap: true, verify: false, wrap: true };
-const REPLICATION_SPEC: &str = "Aliyun_AES_256";
+pub(super) const LONGEST: usize = 8192;
 
 /// How a key comes to a device that lacks it, and is known in one that has it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Copies {
-    usages: Usages,
+    pub(super) usages: Usages,
     /// SHA-256 of what a secret makes of a fixed block; a pair is known by its public key.
     answer: Option<[u8; 32]>,
     /// None: the devices replicate by themselves.
-    wrapped: Option<Wrapped>,
+    pub(super) wrapped: Option<Wrapped>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Wrapped {
+pub(super) struct Wrapped {
     /// CKA_ID of the replication key.
     under: Uuid,
-    bytes: Vec<u8>,
+    pub(super) bytes: Vec<u8>,
 }
 
 /// As it is stored. A form that was released is never changed: what comes next is a new one.
@@ -83,15 +80,22 @@ impl Copies {
     /// None for a key that is in one device only.
     pub(super) fn of(material: &Material) -> Result<Option<Self>> {
         let Material::Copies { how, .. } = material else { return Ok(None) };
+        Self::decode(how).map(Some)
+    }
+
+    pub(super) fn decode(how: &[u8]) -> Result<Self> {
         match postcard::from_bytes(how) {
-            Ok(Form::First(copies)) => Ok(Some(copies)),
+            Ok(Form::First(copies)) => Ok(copies),
             Err(_) => Err(Error::corrupt("how a key is copied cannot be read")),
         }
     }
 
+    pub(super) fn encode(self) -> Result<Vec<u8>> {
+        postcard::to_allocvec(&Form::First(self)).map_err(|error| Error::Internal(error.to_string()))
+    }
+
     pub(super) fn material(self, id: Uuid) -> Result<Material> {
-        let how = postcard::to_allocvec(&Form::First(self)).map_err(|error| Error::Internal(error.to_string()))?;
-        Ok(Material::Copies { id: id.as_bytes().to_vec(), how })
+        Ok(Material::Copies { id: id.as_bytes().to_vec(), how: self.encode()? })
     }
 
     /// That a secret is the recorded one. None: there is nothing to compare.
@@ -168,7 +172,7 @@ impl Hsm {
     }
 
     /// Makes a key that is only wrapped: nothing of it stays in the device.
-    pub fn make_wrapped(&self, id: Uuid, spec: Spec, usages: Usages, under: Uuid) -> Result<Newborn> {
+    pub fn make_wrapped(&self, id: Uuid, spec: Spec, usages: Usages, under: &Under) -> Result<Newborn> {
         if let Some(agent) = &self.agent {
             return agent.make_wrapped(id, spec, usages, under);
         }
@@ -178,10 +182,10 @@ impl Hsm {
             self.can(connection, spec)
                 .and_then(|()| self.can_be_used(connection, spec, usages))
                 .map_err(Fault::Stop)?;
-            let wrapping = self.replication_key(session, under)?;
+            let wrapping = self.proven(session, under)?;
             let new = self.template(id, spec, usages).map_err(Fault::Stop)?.passing();
             let (public, private) = self.make_here(session, spec, &new)?;
-            let wrapped = self.wrap_up(session, wrapping, private, (id, spec, usages), under).and_then(|copies| {
+            let wrapped = self.wrap_up(session, wrapping, private, (id, spec, usages), under.id()).and_then(|copies| {
                 let parts = match public {
                     Some(public) => session.attributes(public, &templates::public_parts(spec.family))?,
                     None => return Ok((copies, None)),
@@ -200,7 +204,7 @@ impl Hsm {
     }
 
     /// In this session only.
-    fn make_here(
+    pub(super) fn make_here(
         &self,
         session: &Session,
         spec: Spec,
@@ -235,7 +239,7 @@ impl Hsm {
     }
 
     /// RFC 5649, which has two numbers.
-    fn key_wrap(&self, session: &Session) -> Result<Mechanism<'static>> {
+    pub(super) fn key_wrap(&self, session: &Session) -> Result<Mechanism<'static>> {
         let does =
             |id: &CK_MECHANISM_TYPE| session.connection.does(*id, CKF_WRAP) && session.connection.does(*id, CKF_UNWRAP);
         match [CKM_AES_KEY_WRAP_PAD, CKM_AES_KEY_WRAP_KWP].into_iter().find(does) {
@@ -245,7 +249,7 @@ impl Hsm {
     }
 
     /// What a device does not wrap at all it is not asked for again.
-    fn not_wrapped(&self, failed: Failed, mechanism: CK_MECHANISM_TYPE) -> Fault {
+    pub(super) fn not_wrapped(&self, failed: Failed, mechanism: CK_MECHANISM_TYPE) -> Fault {
         match failed.rv {
             CKR_FUNCTION_NOT_SUPPORTED
             | CKR_KEY_NOT_WRAPPABLE
@@ -258,14 +262,6 @@ impl Hsm {
                 Fault::Stop(self.device.lacks(format!("C_WrapKey of a sensitive key with {name}")))
             }
             _ => Fault::Call(failed),
-        }
-    }
-
-    fn replication_key(&self, session: &Session, id: Uuid) -> Result<CK_OBJECT_HANDLE, Fault> {
-        match session.find(&templates::search(CKO_SECRET_KEY, id.as_bytes()), 2)?[..] {
-            [] => Err(Fault::Missing(id.as_bytes().to_vec())),
-            [key] if session.has_id(key, id.as_bytes())? => Ok(key),
-            _ => Err(Fault::Stop(self.device.unavailable("there is more than one of its replication key"))),
         }
     }
 
@@ -380,7 +376,7 @@ impl Hsm {
         unwrapping: Unwrapping,
         wrapped: &[u8],
         new: (Uuid, Spec, Usages),
-        under: Uuid,
+        under: &Under,
     ) -> Result<Copies> {
         if let Some(agent) = &self.agent {
             return agent.rewrap(wrapper, unwrapping, wrapped, new, under);
@@ -389,7 +385,7 @@ impl Hsm {
         self.can_be_known(spec, usages)?;
         let template = self.template(id, spec, usages)?.passing().unwrapping();
         self.device.run(&healthy, |session| {
-            let wrapping = self.replication_key(session, under)?;
+            let wrapping = self.proven(session, under)?;
             let pair = self.wrapper(session, wrapper)?;
             let key = session
                 .unwrap_here(&unwrapping.mechanism(), pair, wrapped, &template)
@@ -397,86 +393,11 @@ impl Hsm {
             let again = |template: &[_]| session.unwrap_here(&unwrapping.mechanism(), pair, wrapped, template);
             let made = self
                 .check_length(session, key, (spec, &template), &again)
-                .and_then(|()| self.wrap_up(session, wrapping, key, new, under));
+                .and_then(|()| self.wrap_up(session, wrapping, key, new, under.id()));
             let gone = session.destroy(key);
             let made = made?;
             gone?;
             Ok(made)
         })
     }
-
-    /// Makes a replication key, which does not stay, and wraps it for each of these keys.
-    pub fn seed(&self, publics: &[PublicKey], unwrapping: Unwrapping) -> Result<Vec<Vec<u8>>> {
-        if let Some(agent) = &self.agent {
-            return agent.seed(publics, unwrapping);
-        }
-        let (id, spec) = (Uuid::new_v4(), replication_spec()?);
-        let new = self.template(id, spec, REPLICATION)?.passing();
-        self.device.run(&healthy, |session| {
-            self.key_wrap(session).map_err(Fault::Stop)?;
-            let (_, key) = self.make_here(session, spec, &new)?;
-            let wrap = |public: &PublicKey| {
-                let template = templates::wrapping_half(public)
-                    .ok_or_else(|| Fault::Stop(Error::Internal("a wrapping key that is not RSA".to_owned())))?;
-                let other = session.create_here(&template)?;
-                let wrapped = session.wrap(&unwrapping.mechanism(), other, key, LONGEST);
-                session.destroy(other)?;
-                wrapped.map_err(|failed| self.not_wrapped(failed, unwrapping.mechanism().id))
-            };
-            let wrapped: Result<Vec<Vec<u8>>, Fault> = publics.iter().map(wrap).collect();
-            let gone = session.destroy(key);
-            let wrapped = wrapped?;
-            gone?;
-            Ok(wrapped)
-        })
-    }
-
-    /// Takes over a replication key that was wrapped for the pair `wrapper`.
-    pub fn receive(&self, wrapper: Uuid, unwrapping: Unwrapping, wrapped: &[u8], id: Uuid) -> Result<()> {
-        if let Some(agent) = &self.agent {
-            return agent.receive(wrapper, unwrapping, wrapped, id);
-        }
-        let spec = replication_spec()?;
-        let mut template = self.template(id, spec, REPLICATION)?.unwrapping();
-        template.push(templates::only_sensitive());
-        self.take_in(wrapper, unwrapping, wrapped, (id, spec), &template, |session, key| {
-            self.try_to_extract(session, key)
-        })
-        .map(drop)
-    }
-
-    /// A device that takes CKA_UNWRAP_TEMPLATE and does not heed it would give away every key that is copied.
-    fn try_to_extract(&self, session: &Session, replication: CK_OBJECT_HANDLE) -> Result<(), Fault> {
-        let (id, spec) = (Uuid::new_v4(), replication_spec().map_err(Fault::Stop)?);
-        let usages = Usages { encrypt: true, ..Usages::default() };
-        let new = self.template(id, spec, usages).map_err(Fault::Stop)?.passing();
-        let mechanism = self.key_wrap(session).map_err(Fault::Stop)?;
-        let (_, probe) = self.make_here(session, spec, &new)?;
-        let wrapped = session.wrap(&mechanism, replication, probe, LONGEST);
-        session.destroy(probe)?;
-        match session.unwrap_here(&mechanism, replication, &wrapped?, &new.unwrapping()) {
-            Err(Failed {
-                rv: CKR_TEMPLATE_INCONSISTENT | CKR_ATTRIBUTE_VALUE_INVALID | CKR_ATTRIBUTE_READ_ONLY,
-                ..
-            }) => Ok(()),
-            Err(failed) => Err(failed.into()),
-            Ok(key) => {
-                let read = session.attributes(key, &[(CKA_EXTRACTABLE, 1), (CKA_SENSITIVE, 1)]);
-                session.destroy(key)?;
-                let kept = |at: usize, wanted: u8, read: &[Option<crate::model::Bytes>]| {
-                    read.get(at).is_some_and(|byte| byte.as_ref().is_some_and(|byte| byte.as_slice() == [wanted]))
-                };
-                match read? {
-                    read if kept(0, 0, &read) && kept(1, 1, &read) => Ok(()),
-                    _ => Err(Fault::Stop(
-                        self.device.lacks("CKA_UNWRAP_TEMPLATE, without which copied keys could be extracted"),
-                    )),
-                }
-            }
-        }
-    }
-}
-
-pub(super) fn replication_spec() -> Result<Spec> {
-    Spec::by_name(REPLICATION_SPEC).ok_or_else(|| Error::Internal("no spec for replication keys".to_owned()))
 }

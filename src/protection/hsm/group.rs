@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
-use super::copies::{self, Copies};
+use super::copies::Copies;
 use super::import::Unwrapping;
+use super::replication::{Under, replication_spec};
 use super::rota::{Rest, Rota, is_away};
 use super::{Hsm, parts};
 use crate::error::{Error, Result};
@@ -37,7 +38,7 @@ struct Shared {
     /// In so many a new key must be before it is answered.
     quorum: usize,
     /// The replication key for new keys, once the store has told it.
-    replication: Latest<Uuid>,
+    replication: Latest<Under>,
 }
 
 impl Group {
@@ -112,14 +113,14 @@ impl Group {
     }
 
     /// Which replication key new keys are wrapped under from now on.
-    pub fn set_replication(&self, id: Uuid) {
-        if self.0.replication.get() != Some(&id) {
-            self.0.replication.set(id);
+    pub fn set_replication(&self, under: Under) {
+        if self.0.replication.get() != Some(&under) {
+            self.0.replication.set(under);
         }
     }
 
-    fn replication(&self) -> Result<Uuid> {
-        self.0.replication.get().copied().ok_or_else(|| self.unavailable("they have no replication key yet"))
+    fn replication(&self) -> Result<&Under> {
+        self.0.replication.get().ok_or_else(|| self.unavailable("they have no replication key yet"))
     }
 
     fn unavailable(&self, reason: impl Into<String>) -> Error {
@@ -189,7 +190,8 @@ impl Group {
             return self.wait(first, new, Generated { material, public: None }).map(|made| made.material);
         }
         let under = self.replication()?;
-        let copies = self.0.rota.first(&[], |_, hsm| hsm.rewrap(wrapper, unwrapping, wrapped, new, under))?;
+        let copies = self.0.rota.first(&[], |_, hsm| hsm.rewrap(wrapper, unwrapping, wrapped, new, under));
+        let copies = copies.map_err(|error| self.lacking(under, error))?;
         self.spread(id, spec, copies, None).map(|made| made.material)
     }
 
@@ -209,8 +211,19 @@ impl Group {
             return self.wait(first, (id, spec, usages), made);
         }
         let under = self.replication()?;
-        let (copies, public) = self.0.rota.first(&[], |_, hsm| hsm.make_wrapped(id, spec, usages, under))?;
+        let born = self.0.rota.first(&[], |_, hsm| hsm.make_wrapped(id, spec, usages, under));
+        let (copies, public) = born.map_err(|error| self.lacking(under, error))?;
         self.spread(id, spec, copies, public)
+    }
+
+    /// It is not the caller's key that was not found.
+    fn lacking(&self, under: &Under, error: Error) -> Error {
+        match error {
+            Error::KeyNotFound(key) if key == under.id().to_string() => {
+                self.unavailable("they lack the replication key: run `alikms devices sync`")
+            }
+            other => other,
+        }
     }
 
     /// Gives every member its copy; on an error none keeps one, as far as they can be reached.
@@ -265,11 +278,11 @@ impl Group {
         self.settle(id, good, fault, made)
     }
 
-    /// Makes a replication key in every member. `pairs`: an ID for each, for what it is sent by. The caller sees to what
-    /// an error leaves behind.
-    pub fn plant(&self, id: Uuid, pairs: &[Uuid]) -> Result<()> {
+    /// Makes a replication key in every member, and answers what proves it. `pairs`: an ID for each, for what it is sent
+    /// by. The caller sees to what an error leaves behind.
+    pub fn plant(&self, id: Uuid, pairs: &[Uuid]) -> Result<Vec<u8>> {
         let spec = Spec::by_name(WRAPPING_SPEC).ok_or_else(|| Error::Internal("no wrapping spec".to_owned()))?;
-        let aes = copies::replication_spec()?;
+        let aes = replication_spec()?;
         let takes = |hash| self.members().try_for_each(|hsm| hsm.takes_over(aes, Unwrapping::Oaep(hash)));
         let hash = match takes(Hash::Sha256) {
             Ok(()) => Hash::Sha256,
@@ -289,7 +302,7 @@ impl Group {
             }
             member.receive(*pair, unwrapping, wrapped, id)?;
         }
-        Ok(())
+        first.proof_of(id)?.encode()
     }
 
     /// Destroys whatever has this ID in any member. All are tried.

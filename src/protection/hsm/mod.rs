@@ -4,7 +4,7 @@
 //! its family, `token` which one is meant, `connection` is the library initialised and logged in, `session` one of its
 //! sessions, `pool` lends them, `turns` keeps other processes out, `recover` mends what broke, `templates` and `jobs` say
 //! what is asked, `key` is a key at work, `parts` its work on input in parts. `agent` is another process that has the
-//! device. `group` is the devices of a token, `rota` who of them is asked, `copies` how one key comes to several of them. `unsafe` is in `device` and `calls` only.
+//! device. `group` is the devices of a token, `rota` who of them is asked, `copies` how one key comes to several of them by what is in `replication`. `unsafe` is in `device` and `calls` only.
 
 pub mod agent;
 mod arguments;
@@ -23,6 +23,7 @@ mod pin;
 mod pool;
 mod profile;
 mod recover;
+pub mod replication;
 mod rota;
 mod session;
 mod templates;

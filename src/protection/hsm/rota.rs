@@ -1,4 +1,4 @@
-//! Who of several devices is asked: each in its turn, and who failed only after a rest.
+//! Who of several devices is asked: each in its turn, who failed only after a rest, and who does not answer last.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -6,9 +6,12 @@ use std::time::{Duration, Instant};
 
 use super::Hsm;
 use crate::error::{Error, Result};
+use crate::fork::PerProcess;
 
 /// How long a member that failed is passed over; doubles with each failure.
 const FIRST_REST: Duration = Duration::from_millis(50);
+/// A member that has answered none of its calls for so long is asked last.
+const STUCK: Duration = Duration::from_secs(2);
 const LONGEST_REST: Duration = Duration::from_secs(2);
 
 /// The devices of a token, and whose turn it is.
@@ -23,6 +26,41 @@ pub struct Rota {
 struct Member {
     hsm: Arc<Hsm>,
     rest: Rest,
+    inside: PerProcess<Inside>,
+}
+
+/// The calls that a member has not answered yet.
+#[derive(Default)]
+struct Inside {
+    count: AtomicUsize,
+    /// When the first of them began or the last one ended, in milliseconds of [`Rota::now`].
+    since: AtomicU64,
+}
+
+/// One call, as long as it lasts.
+struct Visit<'a>(&'a Rota, &'a Inside);
+
+impl<'a> Visit<'a> {
+    fn begin(rota: &'a Rota, inside: &'a Inside) -> Self {
+        if inside.count.fetch_add(1, Ordering::Relaxed) == 0 {
+            inside.since.store(rota.now(), Ordering::Relaxed);
+        }
+        Self(rota, inside)
+    }
+}
+
+impl Drop for Visit<'_> {
+    fn drop(&mut self) {
+        self.1.since.store(self.0.now(), Ordering::Relaxed);
+        self.1.count.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Inside {
+    fn is_stuck(&self, now: u64) -> bool {
+        let since = self.since.load(Ordering::Relaxed);
+        self.count.load(Ordering::Relaxed) > 0 && now.saturating_sub(since) > STUCK.as_millis() as u64
+    }
 }
 
 /// When somebody who failed is asked again. Without a lock, because a fork copies locks that are held.
@@ -63,7 +101,10 @@ impl Rest {
 
 impl Rota {
     pub fn new(members: Vec<Arc<Hsm>>) -> Self {
-        let members = members.into_iter().map(|hsm| Member { hsm, rest: Rest::default() }).collect();
+        let members = members
+            .into_iter()
+            .map(|hsm| Member { hsm, rest: Rest::default(), inside: PerProcess::new(Inside::default) })
+            .collect();
         Self { members, turn: AtomicUsize::new(0), begun: Instant::now() }
     }
 
@@ -84,7 +125,8 @@ impl Rota {
         let now = self.now();
         for at in (0..count).map(|step| turn.wrapping_add(step) % count) {
             let Some(member) = self.members.get(at) else { continue };
-            if !(member.rest.is_over(now) && places.get(at).is_none_or(|place| place.is_over(now))) {
+            let is_stuck = member.inside.get().is_stuck(now);
+            if is_stuck || !(member.rest.is_over(now) && places.get(at).is_none_or(|place| place.is_over(now))) {
                 resting.push(at);
                 continue;
             }
@@ -110,7 +152,10 @@ impl Rota {
         fault: &mut Option<Error>,
     ) -> Option<Result<T>> {
         let member = self.members.get(at)?;
-        let error = match work(at, &member.hsm) {
+        let visit = Visit::begin(self, member.inside.get());
+        let answer = work(at, &member.hsm);
+        drop(visit);
+        let error = match answer {
             Ok(done) => {
                 member.rest.end();
                 if let Some(place) = places.get(at) {
@@ -211,6 +256,30 @@ mod tests {
         let lost = |at: usize, hsm: &Hsm| if at < 2 { Err(away(hsm)) } else { Ok(()) };
         (0..4).for_each(|_| assert!(rota.first(&[], lost).is_err()));
         assert_eq!(rota.first(&[], |at, _| Ok(at)).map(|_| ()), Ok(()));
+    }
+
+    #[test]
+    fn who_does_not_answer_holds_up_only_who_asked() {
+        let rota = rota(2);
+        let (hangs, over) = (AtomicBool::new(true), AtomicBool::new(false));
+        let ask = || {
+            rota.first(&[], |at, _| {
+                while at == 0 && hangs.load(Ordering::Relaxed) && !over.load(Ordering::Relaxed) {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                Ok(at)
+            })
+        };
+        std::thread::scope(|scope| {
+            // Two of them, one of whom has the turn.
+            (0..2).for_each(|_| drop(scope.spawn(ask)));
+            std::thread::sleep(STUCK + Duration::from_millis(200));
+            assert!((0..20).all(|_| ask() == Ok(1)));
+            over.store(true, Ordering::Relaxed);
+        });
+        hangs.store(false, Ordering::Relaxed);
+        let answers: Vec<usize> = (0..20).map(|_| ask().unwrap()).collect();
+        assert_eq!(answers.iter().filter(|at| **at == 0).count(), 10);
     }
 
     #[test]

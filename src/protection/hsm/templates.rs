@@ -80,16 +80,19 @@ impl New {
         Self { mechanism: self.mechanism, public: self.public.as_ref().map(kept), private: kept(&self.private) }
     }
 
+    /// The same as objects of a session.
+    pub fn in_session(self) -> Self {
+        self.with(CKA_TOKEN, false)
+    }
+
     /// The same as objects of a session that can be wrapped.
-    pub fn passing(mut self) -> Self {
+    pub fn passing(self) -> Self {
+        self.in_session().with(CKA_EXTRACTABLE, true)
+    }
+
+    fn with(mut self, id: CK_ATTRIBUTE_TYPE, value: bool) -> Self {
         let attributes = self.public.iter_mut().flatten().chain(&mut self.private);
-        for attribute in attributes {
-            match attribute.id {
-                CKA_EXTRACTABLE => attribute.value = Value::Bool(true),
-                CKA_TOKEN => attribute.value = Value::Bool(false),
-                _ => {}
-            }
-        }
+        attributes.filter(|attribute| attribute.id == id).for_each(|attribute| attribute.value = Value::Bool(value));
         self
     }
 

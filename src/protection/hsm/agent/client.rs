@@ -22,6 +22,7 @@ use crate::model::public::PublicKey;
 use crate::model::spec::Spec;
 use crate::protection::hsm::copies::Copies;
 use crate::protection::hsm::import::Unwrapping;
+use crate::protection::hsm::replication::Under;
 use crate::protection::hsm::{DeviceReport, parts};
 use crate::protection::{Generated, Key, Stream, Usages};
 
@@ -115,9 +116,9 @@ impl Client {
         id: Uuid,
         spec: Spec,
         usages: Usages,
-        under: Uuid,
+        under: &Under,
     ) -> Result<(Copies, Option<PublicKey>)> {
-        self.ask(&Ask::MakeWrapped(id, spec, usages, under), copies)
+        self.ask(&Ask::MakeWrapped(id, spec, usages, Cow::Borrowed(under)), copies)
     }
 
     pub fn take_copy(&self, id: Uuid, spec: Spec, public: Option<&PublicKey>, copies: &Copies) -> Result<()> {
@@ -130,9 +131,9 @@ impl Client {
         unwrapping: Unwrapping,
         wrapped: &[u8],
         new: (Uuid, Spec, Usages),
-        under: Uuid,
+        under: &Under,
     ) -> Result<Copies> {
-        let ask = Ask::Rewrap { wrapper, unwrapping, wrapped, new, under };
+        let ask = Ask::Rewrap { wrapper, unwrapping, wrapped, new, under: Cow::Borrowed(under) };
         self.ask(&ask, copies).map(|(copies, _)| copies)
     }
 

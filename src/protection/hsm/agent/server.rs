@@ -234,7 +234,7 @@ impl Served {
             Ask::Generate(id, spec, usages) => hsm.generate(*id, *spec, *usages).map(Told::from),
             Ask::Ids => hsm.ids().map(Told::Ids),
             Ask::MakeWrapped(id, spec, usages, under) => {
-                hsm.make_wrapped(*id, *spec, *usages, *under).map(|(copies, public)| Told::Copies(copies, public))
+                hsm.make_wrapped(*id, *spec, *usages, under).map(|(copies, public)| Told::Copies(copies, public))
             }
             Ask::Once { which, job, input } => self.key(which)?.once(job, input).map(Told::Bytes),
             Ask::Open(which) => self.open(which).map(|_| Told::Done),
@@ -243,7 +243,7 @@ impl Served {
                 hsm.receive(*wrapper, *unwrapping, wrapped, *id).map(|()| Told::Done)
             }
             Ask::Rewrap { wrapper, unwrapping, wrapped, new, under } => {
-                hsm.rewrap(*wrapper, *unwrapping, wrapped, *new, *under).map(|copies| Told::Copies(copies, None))
+                hsm.rewrap(*wrapper, *unwrapping, wrapped, *new, under).map(|copies| Told::Copies(copies, None))
             }
             Ask::Seed(publics, unwrapping) => hsm.seed(publics, *unwrapping).map(Told::Blobs),
             Ask::Supports(spec) => hsm.supports(*spec).map(|()| Told::Done),

@@ -15,6 +15,7 @@ use crate::model::spec::Spec;
 use crate::protection::hsm::DeviceReport;
 use crate::protection::hsm::copies::Copies;
 use crate::protection::hsm::import::Unwrapping;
+use crate::protection::hsm::replication::Under;
 use crate::protection::{Generated, Usages};
 
 /// To be raised with every change of what is below.
@@ -63,7 +64,7 @@ pub enum Ask<'a> {
     Does(Spec, Cow<'a, Job>, u64),
     Generate(Uuid, Spec, Usages),
     Ids,
-    MakeWrapped(Uuid, Spec, Usages, Uuid),
+    MakeWrapped(Uuid, Spec, Usages, Cow<'a, Under>),
     Once {
         which: Cow<'a, Which>,
         job: Cow<'a, Job>,
@@ -85,7 +86,7 @@ pub enum Ask<'a> {
         #[serde(with = "serde_bytes")]
         wrapped: &'a [u8],
         new: (Uuid, Spec, Usages),
-        under: Uuid,
+        under: Cow<'a, Under>,
     },
     Seed(Cow<'a, [PublicKey]>, Unwrapping),
     Supports(Spec),
