@@ -202,7 +202,7 @@ fn a_user_at_the_token_is_limited_per_key_and_per_action() {
     assert_eq!(private.len(), 1, "its own key alone");
     let sign = || {
         provider.session(session, |session| {
-            session.sign_init(Some(&mechanism), private[0])?;
+            session.sign_init(Some(mechanism.clone()), private[0])?;
             session.sign(b"message", Room::Bytes(256)).map(drop)
         })
     };
@@ -215,7 +215,7 @@ fn a_user_at_the_token_is_limited_per_key_and_per_action() {
     let destroyed = provider.session(session, |session| session.destroy_object(private[0]));
     assert!(matches!(destroyed, Err(Error::AccessDenied { .. })), "{destroyed:?}");
 
-    provider.session(session, |session| session.sign_init(Some(&mechanism), private[0])).unwrap();
+    provider.session(session, |session| session.sign_init(Some(mechanism.clone()), private[0])).unwrap();
     world.done("DetachPolicyFromUser", &[("PolicyName", "alice"), ("UserName", "alice")]);
     let rejected = provider.session(session, |session| session.sign(b"message", Room::Bytes(256)).map(drop));
     assert_eq!(rejected, Err(Error::Cryptoki(CKR_FUNCTION_REJECTED)));
