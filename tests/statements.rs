@@ -25,9 +25,6 @@ const OPEN: &[((u32, u32), &str)] = &[
          AccessKeyId is proven for `alikms` by S001-021",
     ),
     (
-        "there is no quota of notifications here: a command of the administrator's delivers them (docs/decisions.md)",
-    ),
-    (
         (4, 51),
         "the root of trust of level SOFTWARE is the unlock key, from a file, a PIN or a systemd credential; a slot that a TPM \
          opens is to come",

@@ -1,5 +1,8 @@
 //! Intents: what is begun on a device is written down before, and cleared away after a crash.
 
+use std::any::Any;
+use std::sync::Arc;
+
 use uuid::Uuid;
 
 use crate::error::{Error, Result};
@@ -8,8 +11,19 @@ use crate::kms::authorize::Allowed;
 use crate::model::caller::Caller;
 use crate::model::key::{Level, Material, Version};
 use crate::model::spec::Spec;
-use crate::protection::hsm::Group;
-use crate::store::{Intent, IntentKind, Records};
+use crate::protection::hsm::{Group, Turn, Turnstile};
+use crate::store::{Intent, IntentKind, Records, Store};
+
+/// Processes with the same store wait for each other beside it.
+pub(super) fn turnstile(store: Arc<Store>) -> Turnstile {
+    Arc::new(move |turn| {
+        let lock = match turn {
+            Turn::Objects => store.device_lock(),
+            Turn::LogIn => store.login_lock(),
+        };
+        lock.map(|lock| -> Box<dyn Any> { Box::new(lock) })
+    })
+}
 
 impl Kms {
     /// Where keys of a spec can be made: in this process always, in the token's device if it can.

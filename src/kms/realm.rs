@@ -14,6 +14,7 @@ use crate::crypto::random;
 use crate::error::{Error, Result, StoreFault};
 use crate::fork::{Latest, Lock};
 use crate::kms::authorize::Allowed;
+use crate::kms::device::turnstile;
 use crate::kms::usage::Ledger;
 use crate::kms::use_key::Cache;
 use crate::model::Bytes;
@@ -22,7 +23,7 @@ use crate::model::key::Level;
 use crate::model::names::Realm;
 use crate::model::time::Moment;
 use crate::protection::Protection;
-use crate::protection::hsm::{Group, Hsm, Turn, Turnstile};
+use crate::protection::hsm::{Group, Hsm};
 use crate::protection::software::Software;
 use crate::seal::Kek;
 use crate::seal::slot::{Slot, SlotKind, create_unlock_file_for, read_unlock_file};
@@ -83,14 +84,7 @@ impl Service {
     /// With a clock of the caller's, so that tests can let years pass.
     pub fn with_clock(config: Config, clock: Clock) -> Arc<Self> {
         let store = Arc::new(Store::new(&config.store));
-        let turns = store.clone();
-        let turnstile: Turnstile = Arc::new(move |turn| {
-            let lock = match turn {
-                Turn::Objects => turns.device_lock(),
-                Turn::LogIn => turns.login_lock(),
-            };
-            lock.map(|lock| -> Box<dyn std::any::Any> { Box::new(lock) })
-        });
+        let turnstile = turnstile(store.clone());
         let device = |device: &DeviceConfig| Arc::new(Hsm::in_turns(device.clone(), turnstile.clone()));
         let devices: BTreeMap<_, _> =
             config.devices.iter().map(|config| (config.name.clone(), device(config))).collect();
