@@ -19,6 +19,7 @@ pub enum Answer {
     Bytes(Bytes),
     Size(usize),
     TooSmall(usize),
+    Written(usize),
 }
 
 pub fn ck(rv: u64) -> crate::error::Error {
