@@ -27,6 +27,22 @@ pub struct Door {
     session: CK_SESSION_HANDLE,
 }
 
+/// A door with a session of its own, which is closed with it.
+pub struct Own(Door);
+
+impl std::ops::Deref for Own {
+    type Target = Door;
+    fn deref(&self) -> &Door {
+        &self.0
+    }
+}
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        self.close_session(self.session);
+    }
+}
+
 /// Handles of a pair.
 #[derive(Clone, Copy)]
 pub struct Pair {
@@ -100,7 +116,12 @@ impl Door {
     }
 
     /// The same token by a session of its own.
-    pub fn with_session(&self) -> Self {
+    pub fn own_session(&self) -> Own {
+        Own(self.with_session())
+    }
+
+    /// Nobody closes it.
+    fn with_session(&self) -> Self {
         Self { session: self.open_session(), ..*self }
     }
 
