@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 use super::copies::Copies;
-use super::import::Unwrapping;
+use super::import::{self, Unwrapping};
 use super::replication::{Under, replication_spec};
 use super::rota::{Rest, Rota, is_away};
 use super::{Hsm, parts};
@@ -165,10 +165,7 @@ impl Group {
 
     /// See [`Hsm::wrapping_pair`].
     pub fn wrapping_pair(&self, id: Uuid, spec: Spec) -> Result<(Material, PublicKey)> {
-        let usages = Usages { unwrap: true, ..Usages::default() };
-        let Generated { material, public } = self.generate(id, spec, usages)?;
-        let public = public.ok_or_else(|| Error::Internal("a wrapping pair without public key".to_owned()))?;
-        Ok((material, public))
+        import::wrapping_pair(self, id, spec)
     }
 
     /// See [`Hsm::unwrap`].

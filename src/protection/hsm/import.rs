@@ -40,6 +40,14 @@ impl Unwrapping {
     }
 }
 
+/// A pair in one device, or in each of several, that can do nothing but unwrap.
+pub(super) fn wrapping_pair(protection: &impl Protection, id: Uuid, spec: Spec) -> Result<(Material, PublicKey)> {
+    let usages = Usages { unwrap: true, ..Usages::default() };
+    let Generated { material, public } = protection.generate(id, spec, usages)?;
+    let public = public.ok_or_else(|| Error::Internal("a wrapping pair without public key".to_owned()))?;
+    Ok((material, public))
+}
+
 impl Hsm {
     /// Refuses, naming what is missing, an import of this kind.
     pub fn takes_over(&self, spec: Spec, unwrapping: Unwrapping) -> Result<()> {
@@ -62,10 +70,7 @@ impl Hsm {
 
     /// A pair in the device that can do nothing but unwrap.
     pub fn wrapping_pair(&self, id: Uuid, spec: Spec) -> Result<(Material, PublicKey)> {
-        let usages = Usages { unwrap: true, ..Usages::default() };
-        let Generated { material, public } = self.generate(id, spec, usages)?;
-        let public = public.ok_or_else(|| Error::Internal("a wrapping pair without public key".to_owned()))?;
-        Ok((material, public))
+        wrapping_pair(self, id, spec)
     }
 
     /// Unwraps in the device what was wrapped for the pair `wrapper`, as a new secret with the CKA_ID of `id`.
