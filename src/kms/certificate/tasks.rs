@@ -100,11 +100,6 @@ fn is_renewed(certificate: &Certificate, all: &[Certificate], now: Moment) -> bo
     })
 }
 
-/// As many certificates in use have reminders.
-fn notified(all: &[Certificate]) -> usize {
-    all.iter().filter(|it| is_shown(it) && it.notify).count()
-}
-
 fn tasks_of(certificate: &Certificate, all: &[Certificate], now: Moment) -> Vec<Task> {
     let mut tasks = Vec::new();
     if is_renewed(certificate, all, now) {
@@ -160,12 +155,20 @@ impl Kms {
     /// `None` if the configuration sets no `notifications`.
     pub fn notification_quota(&self, caller: &Caller) -> Result<Option<Quota>> {
         let _allowed = self.authorize(caller, "ListCertificates", &self.realm.container("certificate"))?;
+        let Some(remaining) = self.store.read(&self.open()?.realm, |r| self.notifications_left(r))? else {
+            return Ok(None);
+        };
+        let pending = self.pending_tasks(caller, true)?;
+        let required = pending.iter().filter(|pending| pending.tasks.contains(&Task::NotificationDisabled)).count();
+        Ok(Some(Quota { remaining, required }))
+    }
+
+    /// How many certificates more may have reminders; `None`: as many as there are.
+    fn notifications_left(&self, records: &mut Records<'_>) -> Result<Option<usize>> {
         let Some(most) = self.config.notifications else { return Ok(None) };
-        let all = self.store.read(&self.open()?.realm, |r| self.all_certificates(r))?;
-        let now = self.now();
-        let quiet = |it: &&Certificate| is_shown(it) && tasks_of(it, &all, now).contains(&Task::NotificationDisabled);
-        let required = all.iter().filter(quiet).count();
-        Ok(Some(Quota { remaining: (most as usize).saturating_sub(notified(&all)), required }))
+        let all = self.all_certificates(records)?;
+        let notified = all.iter().filter(|it| is_shown(it) && it.notify).count();
+        Ok(Some((most as usize).saturating_sub(notified)))
     }
 
     /// Switches reminders for one or many certificates (S002-053); without any, for all. All or none. How many were
@@ -182,7 +185,13 @@ impl Kms {
                 ids => ids.iter().map(|id| self.find_certificate(r, id)).collect::<Result<_>>()?,
             };
             let mut switched = 0;
-            self.check_notifications(r, &chosen, on)?;
+            let needed = chosen.iter().filter(|it| is_shown(it) && !it.notify).count();
+            if let Some(left) = self.notifications_left(r)?.filter(|left| on && needed > *left) {
+                let most = self.config.notifications.unwrap_or_default();
+                return Err(Error::LimitExceeded(format!(
+                    "the notification quota is insufficient: {needed} needed, {left} of {most} left"
+                )));
+            }
             for mut certificate in chosen {
                 let _allowed = self.authorize(caller, ACTION, &self.realm.certificate_arn(certificate.id))?;
                 if certificate.notify != on {
@@ -193,18 +202,6 @@ impl Kms {
             }
             Ok(switched)
         })
-    }
-
-    fn check_notifications(&self, records: &mut Records<'_>, chosen: &[Certificate], on: bool) -> Result<()> {
-        let Some(most) = self.config.notifications.filter(|_| on) else { return Ok(()) };
-        let needed = chosen.iter().filter(|it| is_shown(it) && !it.notify).count();
-        let left = (most as usize).saturating_sub(notified(&self.all_certificates(records)?));
-        if needed > left {
-            return Err(Error::LimitExceeded(format!(
-                "the notification quota is insufficient: {needed} needed, {left} of {most} left"
-            )));
-        }
-        Ok(())
     }
 
     /// Of which certificates somebody is to be told now: reminders are on, the end is near, and it was not told within
