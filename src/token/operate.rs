@@ -62,7 +62,7 @@ impl Session {
             place.1(self).put(None);
             return Ok(());
         };
-        if place.0(self).get().is_some() {
+        if place.0(self).current().is_some() {
             return Err(ck(CKR_OPERATION_ACTIVE));
         }
         match self.settled(key, mechanism.kind, (kind.permits, kind.flag)) {
@@ -115,7 +115,8 @@ impl Session {
     /// C_Login with CKU_CONTEXT_SPECIFIC: unlocks the operation that waits for it (PKCS#11 3.2 §5.6.8).
     pub(super) fn authenticate(&mut self, pin: Option<&[u8]>) -> Result<()> {
         let pin = pin.ok_or(ck(CKR_ARGUMENTS_BAD))?;
-        let waiting = [&self.sign, &self.decrypt].into_iter().any(|work| work.get().is_some_and(|work| work.locked));
+        let waiting =
+            [&self.sign, &self.decrypt].into_iter().any(|work| work.current().is_some_and(|work| work.locked));
         if !waiting {
             return Err(ck(CKR_OPERATION_NOT_INITIALIZED));
         }
@@ -125,7 +126,7 @@ impl Session {
             None => kms.login_user(pin),
         }
         .map_err(login_fault)?;
-        for work in [&mut self.sign, &mut self.decrypt].into_iter().filter_map(Place::get_mut) {
+        for work in [&mut self.sign, &mut self.decrypt].into_iter().filter_map(Place::current_mut) {
             work.locked = false;
         }
         Ok(())
@@ -149,7 +150,7 @@ impl Session {
 
     /// `out`: the room itself, if nothing of the data lies there.
     pub fn encrypt(&mut self, data: &[u8], room: Room, out: Option<&mut [MaybeUninit<u8>]>) -> Result<Answer> {
-        if let (Some(work), Some(out)) = (self.encrypt.get(), out)
+        if let (Some(work), Some(out)) = (self.encrypt.current(), out)
             && let Some(written) = work.single_to(self, data, out).transpose()
         {
             self.encrypt.end();

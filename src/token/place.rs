@@ -17,11 +17,11 @@ pub struct Place {
 }
 
 impl Place {
-    pub fn get(&self) -> Option<&Work> {
+    pub fn current(&self) -> Option<&Work> {
         self.work.as_ref().filter(|_| !self.has_ended)
     }
 
-    pub fn get_mut(&mut self) -> Option<&mut Work> {
+    pub fn current_mut(&mut self) -> Option<&mut Work> {
         self.work.as_mut().filter(|_| !self.has_ended)
     }
 

@@ -71,7 +71,7 @@ impl Saved {
 impl Session {
     pub fn operation_state(&mut self, room: Room) -> Result<Answer> {
         let others = [&self.encrypt, &self.decrypt, &self.sign, &self.verify];
-        let busy = others.iter().any(|work| work.get().is_some())
+        let busy = others.iter().any(|work| work.current().is_some())
             || self.verify_signature.is_some()
             || self.messages.is_busy();
         if busy {
