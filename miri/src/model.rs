@@ -2,5 +2,8 @@
 
 #[path = "../../src/model/bytes.rs"]
 mod bytes;
+#[path = "../../src/model/iv.rs"]
+mod iv;
 
 pub use bytes::Bytes;
+pub use iv::Iv;

@@ -6,7 +6,7 @@ use cryptoki_sys::*;
 
 use crate::abi::args::{Arg, In, Out, Plain};
 use crate::error::{Error, Result};
-use crate::model::Bytes;
+use crate::model::{Bytes, Iv};
 use crate::token::parameter::{GcmMessage, Made};
 use crate::token::{Mechanism, Parameter, ck};
 
@@ -209,7 +209,7 @@ fn gcm(mechanism: &CK_MECHANISM) -> Result<Parameter> {
         let aad = Buffer { start: p.pAAD, len: p.ulAADLen };
         (Buffer { start: p.pIv, len: p.ulIvLen }, Some(p.ulIvBits), aad, p.ulTagBits)
     };
-    let (iv, aad) = (bytes(iv.start, iv.len, MAX_BYTES)?, bytes(aad.start, aad.len, MAX_AAD)?);
+    let (iv, aad) = (slice(iv.start, iv.len, MAX_BYTES, Iv::from_slice)?, bytes(aad.start, aad.len, MAX_AAD)?);
     Ok(Parameter::Gcm { iv_bits: iv_bits.unwrap_or(iv.len() as u64 * 8), iv, aad, tag_bits })
 }
 
@@ -238,10 +238,14 @@ fn structure<T: Plain>(mechanism: &CK_MECHANISM) -> Result<T> {
 
 /// Bytes that a parameter points to.
 fn bytes(start: CK_BYTE_PTR, len: CK_ULONG, max: CK_ULONG) -> Result<Vec<u8>> {
+    slice(start, len, max, <[u8]>::to_vec)
+}
+
+fn slice<T>(start: CK_BYTE_PTR, len: CK_ULONG, max: CK_ULONG, copy: impl FnOnce(&[u8]) -> T) -> Result<T> {
     if len > max {
         return Err(invalid());
     }
-    inside::<u8>(start.cast()).bytes(len).map(<[u8]>::to_vec).map_err(|_| invalid())
+    inside::<u8>(start.cast()).bytes(len).map(copy).map_err(|_| invalid())
 }
 
 /// What a mechanism of the caller's points to.
@@ -274,7 +278,7 @@ mod tests {
             CK_GCM_PARAMS { pIv: iv.start, ulIvLen: 12, ulIvBits: 96, pAAD: aad.start, ulAADLen: 0, ulTagBits: 128 };
         for parameter in [parsed(CKM_AES_GCM, &old, 40), parsed(CKM_ALIKMS_SM4_GCM, &new, 48)] {
             let Ok(Parameter::Gcm { iv, iv_bits: 96, aad, tag_bits: 128 }) = parameter else { panic!("{parameter:?}") };
-            assert_eq!((iv, aad), (vec![9; 12], vec![]));
+            assert_eq!((iv.to_vec(), aad), (vec![9; 12], vec![]));
         }
         for len in [0, 39, 41, 47, 49] {
             assert_eq!(parsed(CKM_AES_GCM, &new, len).unwrap_err(), invalid());

@@ -9,8 +9,8 @@ use super::evp::Evp;
 use super::ffi::{Owned, accept, filled_secret};
 use super::{append, key_wrap};
 use crate::error::{Error, Result};
-use crate::model::Bytes;
 use crate::model::algorithm::Cipher;
+use crate::model::{Bytes, Iv};
 
 /// The tag length of the GCM context that is kept prepared.
 const TAG: usize = 16;
@@ -124,7 +124,7 @@ enum State {
     /// The ciphertext is collected: nothing of it may be released before the tag behind it was checked.
     GcmOpen {
         gcm: Owned<lc::EVP_AEAD_CTX>,
-        iv: Vec<u8>,
+        iv: Iv,
         aad: Vec<u8>,
         tag: usize,
         parts: Bytes,

@@ -7,13 +7,13 @@ use crate::kms::asymmetric::Done;
 use crate::kms::authorize::Allowed;
 use crate::kms::usage::Meter;
 use crate::kms::use_key::key_state;
-use crate::model::Bytes;
 use crate::model::algorithm::{Cipher, Job};
 use crate::model::blob::{Blob, IV_LEN, TAG_LEN};
 use crate::model::caller::Caller;
 use crate::model::context::Context;
 use crate::model::key::{KeyState, KeyUsage, Style};
 use crate::model::spec::Family;
+use crate::model::{Bytes, Iv};
 use uuid::Uuid;
 
 /// Encrypt takes at most so many bytes (6 KB).
@@ -115,6 +115,6 @@ fn wraps(family: Family) -> bool {
 }
 
 fn gcm(family: Family, iv: [u8; IV_LEN], key: Uuid, version: Uuid, context: &Context) -> Cipher {
-    let (iv, aad, tag) = (iv.to_vec(), Blob::aad(key, version, context), TAG_LEN);
+    let (iv, aad, tag) = (Iv::from_slice(&iv), Blob::aad(key, version, context), TAG_LEN);
     if family == Family::Sm4 { Cipher::Sm4Gcm { iv, aad, tag } } else { Cipher::AesGcm { iv, aad, tag } }
 }

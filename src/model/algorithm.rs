@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::Bytes;
 use crate::model::context::Context;
 use crate::model::hash::Hash;
+use crate::model::{Bytes, Iv};
 
 /// `Algorithm` of AsymmetricSign, AsymmetricVerify, AsymmetricEncrypt, AsymmetricDecrypt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -148,7 +148,7 @@ pub enum Cipher {
     AesEcb,
     /// The tag follows the ciphertext. `tag` in bytes.
     AesGcm {
-        iv: Vec<u8>,
+        iv: Iv,
         aad: Vec<u8>,
         tag: usize,
     },
@@ -186,7 +186,7 @@ pub enum Cipher {
     Sm4Ecb,
     /// RFC 8998. The tag follows the ciphertext. `tag` in bytes; the IV has 1 to 16.
     Sm4Gcm {
-        iv: Vec<u8>,
+        iv: Iv,
         aad: Vec<u8>,
         tag: usize,
     },

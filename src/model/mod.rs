@@ -8,6 +8,7 @@ pub mod certificate;
 pub mod context;
 pub mod curve;
 pub mod hash;
+mod iv;
 pub mod key;
 pub mod key_policy;
 pub mod names;
@@ -18,3 +19,4 @@ pub mod spec;
 pub mod time;
 
 pub use bytes::Bytes;
+pub use iv::Iv;

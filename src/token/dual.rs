@@ -2,7 +2,7 @@
 //! a length query or too little room feeds neither.
 
 use crate::error::Result;
-use crate::token::operate::taken;
+use crate::token::place::taken;
 use crate::token::{Answer, Room, Session};
 
 impl Session {
@@ -25,7 +25,7 @@ impl Session {
     }
 
     pub fn sign_encrypt_update(&mut self, part: &[u8], room: Room) -> Result<Answer> {
-        taken(self.sign.as_ref())?;
+        taken(self.sign.current())?;
         let answer = self.encrypt_update(part, room)?;
         if matches!(answer, Answer::Bytes(_)) {
             self.sign_update(part)?;
@@ -34,7 +34,7 @@ impl Session {
     }
 
     pub fn decrypt_verify_update(&mut self, part: &[u8], room: Room) -> Result<Answer> {
-        taken(self.verify.as_ref())?;
+        taken(self.verify.current())?;
         let answer = self.decrypt_update(part, room)?;
         if let Answer::Bytes(plain) = &answer {
             self.verify_update(plain)?;

@@ -29,11 +29,24 @@ pub enum Engine {
 }
 
 impl Engine {
-    /// The same engine for another operation, if the key may still be used.
-    pub fn renewed(&self, session: &Session) -> Result<Self> {
-        let Self::Kms { ready, action } = self else { return Ok(self.clone()) };
+    /// An error if the key may not be used any more; another engine if it was opened anew.
+    #[inline(always)]
+    pub fn renewed(&self, session: &Session) -> Result<Option<Self>> {
+        let Self::Kms { ready, action } = self else { return Ok(None) };
         let renewed = session.slot().kms.refresh(&session.caller(), action, ready)?;
-        Ok(Self::Kms { ready: renewed.map_or_else(|| ready.clone(), Own::new), action })
+        Ok(renewed.map(|ready| Self::Kms { ready: Own::new(ready), action }))
+    }
+
+    /// Is it the same key as it was opened then?
+    #[inline(always)]
+    pub fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Kms { ready, action }, Self::Kms { ready: other, action: for_other }) => {
+                Own::ptr_eq(ready, other) && action == for_other
+            }
+            (Self::Session(key), Self::Session(other)) => Own::ptr_eq(key, other),
+            _ => false,
+        }
     }
 
     /// The private or secret key as it was found: what it does from now on is written down.

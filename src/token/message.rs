@@ -5,12 +5,13 @@ use cryptoki_sys::*;
 
 use crate::crypto::append;
 use crate::error::{Error, Result};
-use crate::model::Bytes;
 use crate::model::algorithm::{Cipher, Job};
+use crate::model::{Bytes, Iv};
 use crate::token::iv::{Generator, IvMaker};
-use crate::token::operate::{DECRYPT, ENCRYPT, SIGN, VERIFY, bad_parameter, begin, taken};
+use crate::token::operate::{DECRYPT, ENCRYPT, SIGN, VERIFY, bad_parameter};
 use crate::token::operation::Work;
 use crate::token::parameter::{GcmMessage, Made};
+use crate::token::place::{begin, taken};
 use crate::token::{Answer, Mechanism, Parameter, Room, Session, ck};
 
 /// Room for whatever there is: who asked for it has looked at the caller's room before.
@@ -76,11 +77,11 @@ impl GcmMessage {
         }
     }
 
-    fn cipher(&self, iv: Vec<u8>, aad: &[u8]) -> Result<Cipher> {
+    fn cipher(&self, iv: &[u8], aad: &[u8]) -> Result<Cipher> {
         if iv.is_empty() || iv.len() > 256 {
             return Err(bad_parameter());
         }
-        Ok(Cipher::AesGcm { iv, aad: Bytes::copy_of(aad)?.into_vec(), tag: self.tag_bytes()? })
+        Ok(Cipher::AesGcm { iv: Iv::from_slice(iv), aad: Bytes::copy_of(aad)?.into_vec(), tag: self.tag_bytes()? })
     }
 }
 
@@ -113,7 +114,7 @@ impl Signing {
 /// The mechanism with a parameter that stands for those of the messages.
 fn pattern(mechanism: Mechanism) -> Mechanism {
     let parameter = match mechanism.kind {
-        CKM_AES_GCM => Parameter::Gcm { iv: vec![0; 12], iv_bits: 96, aad: Vec::new(), tag_bits: 128 },
+        CKM_AES_GCM => Parameter::Gcm { iv: Iv::from_slice(&[0; 12]), iv_bits: 96, aad: Vec::new(), tag_bits: 128 },
         _ => mechanism.parameter,
     };
     Mechanism { kind: mechanism.kind, parameter }
@@ -151,14 +152,16 @@ fn aead_fault(error: Error) -> Error {
 
 impl Session {
     pub fn message_encrypt_init(&mut self, mechanism: Option<Mechanism>, key: u64) -> Result<()> {
-        let Some(mechanism) = begin(mechanism, &mut self.messages.encrypt)? else { return Ok(()) };
+        begin(&mechanism, &mut self.messages.encrypt)?;
+        let Some(mechanism) = mechanism else { return Ok(()) };
         let pattern = self.prepare_as(pattern(mechanism), key, ENCRYPT, CKF_MESSAGE_ENCRYPT)?;
         self.messages.encrypt = Some(Box::new(Aead { pattern, maker: None, message: None }));
         Ok(())
     }
 
     pub fn message_decrypt_init(&mut self, mechanism: Option<Mechanism>, key: u64) -> Result<()> {
-        let Some(mechanism) = begin(mechanism, &mut self.messages.decrypt)? else { return Ok(()) };
+        begin(&mechanism, &mut self.messages.decrypt)?;
+        let Some(mechanism) = mechanism else { return Ok(()) };
         let pattern = self.prepare_as(pattern(mechanism), key, DECRYPT, CKF_MESSAGE_DECRYPT)?;
         self.messages.decrypt = Some(Box::new(Aead { pattern, maker: None, message: None }));
         Ok(())
@@ -178,7 +181,7 @@ impl Session {
             return Ok((answer, Made::default()));
         }
         let (iv, made) = aead.iv(parameter)?;
-        let work = aead.pattern.anew(Some(Job::Encrypt(parameter.cipher(iv.clone(), aad)?)));
+        let work = aead.pattern.anew(Some(Job::Encrypt(parameter.cipher(&iv, aad)?)));
         let mut output = bytes(work.single(self, plaintext, ANY)?.0)?;
         let tag = output.split_off(plaintext.len());
         Ok((Answer::Bytes(output), Made { iv: made.then_some(iv), tag: Some(tag) }))
@@ -193,7 +196,7 @@ impl Session {
     ) -> Result<Answer> {
         let aead = taken(self.messages.decrypt.as_ref())?;
         aead.idle()?;
-        let cipher = parameter.cipher(parameter.iv.clone(), aad)?;
+        let cipher = parameter.cipher(&parameter.iv, aad)?;
         if let Some(answer) = enough(ciphertext.len(), room) {
             return Ok(answer);
         }
@@ -210,7 +213,7 @@ impl Session {
         aead.idle()?;
         parameter.tag_bytes()?;
         let (iv, made) = aead.iv(parameter)?;
-        let work = aead.pattern.anew(Some(Job::Encrypt(parameter.cipher(iv.clone(), aad)?)));
+        let work = aead.pattern.anew(Some(Job::Encrypt(parameter.cipher(&iv, aad)?)));
         aead.message = Some(Message { work, tag: parameter.tag_bytes()?, fed: 0, out: 0 });
         Ok(Made { iv: made.then_some(iv), tag: None })
     }
@@ -218,7 +221,7 @@ impl Session {
     pub fn decrypt_message_begin(&mut self, parameter: &GcmMessage, aad: &[u8]) -> Result<()> {
         let aead = taken(self.messages.decrypt.as_mut())?;
         aead.idle()?;
-        let work = aead.pattern.anew(Some(Job::Decrypt(parameter.cipher(parameter.iv.clone(), aad)?)));
+        let work = aead.pattern.anew(Some(Job::Decrypt(parameter.cipher(&parameter.iv, aad)?)));
         aead.message = Some(Message { work, tag: parameter.tag_bytes()?, fed: 0, out: 0 });
         Ok(())
     }
@@ -277,14 +280,16 @@ impl Session {
     }
 
     pub fn message_sign_init(&mut self, mechanism: Option<Mechanism>, key: u64) -> Result<()> {
-        let Some(mechanism) = begin(mechanism, &mut self.messages.sign)? else { return Ok(()) };
+        begin(&mechanism, &mut self.messages.sign)?;
+        let Some(mechanism) = mechanism else { return Ok(()) };
         let pattern = self.prepare_as(mechanism, key, SIGN, CKF_MESSAGE_SIGN)?;
         self.messages.sign = Some(Box::new(Signing { pattern, message: None }));
         Ok(())
     }
 
     pub fn message_verify_init(&mut self, mechanism: Option<Mechanism>, key: u64) -> Result<()> {
-        let Some(mechanism) = begin(mechanism, &mut self.messages.verify)? else { return Ok(()) };
+        begin(&mechanism, &mut self.messages.verify)?;
+        let Some(mechanism) = mechanism else { return Ok(()) };
         let pattern = self.prepare_as(mechanism, key, VERIFY, CKF_MESSAGE_VERIFY)?;
         self.messages.verify = Some(Box::new(Signing { pattern, message: None }));
         Ok(())
@@ -362,7 +367,8 @@ impl Session {
     }
 
     pub fn verify_signature_init(&mut self, mechanism: Option<Mechanism>, key: u64, signature: &[u8]) -> Result<()> {
-        let Some(mechanism) = begin(mechanism, &mut self.verify_signature)? else { return Ok(()) };
+        begin(&mechanism, &mut self.verify_signature)?;
+        let Some(mechanism) = mechanism else { return Ok(()) };
         let work = self.prepare_as(mechanism, key, VERIFY, CKF_VERIFY)?;
         work.check_length(signature)?;
         self.verify_signature = Some(Box::new((work, Bytes::copy_of(signature)?.into_vec())));

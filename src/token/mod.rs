@@ -19,6 +19,7 @@ pub mod operate;
 pub mod operation;
 mod own;
 pub mod parameter;
+mod place;
 mod profile;
 pub mod provider;
 pub mod separation;

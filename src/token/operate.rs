@@ -15,8 +15,9 @@ use crate::token::engine::{Engine, Settled};
 use crate::token::keys::hmac_type;
 use crate::token::mechanism::{Does, MechanismRow, hash_of, mgf_of};
 use crate::token::object::{Item, Source};
-use crate::token::operation::{Step, Task, Work};
+use crate::token::operation::{Task, Work};
 use crate::token::own::Own;
+use crate::token::place::{Place, begin, taken};
 use crate::token::provider::login_fault;
 use crate::token::template::ulong_of;
 use crate::token::vendor::CKK_ALIKMS_SM4;
@@ -45,6 +46,9 @@ pub(super) const SIGN: Kind = Kind { flag: CKF_SIGN, permits: CKA_SIGN, actions:
 pub(super) const VERIFY: Kind =
     Kind { flag: CKF_VERIFY, permits: CKA_VERIFY, actions: ("AsymmetricVerify", "VerifyMac") };
 
+/// Where a session has its operation of one kind: to look at, and to change.
+type At = (fn(&Session) -> &Place, fn(&mut Session) -> &mut Place);
+
 pub(super) fn bad_parameter() -> Error {
     ck(CKR_MECHANISM_PARAM_INVALID)
 }
@@ -53,21 +57,31 @@ impl Session {
     /// Begins an operation in its place. What an Init like this found out about the key before is not found out again; and the
     /// work is put together where it stays, since moving it costs more than most of what is left.
     #[inline(always)]
-    fn init(
-        &mut self,
-        mechanism: Option<Mechanism>,
-        key: u64,
-        kind: Kind,
-        place: fn(&mut Self) -> &mut Option<Work>,
-    ) -> Result<()> {
-        let Some(mechanism) = begin(mechanism, place(self))? else { return Ok(()) };
+    fn init(&mut self, mechanism: Option<Mechanism>, key: u64, kind: Kind, place: At) -> Result<()> {
+        let Some(mechanism) = mechanism else {
+            place.1(self).put(None);
+            return Ok(());
+        };
+        if place.0(self).current().is_some() {
+            return Err(ck(CKR_OPERATION_ACTIVE));
+        }
         match self.settled(key, mechanism.kind, (kind.permits, kind.flag)) {
+            // The last operation with another IV.
+            Some((_, settled)) if settled.does == Does::AesGcm && place.0(self).had(&settled.engine) => {
+                let cipher = gcm(mechanism.parameter)?;
+                let (renewed, locked) = (settled.engine.renewed(self)?, settled.locked);
+                place.1(self).again(cipher, locked, renewed);
+            }
             Some((item, settled)) => {
                 let task = task(settled.does, mechanism.parameter, item, kind.flag)?;
-                let (engine, locked) = (settled.engine.renewed(self)?, settled.locked);
-                *place(self) = Some(Work::new(engine, task, locked));
+                let (renewed, locked) = (settled.engine.renewed(self)?, settled.locked);
+                let engine = renewed.unwrap_or_else(|| settled.engine.clone());
+                place.1(self).put(Some(Work::new(engine, task, locked)));
             }
-            None => *place(self) = Some(self.prepare_as(mechanism, key, kind, kind.flag)?),
+            None => {
+                let work = self.prepare_as(mechanism, key, kind, kind.flag)?;
+                place.1(self).put(Some(work));
+            }
         }
         Ok(())
     }
@@ -101,7 +115,8 @@ impl Session {
     /// C_Login with CKU_CONTEXT_SPECIFIC: unlocks the operation that waits for it (PKCS#11 3.2 §5.6.8).
     pub(super) fn authenticate(&mut self, pin: Option<&[u8]>) -> Result<()> {
         let pin = pin.ok_or(ck(CKR_ARGUMENTS_BAD))?;
-        let waiting = [&self.sign, &self.decrypt].into_iter().any(|work| work.as_ref().is_some_and(|work| work.locked));
+        let waiting =
+            [&self.sign, &self.decrypt].into_iter().any(|work| work.current().is_some_and(|work| work.locked));
         if !waiting {
             return Err(ck(CKR_OPERATION_NOT_INITIALIZED));
         }
@@ -111,87 +126,88 @@ impl Session {
             None => kms.login_user(pin),
         }
         .map_err(login_fault)?;
-        for work in [&mut self.sign, &mut self.decrypt].into_iter().flatten() {
+        for work in [&mut self.sign, &mut self.decrypt].into_iter().filter_map(Place::current_mut) {
             work.locked = false;
         }
         Ok(())
     }
 
     pub fn encrypt_init(&mut self, mechanism: Option<Mechanism>, key: u64) -> Result<()> {
-        self.init(mechanism, key, ENCRYPT, |session| &mut session.encrypt)
+        self.init(mechanism, key, ENCRYPT, (|session| &session.encrypt, |session| &mut session.encrypt))
     }
 
     pub fn decrypt_init(&mut self, mechanism: Option<Mechanism>, key: u64) -> Result<()> {
-        self.init(mechanism, key, DECRYPT, |session| &mut session.decrypt)
+        self.init(mechanism, key, DECRYPT, (|session| &session.decrypt, |session| &mut session.decrypt))
     }
 
     pub fn sign_init(&mut self, mechanism: Option<Mechanism>, key: u64) -> Result<()> {
-        self.init(mechanism, key, SIGN, |session| &mut session.sign)
+        self.init(mechanism, key, SIGN, (|session| &session.sign, |session| &mut session.sign))
     }
 
     pub fn verify_init(&mut self, mechanism: Option<Mechanism>, key: u64) -> Result<()> {
-        self.init(mechanism, key, VERIFY, |session| &mut session.verify)
+        self.init(mechanism, key, VERIFY, (|session| &session.verify, |session| &mut session.verify))
     }
 
     /// `out`: the room itself, if nothing of the data lies there.
     pub fn encrypt(&mut self, data: &[u8], room: Room, out: Option<&mut [MaybeUninit<u8>]>) -> Result<Answer> {
-        if let (Some(work), Some(out)) = (&self.encrypt, out)
+        if let (Some(work), Some(out)) = (self.encrypt.current(), out)
             && let Some(written) = work.single_to(self, data, out).transpose()
         {
-            self.encrypt = None;
+            self.encrypt.end();
             return written.map(Answer::Written);
         }
         let work = taken(self.encrypt.take())?;
         let step = work.single(self, data, room)?;
-        Ok(keep(&mut self.encrypt, step))
+        Ok(self.encrypt.keep(step))
     }
 
     pub fn encrypt_update(&mut self, part: &[u8], room: Room) -> Result<Answer> {
         let work = taken(self.encrypt.take())?;
         let step = work.transform(self, part, room)?;
-        Ok(keep(&mut self.encrypt, step))
+        Ok(self.encrypt.keep(step))
     }
 
     pub fn encrypt_final(&mut self, room: Room) -> Result<Answer> {
         let work = taken(self.encrypt.take())?;
         let step = work.last(self, room)?;
-        Ok(keep(&mut self.encrypt, step))
+        Ok(self.encrypt.keep(step))
     }
 
     pub fn decrypt(&mut self, data: &[u8], room: Room) -> Result<Answer> {
         let work = taken(self.decrypt.take())?;
         let step = work.single(self, data, room)?;
-        Ok(keep(&mut self.decrypt, step))
+        Ok(self.decrypt.keep(step))
     }
 
     pub fn decrypt_update(&mut self, part: &[u8], room: Room) -> Result<Answer> {
         let work = taken(self.decrypt.take())?;
         let step = work.transform(self, part, room)?;
-        Ok(keep(&mut self.decrypt, step))
+        Ok(self.decrypt.keep(step))
     }
 
     pub fn decrypt_final(&mut self, room: Room) -> Result<Answer> {
         let work = taken(self.decrypt.take())?;
         let step = work.last(self, room)?;
-        Ok(keep(&mut self.decrypt, step))
+        Ok(self.decrypt.keep(step))
     }
 
     pub fn sign(&mut self, data: &[u8], room: Room) -> Result<Answer> {
         let work = taken(self.sign.take())?;
         let step = work.single(self, data, room)?;
-        Ok(keep(&mut self.sign, step))
+        Ok(self.sign.keep(step))
     }
 
     pub fn sign_update(&mut self, part: &[u8]) -> Result<()> {
         let work = taken(self.sign.take())?;
-        self.sign = Some(work.absorb(self, part)?);
+        let work = work.absorb(self, part)?;
+        self.sign.put(Some(work));
         Ok(())
     }
 
     pub fn sign_final(&mut self, room: Room) -> Result<Answer> {
         let work = taken(self.sign.take())?;
         let step = work.last(self, room)?;
-        Ok(keep(&mut self.sign, step))
+        Ok(self.sign.keep(step))
     }
 
     pub fn verify(&mut self, data: &[u8], signature: &[u8]) -> Result<()> {
@@ -201,7 +217,8 @@ impl Session {
 
     pub fn verify_update(&mut self, part: &[u8]) -> Result<()> {
         let work = taken(self.verify.take())?;
-        self.verify = Some(work.absorb(self, part)?);
+        let work = work.absorb(self, part)?;
+        self.verify.put(Some(work));
         Ok(())
     }
 
@@ -211,7 +228,8 @@ impl Session {
     }
 
     pub fn digest_init(&mut self, mechanism: Option<&Mechanism>) -> Result<()> {
-        let Some(mechanism) = begin(mechanism, &mut self.digest)? else { return Ok(()) };
+        begin(&mechanism, &mut self.digest)?;
+        let Some(mechanism) = mechanism else { return Ok(()) };
         let row = self.row(mechanism.kind, CKF_DIGEST)?;
         let Does::Digest(hash) = row.does else { return Err(ck(CKR_MECHANISM_INVALID)) };
         none(&mechanism.parameter)?;
@@ -248,26 +266,6 @@ impl Session {
         self.digest = rest;
         Ok(answer)
     }
-}
-
-/// A NULL mechanism cancels what is going on (PKCS#11 3.x); anything else must not find something going on.
-pub(super) fn begin<M, T>(mechanism: Option<M>, current: &mut Option<T>) -> Result<Option<M>> {
-    if mechanism.is_some() && current.is_some() {
-        return Err(ck(CKR_OPERATION_ACTIVE));
-    }
-    if mechanism.is_none() {
-        *current = None;
-    }
-    Ok(mechanism)
-}
-
-pub(super) fn taken<T>(work: Option<T>) -> Result<T> {
-    work.ok_or(ck(CKR_OPERATION_NOT_INITIALIZED))
-}
-
-fn keep(place: &mut Option<Work>, (answer, rest): Step) -> Answer {
-    *place = rest;
-    answer
 }
 
 /// Is the key of a type and on a curve that the mechanism works with?
@@ -474,6 +472,7 @@ pub(super) fn oaep(parameter: &Parameter) -> Result<Cipher> {
     Ok(Cipher::RsaOaep { hash, mgf, label: label.clone() })
 }
 
+#[inline(always)]
 fn gcm(parameter: Parameter) -> Result<Cipher> {
     let Parameter::Gcm { iv, aad, tag_bits, .. } = parameter else { return Err(bad_parameter()) };
     let tag = match tag_bits {

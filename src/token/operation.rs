@@ -106,6 +106,29 @@ impl Work {
         Self::new(self.engine.clone(), task, self.locked)
     }
 
+    #[inline(always)]
+    pub fn is_by(&self, engine: &Engine) -> bool {
+        self.engine.is(engine)
+    }
+
+    /// Lets go of what the last cipher had of the caller's, which may be much.
+    pub fn rest(&mut self) {
+        if let Job::Encrypt(Cipher::AesGcm { aad, .. }) = &mut self.task.job {
+            *aad = Vec::new();
+        }
+    }
+
+    /// Back to the beginning with another cipher of the same kind, by another engine if that was renewed.
+    #[inline(always)]
+    pub fn again(&mut self, cipher: Cipher, locked: bool, renewed: Option<Engine>) {
+        self.task.job =
+            if matches!(self.task.job, Job::Decrypt(_)) { Job::Decrypt(cipher) } else { Job::Encrypt(cipher) };
+        (self.stage, self.fed, self.out, self.collects, self.locked) = (Stage::Fresh, 0, 0, false, locked);
+        if let Some(engine) = renewed {
+            self.engine = engine;
+        }
+    }
+
     /// The room that Final asks for.
     pub fn most(&self) -> usize {
         self.bound(self.fed).saturating_sub(self.out)

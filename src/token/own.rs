@@ -12,6 +12,11 @@ impl<T: ?Sized> Own<T> {
         Self(Arc::new(shared))
     }
 
+    /// Is it a copy of the same one?
+    pub fn ptr_eq(this: &Self, other: &Self) -> bool {
+        Arc::ptr_eq(&this.0, &other.0)
+    }
+
     /// What is shared, counted where everybody counts.
     pub fn shared(&self) -> Arc<T> {
         Arc::clone(&self.0)

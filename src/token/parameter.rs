@@ -1,6 +1,6 @@
 //! Mechanisms as the caller gave them, with the parameter read into plain data, and the parameters of messages.
 
-use crate::model::Bytes;
+use crate::model::{Bytes, Iv};
 
 #[derive(Debug, Clone)]
 pub struct Mechanism {
@@ -22,7 +22,7 @@ pub enum Parameter {
     /// CK_EDDSA_PARAMS.
     Eddsa { prehash: u8, context: Vec<u8> },
     /// CK_GCM_PARAMS of 40 (v2.20, without ulIvBits) or 48 bytes. `tag_bits` as given.
-    Gcm { iv: Vec<u8>, iv_bits: u64, aad: Vec<u8>, tag_bits: u64 },
+    Gcm { iv: Iv, iv_bits: u64, aad: Vec<u8>, tag_bits: u64 },
     /// CK_GCM_WRAP_PARAMS. `iv` as given: with a generator, only its first `fixed_bits` count.
     GcmWrap { iv: Vec<u8>, fixed_bits: u64, generator: u64, aad: Vec<u8>, tag_bits: u64 },
     /// CK_HKDF_PARAMS; `salt_kind` says which of `salt` and `salt_key` counts.

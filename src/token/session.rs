@@ -21,6 +21,7 @@ use crate::token::message::Messages;
 use crate::token::object::{Item, Source};
 use crate::token::operation::Work;
 use crate::token::own::Own;
+use crate::token::place::Place;
 use crate::token::profile;
 use crate::token::separation::check_gain;
 use crate::token::slot::{Asked, Login, Slot};
@@ -39,10 +40,10 @@ pub struct Session {
     makes: bool,
     find: Option<Find>,
     pub(super) digest: Option<Digesting>,
-    pub(super) encrypt: Option<Work>,
-    pub(super) decrypt: Option<Work>,
-    pub(super) sign: Option<Work>,
-    pub(super) verify: Option<Work>,
+    pub(super) encrypt: Place,
+    pub(super) decrypt: Place,
+    pub(super) sign: Place,
+    pub(super) verify: Place,
     /// With the signature, which came first. Boxed as [`Messages`] are.
     pub(super) verify_signature: Option<Box<(Work, Vec<u8>)>>,
     pub(super) messages: Messages,
@@ -95,10 +96,10 @@ impl Session {
             makes: false,
             find: None,
             digest: None,
-            encrypt: None,
-            decrypt: None,
-            sign: None,
-            verify: None,
+            encrypt: Place::default(),
+            decrypt: Place::default(),
+            sign: Place::default(),
+            verify: Place::default(),
             verify_signature: None,
             messages: Messages::default(),
             last_used: None,
@@ -167,10 +168,9 @@ impl Session {
     /// Ends what needs the login that has just ended.
     pub(super) fn logged_out(&mut self) {
         self.find = None;
-        self.encrypt = None;
-        self.decrypt = None;
-        self.sign = None;
-        self.verify = None;
+        for place in [&mut self.encrypt, &mut self.decrypt, &mut self.sign, &mut self.verify] {
+            place.put(None);
+        }
         self.verify_signature = None;
         self.messages = Messages::default();
         self.last_used = None;
@@ -202,7 +202,7 @@ impl Session {
         ];
         for (flag, work) in slots {
             if flags & flag != 0 {
-                *work = None;
+                work.put(None);
             }
         }
     }

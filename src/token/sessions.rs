@@ -74,11 +74,7 @@ struct Seat {
     served: AtomicU64,
 }
 
-/// A session to itself, until dropped: the lock first, then the rest.
-struct Taken<'a> {
-    session: MutexGuard<'a, Option<Session>>,
-    _leaving: Leaving<'a>,
-}
+type Guard<'a> = MutexGuard<'a, Option<Session>>;
 
 /// Lets those go first who wait to end something. The standard library's locks are not fair: a thread that comes back at
 /// once takes the lock again before anybody whom it woke is there. Of equals that is right, for handing over costs a hundred
@@ -107,11 +103,13 @@ impl Sessions {
                 let number = (index * ROW + place) as u64;
                 let uses = seat.uses.fetch_add(1, Ordering::Relaxed) + 1;
                 let handle = ((uses + number * SPREAD) << SEAT_BITS) | number;
-                match &mut *seat.take(false)?.session {
-                    Some(closed) => closed.renew(handle, slot, home, read_write),
-                    none => *none = Some(Session::new(handle, slot, home, read_write)),
-                }
-                return Ok(handle);
+                return seat.alone(false, |session| {
+                    match session {
+                        Some(closed) => closed.renew(handle, slot, home, read_write),
+                        none => *none = Some(Session::new(handle, slot, home, read_write)),
+                    }
+                    Ok(handle)
+                });
             }
         }
         Err(ck(CKR_SESSION_COUNT))
@@ -141,13 +139,13 @@ impl Sessions {
         self.take(handle, true, work)
     }
 
+    #[inline(always)]
     fn take<T>(&self, handle: u64, ends: bool, work: impl FnOnce(&mut Session) -> Result<T>) -> Result<T> {
         let (row, place) = self.seat(handle)?;
-        let mut taken = row.seats[place].take(ends)?;
-        match taken.session.as_mut().filter(|session| session.handle() == handle) {
-            Some(session) => work(session),
-            None => Err(ck(CKR_SESSION_HANDLE_INVALID)),
-        }
+        row.seats[place].alone(ends, |session| match session {
+            Some(session) if session.handle() == handle => work(session),
+            _ => Err(ck(CKR_SESSION_HANDLE_INVALID)),
+        })
     }
 
     /// Closes a session; the caller lets go of what belongs to it.
@@ -168,11 +166,9 @@ impl Sessions {
                 row.seats.iter().enumerate().filter(move |(place, _)| taken & (1 << place) != 0).map(|(_, seat)| seat)
             })
             .collect();
-        let chosen = seats.into_iter().filter_map(|seat| {
-            let taken = seat.take(true).ok()?;
-            taken.session.as_ref().filter(|session| which(session)).map(Session::handle)
-        });
-        chosen.collect()
+        let chosen =
+            |session: &mut Option<Session>| Ok(session.as_ref().filter(|session| which(session)).map(Session::handle));
+        seats.into_iter().filter_map(|seat| seat.alone(true, chosen).ok()?).collect()
     }
 }
 
@@ -198,37 +194,48 @@ impl Row {
 }
 
 impl Seat {
-    fn take(&self, ends: bool) -> Result<Taken<'_>> {
-        let guard = match self.session.try_lock() {
-            Ok(guard) => guard,
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => self.wait(ends)?,
-        };
+    /// Runs `work` with the seat to itself. Inlined, and the guard stays where it is made: to hand one on costs a call more
+    /// than the lock does.
+    #[inline(always)]
+    fn alone<T>(&self, ends: bool, work: impl FnOnce(&mut Option<Session>) -> Result<T>) -> Result<T> {
+        // Dropped after the guard.
+        let _leaving;
+        let mut guard = None;
+        match self.session.try_lock() {
+            Ok(free) => guard = Some(free),
+            Err(TryLockError::Poisoned(poisoned)) => guard = Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => self.wait(ends, &mut guard)?,
+        }
+        _leaving = Leaving(self);
         self.holder.store(epoch(), Ordering::Relaxed);
-        Ok(Taken { session: guard, _leaving: Leaving(self) })
+        match &mut guard {
+            Some(session) => work(session),
+            None => Err(ck(CKR_SESSION_HANDLE_INVALID)),
+        }
     }
 
     #[cold]
-    fn wait(&self, ends: bool) -> Result<MutexGuard<'_, Option<Session>>> {
+    fn wait<'a>(&'a self, ends: bool, guard: &mut Option<Guard<'a>>) -> Result<()> {
         // A thread that has just taken the lock may not have signed it yet.
         for _ in 0..100 {
             if self.holder.load(Ordering::Relaxed) == epoch() {
                 if ends {
                     self.count_waiting(|waiting| waiting + 1);
                 }
-                let guard = self.session.lock().unwrap_or_else(PoisonError::into_inner);
+                *guard = Some(self.session.lock().unwrap_or_else(PoisonError::into_inner));
                 if ends {
                     self.served.fetch_add(1, Ordering::Relaxed);
                     self.count_waiting(|waiting| waiting.saturating_sub(1));
                 }
-                return Ok(guard);
+                return Ok(());
             }
             yield_now();
-            match self.session.try_lock() {
-                Ok(guard) => return Ok(guard),
-                Err(TryLockError::Poisoned(poisoned)) => return Ok(poisoned.into_inner()),
-                Err(TryLockError::WouldBlock) => {}
-            }
+            *guard = match self.session.try_lock() {
+                Ok(free) => Some(free),
+                Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+                Err(TryLockError::WouldBlock) => continue,
+            };
+            return Ok(());
         }
         Err(ck(CKR_SESSION_HANDLE_INVALID))
     }

@@ -13,7 +13,7 @@ use crate::fork::Lock;
 use crate::model::Bytes;
 use crate::model::hash::Hash;
 use crate::token::digesting::Digesting;
-use crate::token::operate::taken;
+use crate::token::place::taken;
 use crate::token::{Answer, Room, Session, ck};
 
 /// So many states of a token are kept; the oldest go.
@@ -71,8 +71,9 @@ impl Saved {
 impl Session {
     pub fn operation_state(&mut self, room: Room) -> Result<Answer> {
         let others = [&self.encrypt, &self.decrypt, &self.sign, &self.verify];
-        let busy =
-            others.iter().any(|work| work.is_some()) || self.verify_signature.is_some() || self.messages.is_busy();
+        let busy = others.iter().any(|work| work.current().is_some())
+            || self.verify_signature.is_some()
+            || self.messages.is_busy();
         if busy {
             // A key may be at work inside a device, whose state cannot be saved.
             return Err(ck(CKR_STATE_UNSAVEABLE));

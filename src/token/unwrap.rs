@@ -7,11 +7,11 @@ use crate::crypto::ec::EcKey;
 use crate::crypto::rsa::RsaKey;
 use crate::crypto::unwrapping;
 use crate::error::{Error, Result};
-use crate::model::Bytes;
 use crate::model::algorithm::Cipher;
 use crate::model::key::Level;
 use crate::model::object::Class;
 use crate::model::spec::{Family, Spec};
+use crate::model::{Bytes, Iv};
 use crate::protection::software;
 use crate::token::attribute::{Making, check_new, class_of};
 use crate::token::engine::Engine;
@@ -109,7 +109,7 @@ fn to_read(parameter: &Parameter) -> Result<Parameter> {
     Ok(match parameter {
         Parameter::GcmWrap { iv, aad, tag_bits, .. } if !iv.is_empty() => {
             let iv_bits = iv.len() as u64 * 8;
-            Parameter::Gcm { iv: iv.clone(), iv_bits, aad: aad.clone(), tag_bits: *tag_bits }
+            Parameter::Gcm { iv: Iv::from_slice(iv), iv_bits, aad: aad.clone(), tag_bits: *tag_bits }
         }
         Parameter::GcmWrap { .. } => return Err(bad_parameter()),
         other => other.clone(),

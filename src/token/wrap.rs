@@ -120,7 +120,7 @@ pub(super) fn gcm_parameter(given: &Parameter, aad: Option<&[u8]>) -> Result<(Pa
             };
             let iv = made.clone().unwrap_or_else(|| iv.clone());
             let iv_bits = iv.len() as u64 * 8;
-            Ok((Parameter::Gcm { iv, iv_bits, aad: both(own)?, tag_bits: *tag_bits }, made))
+            Ok((Parameter::Gcm { iv: iv.into(), iv_bits, aad: both(own)?, tag_bits: *tag_bits }, made))
         }
         Parameter::Gcm { iv, iv_bits, aad: own, tag_bits } => {
             let aad = both(own)?;

@@ -137,10 +137,10 @@ fn aes_agrees_with_software_in_every_mode() {
     for name in ["Aliyun_AES_128", "Aliyun_AES_192", "Aliyun_AES_256"] {
         let made = make(&hsm, name, CRYPT);
         assert_eq!(made.public, None);
-        let gcm = Cipher::AesGcm { iv: vec![7; 12], aad: b"context".to_vec(), tag: 16 };
+        let gcm = Cipher::AesGcm { iv: vec![7; 12].into(), aad: b"context".to_vec(), tag: 16 };
         for (cipher, whole) in [
             (gcm.clone(), false),
-            (Cipher::AesGcm { iv: vec![7; 12], aad: vec![], tag: 12 }, false),
+            (Cipher::AesGcm { iv: vec![7; 12].into(), aad: vec![], tag: 12 }, false),
             (Cipher::AesCbc { iv: [3; 16] }, true),
             (Cipher::AesCbcPad { iv: [3; 16] }, false),
             (Cipher::AesCtr { block: [3; 16], bits: 128 }, false),

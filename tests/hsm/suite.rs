@@ -305,7 +305,7 @@ fn use_it(bed: &Bed, made: &Made) {
         Family::Aes => ciphers(
             &once,
             [
-                Cipher::AesGcm { iv: vec![7; 12], aad: b"context".to_vec(), tag: 16 },
+                Cipher::AesGcm { iv: vec![7; 12].into(), aad: b"context".to_vec(), tag: 16 },
                 Cipher::AesCbc { iv: [3; 16] },
                 Cipher::AesCbcPad { iv: [3; 16] },
                 Cipher::AesCtr { block: [3; 16], bits: 128 },
@@ -315,7 +315,7 @@ fn use_it(bed: &Bed, made: &Made) {
         Family::Sm4 => ciphers(
             &once,
             [
-                Cipher::Sm4Gcm { iv: vec![7; 12], aad: b"context".to_vec(), tag: 16 },
+                Cipher::Sm4Gcm { iv: vec![7; 12].into(), aad: b"context".to_vec(), tag: 16 },
                 Cipher::Sm4Cbc { iv: [3; 16] },
                 Cipher::Sm4CbcPad { iv: [3; 16] },
                 Cipher::Sm4Ctr { block: [3; 16], bits: 128 },

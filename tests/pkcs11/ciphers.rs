@@ -150,6 +150,55 @@ fn gcm_known_answer() {
     }
 }
 
+/// What an operation leaves behind for the next one of its kind is nothing that either of them can see.
+#[test]
+fn one_gcm_after_the_other() {
+    let installation = Installation::software();
+    let c = installation.client();
+    let keys = [c.secret(CKK_AES, &[1; 16]), c.secret(CKK_AES, &[2; 32]), c.aes(32, &[b(CKA_TOKEN, true)])];
+    let ivs: Vec<Vec<u8>> = [12, 1, 16, 17, 256].map(message).into();
+    for round in 0..120usize {
+        let (iv, aad) = (&ivs[round % 5], message([0, 20, 70_000][round % 3]));
+        let mechanism = Mech::gcm(iv, &aad, [128, 96, 32][round / 3 % 3]);
+        // The same key for some rounds, then another.
+        let (key, data) = (keys[round / 7 % 3], message(round * 9));
+        let found = c.encrypt(mechanism.clone(), key, &data).unwrap();
+        assert_eq!(c.encrypt_data(&data), Err(CKR_OPERATION_NOT_INITIALIZED));
+        assert_eq!(c.encrypt_update(&data), Err(CKR_OPERATION_NOT_INITIALIZED));
+        if round % 2 == 0 {
+            assert_eq!(c.encrypt_init(Mech::gcm(iv, &aad, 127), key), Err(CKR_MECHANISM_PARAM_INVALID));
+            assert_eq!(c.encrypt_final(), Err(CKR_OPERATION_NOT_INITIALIZED));
+        }
+        // In parts nothing of the last operation is used.
+        if round % 4 > 0 {
+            c.encrypt_init(mechanism.clone(), key).unwrap();
+            assert_eq!(c.encrypt_init(mechanism.clone(), key), Err(CKR_OPERATION_ACTIVE));
+            let parts = [c.encrypt_update(&data).unwrap(), c.encrypt_final().unwrap()].concat();
+            assert_eq!(hex(&found), hex(&parts), "round {round}");
+        }
+        assert_eq!(c.decrypt(mechanism, key, &found).unwrap(), data, "round {round}");
+    }
+    // Disabled between two of them, and within one.
+    let id = installation.alikms(&["ListKeys"])["Keys"]["Key"][0]["KeyId"].as_str().unwrap().to_owned();
+    let gcm = || Mech::gcm(&[1; 12], b"", 128);
+    let found = c.encrypt(gcm(), keys[2], b"data").unwrap();
+    for begun in [false, true] {
+        if begun {
+            c.encrypt_init(gcm(), keys[2]).unwrap();
+        }
+        installation.alikms(&["DisableKey", "--KeyId", &id]);
+        if begun {
+            assert_eq!(c.encrypt_data(b"data"), Err(CKR_FUNCTION_REJECTED));
+        }
+        assert_eq!(c.encrypt_init(gcm(), keys[2]), Err(CKR_KEY_FUNCTION_NOT_PERMITTED));
+        installation.alikms(&["EnableKey", "--KeyId", &id]);
+        assert_eq!(c.encrypt(gcm(), keys[2], b"data").unwrap(), found);
+    }
+    // Logged out, the session has nothing left.
+    assert_eq!(c.logout(), CKR_OK);
+    assert!(c.encrypt_init(gcm(), keys[2]).is_err());
+}
+
 /// The SunJCE way: a second C_EncryptInit after the first was cancelled by C_Encrypt of nothing.
 #[test]
 fn cancelled_by_nothing() {

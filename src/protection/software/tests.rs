@@ -29,7 +29,7 @@ fn ciphers() -> Vec<Cipher> {
         Cipher::AesCbcPad { iv },
         Cipher::AesCtr { block: iv, bits: 32 },
         Cipher::AesEcb,
-        Cipher::AesGcm { iv: vec![1; 12], aad: vec![2], tag: 16 },
+        Cipher::AesGcm { iv: vec![1; 12].into(), aad: vec![2], tag: 16 },
         Cipher::AesKeyWrap { iv: None },
         Cipher::AesKeyWrapPad,
         Cipher::RsaOaep { hash, mgf: hash, label: vec![] },
@@ -42,7 +42,7 @@ fn ciphers() -> Vec<Cipher> {
         Cipher::Sm4CbcPad { iv },
         Cipher::Sm4Ctr { block: iv, bits: 32 },
         Cipher::Sm4Ecb,
-        Cipher::Sm4Gcm { iv: vec![1; 12], aad: vec![2], tag: 16 },
+        Cipher::Sm4Gcm { iv: vec![1; 12].into(), aad: vec![2], tag: 16 },
     ]
 }
 

@@ -366,7 +366,7 @@ mod tests {
 
     #[test]
     fn absurd_numbers_are_not_worked_on() {
-        let gcm = |tag| Job::Decrypt(Cipher::AesGcm { iv: vec![0; 12], aad: vec![], tag });
+        let gcm = |tag| Job::Decrypt(Cipher::AesGcm { iv: vec![0; 12].into(), aad: vec![], tag });
         let pss = |salt| Job::Sign(Signing::RsaPss { hash: Hash::Sha1, mgf: Hash::Sha1, salt });
         let ctr = |bits| Cipher::AesCtr { block: [0; 16], bits };
         let derive = |bits| Job::Derive(Derivation::Encrypt { cipher: ctr(bits), data: vec![] });
