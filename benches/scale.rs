@@ -365,21 +365,27 @@ fn wait() {
     std::io::stdin().read_line(&mut String::new()).expect("a line");
 }
 
-/// A process of several that work at the same time: `work --name W --threads N` answers its throughput.
+/// A process of several that work at the same time: `work --name W [--bare 1]` answers its throughput.
 fn work(options: &Options) {
-    let door = loaded(options).log_in(None, &options.text("pin", PIN));
     let name = options.text("name", WORKS[0]);
-    let (threads, batch) = (options.number("threads", 1), if name == CREATION { 1 } else { BATCH });
-    wait();
-    println!("{:.1}", throughput(threads, options.turn(TURN), batch, &|| share(door, &name)));
+    let (turn, batch) = (options.turn(TURN), if name == CREATION { 1 } else { BATCH });
+    let throughput = if options.number("bare", 0) > 0 {
+        wait();
+        throughput(1, turn, batch, &|| bare(&name).expect("a primitive"))
+    } else {
+        let door = loaded(options).log_in(None, &options.text("pin", PIN));
+        wait();
+        throughput(1, turn, batch, &|| share(door, &name))
+    };
+    println!("{throughput:.1}");
 }
 
-/// The sum of what so many processes do in a second.
-fn by_processes(contender: &Contender, name: &str, processes: usize, turn: Duration) -> f64 {
-    let turn = turn.as_millis().to_string();
+/// The sum of what so many processes do in a second, with the module or with the bare primitive.
+fn by_processes(contender: &Contender, is_bare: bool, name: &str, processes: usize, turn: Duration) -> f64 {
+    let (turn, is_bare) = (turn.as_millis().to_string(), u8::from(is_bare).to_string());
     let mut children: Vec<_> = (0..processes)
         .map(|_| {
-            let mut command = contender.command("work", &[("name", name), ("turn", &turn)]);
+            let mut command = contender.command("work", &[("name", name), ("turn", &turn), ("bare", &is_bare)]);
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("this program runs")
         })
         .collect();
@@ -418,8 +424,15 @@ fn threads(options: &Options) {
             for &count in &wanted {
                 let ours = throughput(count, turn, BATCH, &|| share(door, name));
                 let theirs = bare(name).map(|_| throughput(count, turn, BATCH, &|| bare(name).expect("it was there")));
-                let processes = (count <= 2).then(|| by_processes(&contender, name, count, turn));
-                for (who, value) in [("alikms", Some(ours)), ("bare", theirs), ("alikms, processes", processes)] {
+                let processes = (count <= 2).then(|| by_processes(&contender, false, name, count, turn));
+                let is_bare = count <= 2 && bare(name).is_some();
+                let bare_processes = is_bare.then(|| by_processes(&contender, true, name, count, turn));
+                for (who, value) in [
+                    ("alikms", Some(ours)),
+                    ("bare", theirs),
+                    ("alikms, processes", processes),
+                    ("bare, processes", bare_processes),
+                ] {
                     if let Some(value) = value.filter(|_| round > 0) {
                         series.entry((who, count)).or_default().push(value);
                     }
@@ -446,7 +459,7 @@ fn writers(options: &Options) {
         let rows = throughput(1, turn, 1, &|| rows());
         series.entry(("a row of 1.5 kB, fsynced, by SQLite alone", 1)).or_default().push(rows);
         for processes in [1, 2, 8] {
-            let pairs = by_processes(&contender, CREATION, processes, turn);
+            let pairs = by_processes(&contender, false, CREATION, processes, turn);
             series.entry((CREATION, processes)).or_default().push(pairs);
         }
     }
