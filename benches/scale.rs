@@ -10,6 +10,8 @@
 // What the macros call is C: the arguments are pointers and numbers, made before.
 #![allow(clippy::macro_metavars_in_unsafe)]
 
+#[path = "scale/contender.rs"]
+mod contender;
 #[path = "door/door.rs"]
 #[allow(dead_code)]
 mod door;
@@ -19,19 +21,19 @@ mod support;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::sync::Barrier;
+use std::process::Stdio;
+use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
 use cryptoki_sys::*;
 
+use crate::contender::Contender;
 use crate::door::{Door, Loaded};
 use crate::support::{Installation, Mech, P256, PIN, v};
 
 /// What `--keys` and the like are by default.
 const KEYS: &str = "10,1000,100000,1000000";
 const PEER_KEYS: &str = "10,1000,10000";
-const SOFTHSM: &str = "/usr/lib/softhsm/libsofthsm2.so";
 /// `--turn` by default: for so many milliseconds the threads of a measurement work, and the writers of one.
 const TURN: usize = 300;
 const WRITERS_TURN: usize = 1000;
@@ -80,51 +82,14 @@ fn main() {
     }
 }
 
-/// A module with the configuration that its environment names, as a process of its own is told of it.
-#[derive(Clone)]
-struct Contender {
-    name: &'static str,
-    library: PathBuf,
-    pin: &'static str,
-    environment: (&'static str, PathBuf),
-}
-
-impl Contender {
-    fn ours(options: &Options, installation: &Installation) -> Self {
-        let library =
-            options.text("module", concat!(env!("CARGO_MANIFEST_DIR"), "/target/release/libalikms_pkcs11.so"));
-        let environment = ("ALIKMS_CONF", installation.conf());
-        Self { name: "alikms", library: library.into(), pin: PIN, environment }
-    }
-
-    fn softhsm(installation: &Installation) -> Self {
-        let environment = ("SOFTHSM2_CONF", installation.path("softhsm2.conf"));
-        Self { name: "softhsm", library: SOFTHSM.into(), pin: "device-pin", environment }
-    }
-
-    /// Runs this program on it in a process of its own; what it prints.
-    fn run(&self, what: &str, more: &[(&str, &str)]) -> String {
-        let mut command = self.command(what, more);
-        let output = command.output().expect("this program runs");
-        let said = String::from_utf8(output.stdout).expect("text");
-        assert!(output.status.success(), "{what} of {}: {}", self.name, String::from_utf8_lossy(&output.stderr));
-        said
-    }
-
-    fn command(&self, what: &str, more: &[(&str, &str)]) -> Command {
-        let mut command = Command::new(std::env::current_exe().expect("this program has a path"));
-        command.arg(what).env(self.environment.0, &self.environment.1);
-        command.args([Path::new("--library"), &self.library, Path::new("--pin"), Path::new(self.pin)]);
-        for (name, value) in more {
-            command.arg(format!("--{name}")).arg(value);
-        }
-        command
-    }
+/// What is measured.
+fn module(options: &Options) -> PathBuf {
+    options.text("module", concat!(env!("CARGO_MANIFEST_DIR"), "/target/release/libalikms_pkcs11.so")).into()
 }
 
 /// The module of a process that was made by [`Contender::run`], loaded and not yet initialised.
 fn loaded(options: &Options) -> Loaded {
-    Loaded::open("module", Path::new(&options.text("library", "")))
+    Loaded::open("module", Path::new(&options.text("library", ""))).at(options.number("slot", 0))
 }
 
 fn median(mut numbers: Vec<f64>) -> f64 {
@@ -137,11 +102,18 @@ fn label(number: usize) -> String {
     format!("key-{number:07}")
 }
 
+/// pReserved of C_Initialize.
+fn reserved(options: &Options) -> Option<String> {
+    Some(options.text("reserved", "")).filter(|text| !text.is_empty())
+}
+
 /// `fill --to N`: pairs on P-256 with the labels 0 to N-1. Goes on where it was interrupted.
 fn fill(options: &Options) {
-    let door = loaded(options).log_in(None, &options.text("pin", PIN));
+    let door = loaded(options).log_in(reserved(options).as_deref(), &options.text("pin", PIN));
     for number in 0..options.number("to", 0) {
-        door.pair(CKM_EC_KEY_PAIR_GEN, &[v(CKA_EC_PARAMS, P256)], &label(number));
+        // kryoptic gives keys no CKA_ID of its own.
+        let both = [support::s(CKA_LABEL, &label(number)), support::s(CKA_ID, &label(number))];
+        door.pair_with(CKM_EC_KEY_PAIR_GEN, &[v(CKA_EC_PARAMS, P256)], &both);
     }
 }
 
@@ -171,7 +143,7 @@ fn fresh(options: &Options) {
     let whole = Instant::now();
     let mut door = None;
     timed("initialise and random, us", 1, &mut |_| {
-        module.initialise(None);
+        module.initialise(reserved(options).as_deref());
         module.random(&mut [0; 32]);
     });
     let initialised_at = memory("VmRSS");
@@ -198,8 +170,10 @@ fn fresh(options: &Options) {
         said.push(("enumerated, objects", found as f64));
         said.push(("enumerated, objects/s", found as f64 / begun.elapsed().as_secs_f64()));
     }
-    let forked = door.in_child(&mut || _ = door.sign(&ecdsa, key, &[7; 32], &mut [0; 64]));
-    said.push(("first sign after fork, us", forked.as_nanos() as f64 / 1000.0));
+    if options.number("forks", 1) > 0 {
+        let forked = door.in_child(&mut || _ = door.sign(&ecdsa, key, &[7; 32], &mut [0; 64]));
+        said.push(("first sign after fork, us", forked.as_nanos() as f64 / 1000.0));
+    }
     said.push(("usable after, ms", usable.as_secs_f64() * 1000.0));
     said.push(("memory of the library, KiB", loaded_at - before));
     said.push(("memory after initialise, KiB", initialised_at - before));
@@ -219,16 +193,11 @@ fn numbers(text: &str) -> BTreeMap<String, f64> {
 fn keys(options: &Options) {
     let rounds = options.number("rounds", 7);
     let mut contenders = Vec::new();
-    let mut kept = Vec::new();
     for count in options.numbers("keys", KEYS) {
-        let installation = Installation::software();
-        contenders.push((Contender::ours(options, &installation), count));
-        kept.push(installation);
+        contenders.push((Contender::ours(&module(options), &Arc::new(Installation::software())), count));
     }
-    for count in options.numbers("peer-keys", PEER_KEYS) {
-        let installation = Installation::with_device();
-        contenders.push((Contender::softhsm(&installation), count));
-        kept.push(installation);
+    for peer in [Contender::softhsm, Contender::kryoptic, Contender::nss] {
+        contenders.extend(options.numbers("peer-keys", PEER_KEYS).into_iter().map(|count| (peer(), count)));
     }
     println!("module\tkeys\twhat\tvalue");
     for (contender, count) in &contenders {
@@ -243,7 +212,7 @@ fn keys(options: &Options) {
             let enumerate = if round == rounds { "1" } else { "0" };
             let found = contender.run("fresh", &[("keys", &count.to_string()), ("enumerate", enumerate)]);
             let begun = Instant::now();
-            let created = contender.name == "alikms" && create_one(&kept[at]);
+            let created = contender.installation.as_deref().is_some_and(create_one);
             let took = begun.elapsed().as_secs_f64() * 1000.0;
             // The first round warms up.
             for (name, number) in numbers(&found).into_iter().filter(|_| round > 0) {
@@ -409,8 +378,8 @@ fn by_processes(contender: &Contender, is_bare: bool, name: &str, processes: usi
 fn threads(options: &Options) {
     let (rounds, turn) = (options.number("rounds", 7), options.turn(TURN));
     let wanted = options.numbers("threads", "1,2,8,64");
-    let installation = Installation::software();
-    let contender = Contender::ours(options, &installation);
+    let installation = Arc::new(Installation::software());
+    let contender = Contender::ours(&module(options), &installation);
     let conf = format!("conf={}", installation.conf().display());
     let door = Loaded::open("alikms", &contender.library).log_in(Some(&conf), PIN);
     door.pair(CKM_EC_KEY_PAIR_GEN, &[v(CKA_EC_PARAMS, P256)], "p256");
@@ -451,8 +420,8 @@ fn threads(options: &Options) {
 /// Durable creation: pairs on P-256 by one and more processes, beside SQLite's own rows of the same size.
 fn writers(options: &Options) {
     let (rounds, turn) = (options.number("rounds", 7), options.turn(WRITERS_TURN));
-    let installation = Installation::software();
-    let contender = Contender::ours(options, &installation);
+    let installation = Arc::new(Installation::software());
+    let contender = Contender::ours(&module(options), &installation);
     println!("what\tprocesses\tper second");
     let mut series: BTreeMap<(&str, usize), Vec<f64>> = BTreeMap::new();
     for _ in 0..rounds {

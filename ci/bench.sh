@@ -12,7 +12,7 @@
 # On a machine that does something else the numbers are rough.
 . "$(dirname "$0")/common.sh"
 
-prepare() { ci/install.sh test >&2; cargo build --release --locked --quiet; }
+prepare() { ci/install.sh test >&2; ci/devices.sh >&2; cargo build --release --locked --quiet; }
 # In memory, for filling a store of a million keys with an fsync each would take hours on some disks; but durable creation is
 # measured on a disk.
 scale() { if [ "$1" != writers ] && [ -z "${TMPDIR:-}" ] && [ -w /dev/shm ]; then export TMPDIR=/dev/shm; fi; cargo bench --locked --quiet --bench scale -- "$@"; }

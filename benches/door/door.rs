@@ -52,7 +52,7 @@ pub struct Pair {
 
 /// A module that is loaded, and not used yet.
 #[derive(Clone, Copy)]
-pub struct Loaded(Door);
+pub struct Loaded(Door, usize);
 
 impl Loaded {
     pub fn open(name: &'static str, library: &Path) -> Self {
@@ -66,27 +66,38 @@ impl Loaded {
             assert_eq!(get.expect("C_GetFunctionList")(&raw mut list), CKR_OK);
         }
         // SAFETY: C_GetFunctionList answered with a list, which is never freed.
-        Self(Door { name, library, list: unsafe { &*list }, slot: 0, session: 0 })
+        Self(Door { name, library, list: unsafe { &*list }, slot: 0, session: 0 }, 0)
     }
 
     /// `reserved`: pReserved of C_Initialize.
     pub fn initialise(&self, reserved: Option<&str>) {
         let reserved = reserved.map(|text| std::ffi::CString::new(text).expect("no NUL"));
-        let mut args = CK_C_INITIALIZE_ARGS {
-            CreateMutex: None,
-            DestroyMutex: None,
-            LockMutex: None,
-            UnlockMutex: None,
-            flags: CKF_OS_LOCKING_OK,
-            pReserved: reserved.as_ref().map_or(null_mut(), |text| text.as_ptr().cast_mut().cast()),
-        };
+        // NSS reads a member more, behind those of the standard: its own pReserved.
+        #[repr(C)]
+        struct Args(CK_C_INITIALIZE_ARGS, CK_VOID_PTR);
+        let mut args = Args(
+            CK_C_INITIALIZE_ARGS {
+                CreateMutex: None,
+                DestroyMutex: None,
+                LockMutex: None,
+                UnlockMutex: None,
+                flags: CKF_OS_LOCKING_OK,
+                pReserved: reserved.as_ref().map_or(null_mut(), |text| text.as_ptr().cast_mut().cast()),
+            },
+            null_mut(),
+        );
         ck!(self.0, C_Initialize((&raw mut args).cast()));
+    }
+
+    /// Not the first slot with a token but the one of this number.
+    pub fn at(self, number: usize) -> Self {
+        Self(self.0, number)
     }
 
     fn with_slot(&self) -> Door {
         let (mut slots, mut count) = ([0; 8], 8);
         ck!(self.0, C_GetSlotList(CK_TRUE, slots.as_mut_ptr(), &raw mut count));
-        Door { slot: slots[0], ..self.0 }.with_session()
+        Door { slot: slots[self.1], ..self.0 }.with_session()
     }
 
     /// C_GenerateRandom, in a session for it alone.
@@ -177,7 +188,12 @@ impl Door {
 
     /// A pair on the token.
     pub fn pair(&self, mechanism: CK_MECHANISM_TYPE, of: &[Attr], label: &str) -> Pair {
-        let both = [b(CKA_TOKEN, true), s(CKA_LABEL, label)];
+        self.pair_with(mechanism, of, &[s(CKA_LABEL, label)])
+    }
+
+    /// `both`: what both halves get.
+    pub fn pair_with(&self, mechanism: CK_MECHANISM_TYPE, of: &[Attr], both: &[Attr]) -> Pair {
+        let both = [both, &[b(CKA_TOKEN, true)]].concat();
         let public =
             [of, &both, &[b(CKA_VERIFY, true), b(CKA_ENCRYPT, mechanism == CKM_RSA_PKCS_KEY_PAIR_GEN)]].concat();
         let rsa = mechanism == CKM_RSA_PKCS_KEY_PAIR_GEN;
