@@ -25,14 +25,15 @@ struct order {
     uint64_t delay;   /* ms before each call */
     uint64_t limit;   /* C_OpenSession: at most so many */
     uint64_t calls;   /* counted */
+    uint64_t skip;    /* so many calls first, which are not concerned */
 };
 
 enum { INITIALIZE, FINALIZE, OPEN, CLOSE, CLOSE_ALL, LOGIN, FIND_INIT, GET, GENERATE_PAIR, SIGN_INIT, SIGN, RANDOM, DESTROY,
        LOGOUT, SESSION_INFO, FIND, FIND_FINAL, ENCRYPT_INIT, ENCRYPT, DECRYPT_INIT, DECRYPT, GENERATE, SLOT_LIST, TOKEN_INFO,
-       MECHANISM_LIST, COUNT };
+       MECHANISM_LIST, UNWRAP, COUNT };
 
 /* The places of these functions in CK_FUNCTION_LIST, counted from C_Initialize. */
-static const int place[COUNT] = { 0, 1, 12, 13, 14, 18, 26, 24, 59, 42, 43, 64, 22, 19, 15, 27, 28, 29, 30, 33, 34, 58, 4, 6, 7 };
+static const int place[COUNT] = { 0, 1, 12, 13, 14, 18, 26, 24, 59, 42, 43, 64, 22, 19, 15, 27, 28, 29, 30, 33, 34, 58, 4, 6, 7, 61 };
 
 /* What the storm does to a call. */
 enum fault { FINE,
@@ -186,6 +187,7 @@ static int told(int which, rv_t *rv, uint64_t when) {
         *nowhere = 1;
     }
     if (order->left == 0 || order->after != when) return 0;
+    if (order->skip) { order->skip--; return 0; }
     __sync_fetch_and_sub(&order->left, 1);
     *rv = order->rv;
     return 1;
@@ -269,6 +271,16 @@ static rv_t generate_pair(ulong_t session, void *mechanism, void *publics, ulong
 static rv_t generate(ulong_t session, void *mechanism, void *template, ulong_t count, ulong_t *key) {
     ERR(GENERATE, ({
         rv_t made = IN_SESSION(GENERATE, (ulong_t, void *, void *, ulong_t, ulong_t *), (theirs, mechanism, template, count, key));
+        if (made == 0) *key = object_out(*key);
+        made;
+    }), );
+}
+
+static rv_t unwrap(ulong_t session, void *mechanism, ulong_t unwrapping, void *wrapped, ulong_t len, void *template, ulong_t count,
+                   ulong_t *key) {
+    ERR(UNWRAP, ({
+        rv_t made = IN_SESSION(UNWRAP, (ulong_t, void *, ulong_t, void *, ulong_t, void *, ulong_t, ulong_t *),
+                               (theirs, mechanism, object_in(unwrapping), wrapped, len, template, count, key));
         if (made == 0) *key = object_out(*key);
         made;
     }), );
@@ -433,7 +445,7 @@ __attribute__((visibility("default"))) rv_t C_GetFunctionList(void **out) {
     memcpy(list, theirs, sizeof list);
     void *ours[COUNT] = { initialize, finalize, open_session, close_session, close_all, login, find_init, get, generate_pair, sign_init,
                           sign, generate_random, destroy, logout, session_info, find, find_final, encrypt_init, encrypt, decrypt_init, decrypt,
-                          generate, slot_list, token_info, mechanism_list };
+                          generate, slot_list, token_info, mechanism_list, unwrap };
     _Static_assert(sizeof(struct order) * COUNT <= STORM && sizeof(struct storm) <= PAGE - STORM, "a page is enough");
     for (int i = 0; i < COUNT; i++) list[1 + place[i]] = ours[i];
     *out = list;

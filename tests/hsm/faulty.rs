@@ -23,6 +23,7 @@ pub struct Order {
     pub delay: AtomicU64,
     pub limit: AtomicU64,
     calls: AtomicU64,
+    pub skip: AtomicU64,
 }
 
 #[derive(Clone, Copy)]
@@ -40,6 +41,7 @@ pub enum Call {
     Sign,
     Random,
     Destroy,
+    Unwrap = 25,
 }
 
 /// As in `faulty.c`: what strikes at random.
@@ -77,7 +79,7 @@ pub const FAULTS: [&str; 17] = [
 
 pub struct Faulty {
     pub token: Token,
-    pub orders: &'static [Order; 13],
+    pub orders: &'static [Order; 26],
     pub storm: &'static Storm,
 }
 

@@ -336,10 +336,10 @@ fn ciphers(once: &dyn Fn(Job, &[u8]) -> Option<alikms_pkcs11::model::Bytes>, all
 /// Key material that was wrapped for a pair in the device is unwrapped there; what it cannot unwrap it says.
 fn material_is_imported_inside(bed: &Bed, kinds: &[Unwrapping]) {
     let hsm = Hsm::new(bed.config.clone());
-    let all = [Unwrapping::Pkcs1, Unwrapping::Oaep(Hash::Sha1), Unwrapping::Oaep(Hash::Sha256)];
+    let aes = spec("Aliyun_AES_256");
     let value: Vec<u8> = (0..32).collect();
-    for kind in all {
-        let taken = hsm.takes_over(spec("Aliyun_AES_256"), kind);
+    for (kind, _) in Unwrapping::NAMES {
+        let taken = hsm.takes_over(aes, kind);
         if !kinds.contains(&kind) {
             assert!(matches!(&taken, Err(Error::DeviceLacks { .. })), "{kind:?}: {taken:?}");
             continue;
@@ -347,23 +347,42 @@ fn material_is_imported_inside(bed: &Bed, kinds: &[Unwrapping]) {
         taken.unwrap_or_else(|error| panic!("{kind:?}: {error}"));
         let (wrapper, id) = (Uuid::new_v4(), Uuid::new_v4());
         let (pair, public) = hsm.wrapping_pair(wrapper, spec("RSA_2048")).unwrap();
-        let cipher = match kind {
-            Unwrapping::Pkcs1 => Cipher::RsaPkcs1,
-            Unwrapping::Oaep(hash) => Cipher::RsaOaep { hash, mgf: hash, label: vec![] },
-        };
-        let wrapped = Prepared::new(&public).unwrap().encrypt(&cipher, &value).unwrap();
-        let new = (id, spec("Aliyun_AES_256"), CRYPT);
-        let material = hsm.unwrap(wrapper, kind, &wrapped, new).unwrap_or_else(|error| panic!("{kind:?}: {error}"));
-        let key = hsm.open(id, spec("Aliyun_AES_256"), &material, None).unwrap();
+        let import = |wrapped: &[u8]| hsm.unwrap(wrapper, kind, wrapped, (id, aes, CRYPT));
+        let good = wrap(&public, kind, &value);
+        let mut wrong = vec![vec![], flipped(&good, 0), flipped(&good, 255), good[1..].to_vec()];
+        if matches!(kind, Unwrapping::RsaAes(_)) {
+            wrong.extend([flipped(&good, 256), flipped(&good, 295), good[..256].to_vec(), good[256..].to_vec()]);
+            wrong.extend([1, 8, 16, 24, 33, 40, 64].map(|length| wrap(&public, kind, &vec![7; length])));
+        }
+        for wrong in &wrong {
+            // What implicit rejection makes up may have the right length: v1.5 has nothing to tell it by.
+            if let (Unwrapping::Pkcs1, Ok(made_up)) = (kind, import(wrong)) {
+                hsm.destroy(id, &made_up).unwrap();
+                continue;
+            }
+            assert_eq!(import(wrong).map(drop), Err(Error::Ciphertext), "{kind:?}: {} bytes", wrong.len());
+        }
+        let material = import(&good).unwrap_or_else(|error| panic!("{kind:?}: {error}"));
+        let key = hsm.open(id, aes, &material, None).unwrap();
         let inside = key.once(&Job::Encrypt(Cipher::AesEcb), &[9; 16]).unwrap();
         assert_eq!(inside, AesKey::new(&value).unwrap().encrypt(&Cipher::AesEcb, &[9; 16]).unwrap());
         // The pair can do nothing else.
         let opened = hsm.open(wrapper, spec("RSA_2048"), &pair, Some(&public)).unwrap();
-        assert!(opened.once(&Job::Decrypt(cipher), &wrapped).is_err());
+        let cipher = match kind {
+            Unwrapping::Pkcs1 => Cipher::RsaPkcs1,
+            Unwrapping::Oaep(hash) | Unwrapping::RsaAes(hash) => Cipher::RsaOaep { hash, mgf: hash, label: vec![] },
+        };
+        assert!(opened.once(&Job::Decrypt(cipher), &good[..256]).is_err());
         hsm.destroy(id, &material).unwrap();
         hsm.destroy(wrapper, &pair).unwrap();
     }
     assert!(hsm.ids().unwrap().is_empty());
+}
+
+fn flipped(bytes: &[u8], at: usize) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    bytes[at] ^= 1;
+    bytes
 }
 
 /// Threads and forks at the same time.
@@ -479,8 +498,20 @@ over_each! { softhsm kryoptic tpm alikms }
 
 #[test]
 fn imports() {
-    let (pkcs1, sha1, sha256) = (Unwrapping::Pkcs1, Unwrapping::Oaep(Hash::Sha1), Unwrapping::Oaep(Hash::Sha256));
-    material_is_imported_inside(&softhsm(), &[pkcs1, sha1]);
-    material_is_imported_inside(&kryoptic(), &[pkcs1, sha1, sha256]);
+    let [pkcs1, sha1, sha256, aes_sha1, aes_sha256] = Unwrapping::NAMES.map(|(kind, _)| kind);
+    let without = |mut bed: Bed, names: &[&str]| {
+        let names: Vec<toml::Value> = names.iter().map(|name| (*name).into()).collect();
+        bed.config.changes.insert("without".to_owned(), names.into());
+        bed
+    };
+    // Without CKM_RSA_AES_KEY_WRAP it takes two steps.
+    material_is_imported_inside(&softhsm(), &[pkcs1, sha1, aes_sha1]);
+    material_is_imported_inside(&without(softhsm(), &["CKM_AES_KEY_WRAP_PAD"]), &[pkcs1, sha1]);
+    material_is_imported_inside(&kryoptic(), &[pkcs1, sha1, sha256, aes_sha1, aes_sha256]);
     material_is_imported_inside(&tpm(), &[]);
+    // This module has it, and may be all that it has.
+    material_is_imported_inside(&alikms(), &[pkcs1, sha1, sha256, aes_sha1, aes_sha256]);
+    material_is_imported_inside(&without(alikms(), &["CKM_RSA_PKCS", "CKM_RSA_PKCS_OAEP"]), &[aes_sha1, aes_sha256]);
+    let none = ["CKM_RSA_PKCS", "CKM_RSA_PKCS_OAEP", "CKM_RSA_AES_KEY_WRAP"];
+    material_is_imported_inside(&without(alikms(), &none), &[]);
 }

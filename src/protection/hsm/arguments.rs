@@ -43,13 +43,39 @@ pub struct Mechanism<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Parameter<'a> {
     Bytes(&'a [u8]),
-    Ctr { bits: usize, block: [u8; 16] },
-    Data { iv: Option<[u8; 16]>, data: &'a [u8] },
-    Ecdh { peer: &'a [u8] },
-    Gcm { iv: &'a [u8], aad: &'a [u8], tag_bits: usize },
+    Ctr {
+        bits: usize,
+        block: [u8; 16],
+    },
+    Data {
+        iv: Option<[u8; 16]>,
+        data: &'a [u8],
+    },
+    Ecdh {
+        peer: &'a [u8],
+    },
+    Gcm {
+        iv: &'a [u8],
+        aad: &'a [u8],
+        tag_bits: usize,
+    },
     None,
-    Oaep { hash: CK_MECHANISM_TYPE, mgf: CK_RSA_PKCS_MGF_TYPE, label: &'a [u8] },
-    Pss { hash: CK_MECHANISM_TYPE, mgf: CK_RSA_PKCS_MGF_TYPE, salt: usize },
+    Oaep {
+        hash: CK_MECHANISM_TYPE,
+        mgf: CK_RSA_PKCS_MGF_TYPE,
+        label: &'a [u8],
+    },
+    Pss {
+        hash: CK_MECHANISM_TYPE,
+        mgf: CK_RSA_PKCS_MGF_TYPE,
+        salt: usize,
+    },
+    /// `bits`: of the AES key in between.
+    RsaAes {
+        bits: usize,
+        hash: CK_MECHANISM_TYPE,
+        mgf: CK_RSA_PKCS_MGF_TYPE,
+    },
 }
 
 /// Gives `work` the template in C's form: pointers into copies that the device may even write to.
@@ -151,6 +177,17 @@ pub fn with_mechanism<T>(mechanism: &Mechanism<'_>, work: impl FnOnce(*mut CK_ME
         }
         Parameter::Pss { hash, mgf, salt } => {
             let mut raw = CK_RSA_PKCS_PSS_PARAMS { hashAlg: hash, mgf, sLen: salt as CK_ULONG };
+            run((&raw mut raw).cast(), size_of_val(&raw))
+        }
+        Parameter::RsaAes { bits, hash, mgf } => {
+            let mut inner = CK_RSA_PKCS_OAEP_PARAMS {
+                hashAlg: hash,
+                mgf,
+                source: CKZ_DATA_SPECIFIED,
+                pSourceData: null_mut(),
+                ulSourceDataLen: 0,
+            };
+            let mut raw = CK_RSA_AES_KEY_WRAP_PARAMS { ulAESKeyBits: bits as CK_ULONG, pOAEPParams: &raw mut inner };
             run((&raw mut raw).cast(), size_of_val(&raw))
         }
     }

@@ -231,9 +231,8 @@ impl DeviceKey {
             .derive(mechanism, base, &templates::shared_secret(len))
             .map_err(|failed| self.cannot(failed, mechanism.id))?;
         let value = session.attributes(shared, &[(CKA_VALUE, len)]);
-        let destroyed = session.destroy(shared);
+        session.destroy(shared).map_err(|failed| self.device.not_gone(failed))?;
         let value = value?.pop().flatten().filter(|value| value.len() == len);
-        destroyed?;
         value.ok_or_else(|| Fault::Stop(self.device.lacks("reading a derived secret (CKA_VALUE)")))
     }
 

@@ -249,6 +249,24 @@ pub fn passing_wrapper() -> Vec<Attribute> {
     ]
 }
 
+/// A secret that unwraps another one in this session, does nothing else and never leaves the device. `unsent`: attributes
+/// that the device refuses.
+pub fn passing_unwrapper(unsent: &[CK_ATTRIBUTE_TYPE]) -> Vec<Attribute> {
+    let none = [CKA_ENCRYPT, CKA_DECRYPT, CKA_SIGN, CKA_VERIFY, CKA_WRAP, CKA_DERIVE];
+    let mut all = vec![
+        Attribute { id: CKA_CLASS, value: Value::Ulong(CKO_SECRET_KEY) },
+        Attribute { id: CKA_KEY_TYPE, value: Value::Ulong(CKK_AES) },
+        flag(CKA_TOKEN, false),
+        flag(CKA_PRIVATE, true),
+        flag(CKA_SENSITIVE, true),
+        flag(CKA_EXTRACTABLE, false),
+        flag(CKA_UNWRAP, true),
+    ];
+    all.extend(none.map(|id| flag(id, false)));
+    all.retain(|attribute| !unsent.contains(&attribute.id));
+    all
+}
+
 /// What this secret is like when it is unwrapped for this session alone, to be wrapped again and for nothing else.
 pub fn passing(secret: &[Attribute]) -> Vec<Attribute> {
     let kept = secret.iter().filter(|attribute| matches!(attribute.id, CKA_CLASS | CKA_KEY_TYPE)).cloned();
