@@ -3,18 +3,20 @@
 
 use std::fs;
 use std::process::Command;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use alikms_pkcs11::config::{DeviceConfig, Isolate};
 use alikms_pkcs11::model::hash::Hash;
-use alikms_pkcs11::protection::hsm::Hsm;
+use alikms_pkcs11::protection::hsm::{Hsm, Turnstile};
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 
 use crate::processes::in_child_for;
 use crate::support::*;
 
 const THREADS: u64 = 8;
+const WORKERS: usize = 32;
 const TURNS: u64 = 25;
 /// How long a thread may take to sign again: far more than it does.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -148,6 +150,59 @@ fn pin(token: &Token) -> Measured {
     })
 }
 
+/// Many processes, as a server's workers are: each connects anew, and they log in one after the other (`turns.rs`).
+fn workers(token: &Token) -> Measured {
+    let lock = token.directory.path().join("lock");
+    let turnstile: Turnstile = Arc::new(move |_| {
+        let file = fs::File::options().create(true).append(true).open(&lock).unwrap();
+        file.lock().unwrap();
+        Ok(Box::new(file))
+    });
+    let hsm = Hsm::in_turns(token.config(), turnstile);
+    let made = make(&hsm, "EC_P256", SIGN);
+    let elsewhere = token.directory.path().join("away");
+    // The moment of the return, then for each worker that of its first signature after it; in microseconds of the clock.
+    let file = fs::File::options().read(true).write(true).create_new(true).open(token.directory.path().join("times"));
+    let file = file.unwrap();
+    file.set_len(4096).unwrap();
+    // SAFETY: the file is this test's own, and is used by atomic operations only; a page, mapped for ever, is longer than
+    // the numbers, and zeros are valid for them.
+    let times: &'static [AtomicU64; 1 + WORKERS] =
+        unsafe { &*Box::leak(Box::new(memmap2::MmapMut::map_mut(&file).unwrap())).as_ptr().cast() };
+    let now = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_micros() as u64;
+    let (back, again) = times.split_first().unwrap();
+    let work = |place: &AtomicU64| {
+        while back.load(Ordering::SeqCst) != NEVER {
+            let signed = made.sign(&digest(Hash::Sha256)).is_ok();
+            if signed && back.load(Ordering::SeqCst) != 0 {
+                let _ = place.compare_exchange(0, now(), Ordering::SeqCst, Ordering::SeqCst);
+            }
+            // A client that is refused tries again.
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        true
+    };
+    std::thread::scope(|scope| {
+        again.iter().for_each(|place| drop(scope.spawn(move || assert!(in_child_for(600, || work(place))))));
+        std::thread::sleep(Duration::from_millis(500));
+        let turns = (0..TURNS).map(|turn| {
+            back.store(0, Ordering::SeqCst);
+            fs::rename(token.objects(), &elsewhere).unwrap();
+            std::thread::sleep(away(turn));
+            again.iter().for_each(|place| place.store(0, Ordering::SeqCst));
+            fs::rename(&elsewhere, token.objects()).unwrap();
+            back.store(now(), Ordering::SeqCst);
+            assert!(within(PATIENCE.as_secs(), || again.iter().all(|place| place.load(Ordering::SeqCst) != 0)));
+            let back = back.load(Ordering::SeqCst);
+            let took = again.iter().map(|place| place.load(Ordering::SeqCst).saturating_sub(back) as f64 / 1000.0);
+            took.fold((f64::MAX, 0.0), |(first, last): (f64, f64), one| (first.min(one), last.max(one)))
+        });
+        let measured = turns.collect();
+        back.store(NEVER, Ordering::SeqCst);
+        measured
+    })
+}
+
 /// `isolate = "copy"`: the application ends its own instance while we sign, and nothing is lost.
 fn finalised(token: &Token) -> Measured {
     let hsm = token.hsm();
@@ -194,7 +249,7 @@ fn begin_again() -> Pkcs11 {
 #[test]
 #[ignore = "a measurement, not a test"]
 fn resume() {
-    println!("| what was away | times | first signature, median | longest | every thread, median | longest |");
+    println!("| what was away | times | first signature, median | longest | every one, median | longest |");
     println!("|---|---|---|---|---|---|");
     // Each in a child: the application's SoftHSM is one for the process.
     let story = |what: &str, work: &dyn Fn(&Token) -> Measured| {
@@ -203,8 +258,9 @@ fn resume() {
             true
         }));
     };
-    story("the token's directory", &directory);
-    story("the PIN, changed in the token and later in the file", &pin);
-    story("nothing: the application finalised its own copy", &finalised);
-    story("the library, which the application finalised (`share`)", &finalised_for_all);
+    story("the token's directory; 8 threads", &directory);
+    story("the token's directory; 32 processes", &workers);
+    story("the PIN, changed in the token and later in the file; 8 threads", &pin);
+    story("nothing: the application finalised its own copy; 8 threads", &finalised);
+    story("the library, which the application finalised (`share`); 1 thread", &finalised_for_all);
 }

@@ -496,6 +496,50 @@ macro_rules! over_each {
 
 over_each! { softhsm kryoptic tpm alikms }
 
+/// AES key wrap with a key that may do nothing else, of material that is known here: as everybody does it. Where a device has
+/// it for keys only (SoftHSM), and where the key may not encrypt (kryoptic).
+fn keys_are_wrapped(bed: &Bed) {
+    let hsm = Hsm::new(bed.config.clone());
+    let (wrapper, id, value) = (Uuid::new_v4(), Uuid::new_v4(), [5; 32]);
+    let (pair, public) = hsm.wrapping_pair(wrapper, spec("RSA_2048")).unwrap();
+    let kind = Unwrapping::Oaep(Hash::Sha1);
+    let usages = Usages { wrap: true, unwrap: true, ..Usages::default() };
+    let new = (id, spec("Aliyun_AES_256"), usages);
+    let material = hsm.unwrap(wrapper, kind, &wrap(&public, kind, &value), new).unwrap();
+    let key = hsm.open(id, spec("Aliyun_AES_256"), &material, None).unwrap();
+    let soft = AesKey::new(&value).unwrap();
+    for (cipher, lengths) in [
+        (Cipher::AesKeyWrap { iv: None }, &[16, 24, 32, 400][..]),
+        (Cipher::AesKeyWrapPad, &[1, 8, 9, 31, 32, 400][..]),
+    ] {
+        for length in lengths {
+            let plain = vec![9; *length];
+            let right = soft.encrypt(&cipher, &plain).unwrap();
+            hsm.does(spec("Aliyun_AES_256"), &Job::Encrypt(cipher.clone()), *length).unwrap();
+            match key.once(&Job::Encrypt(cipher.clone()), &plain) {
+                Err(Error::DeviceLacks { .. }) if length % 8 != 0 => {}
+                wrapped => assert_eq!(wrapped, Ok(right.clone()), "{cipher:?} {length}"),
+            }
+            let back = key.once(&Job::Decrypt(cipher.clone()), &right);
+            assert_eq!(back.unwrap().as_slice(), plain, "{cipher:?} {length}");
+            for at in [0, right.len() - 1] {
+                let wrong = key.once(&Job::Decrypt(cipher.clone()), &flipped(&right, at));
+                assert_eq!(wrong, Err(Error::Ciphertext), "{cipher:?} {length} {at}");
+            }
+        }
+    }
+    assert_eq!(key.once(&Job::Encrypt(Cipher::AesKeyWrap { iv: None }), &[1; 13]), Err(Error::DataLength));
+    assert_eq!(key.once(&Job::Decrypt(Cipher::AesKeyWrapPad), &[1; 13]), Err(Error::CiphertextLength));
+    hsm.destroy(id, &material).unwrap();
+    hsm.destroy(wrapper, &pair).unwrap();
+}
+
+#[test]
+fn keys_wrap_others() {
+    keys_are_wrapped(&softhsm());
+    keys_are_wrapped(&kryoptic());
+}
+
 #[test]
 fn imports() {
     let [pkcs1, sha1, sha256, aes_sha1, aes_sha256] = Unwrapping::NAMES.map(|(kind, _)| kind);

@@ -5,6 +5,8 @@ use std::ptr::null_mut;
 
 use cryptoki_sys::*;
 
+use crate::model::Bytes;
+
 /// One attribute of a template.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attribute {
@@ -18,6 +20,7 @@ pub enum Value {
     Bytes(Vec<u8>),
     /// A template of flags: CKA_UNWRAP_TEMPLATE.
     Flags(Vec<(CK_ATTRIBUTE_TYPE, bool)>),
+    Secret(Bytes),
     Ulong(CK_ULONG),
 }
 
@@ -28,6 +31,7 @@ impl Value {
             Self::Bool(value) => vec![u8::from(*value)],
             Self::Bytes(value) => value.clone(),
             Self::Flags(flags) => flags.iter().map(|(_, value)| u8::from(*value)).collect(),
+            Self::Secret(value) => value.to_vec(),
             Self::Ulong(value) => value.to_ne_bytes().to_vec(),
         }
     }
@@ -80,7 +84,7 @@ pub enum Parameter<'a> {
 
 /// Gives `work` the template in C's form: pointers into copies that the device may even write to.
 pub fn with_template<T>(template: &[Attribute], work: impl FnOnce(*mut CK_ATTRIBUTE, CK_ULONG) -> T) -> T {
-    let mut values: Vec<Vec<u8>> = template.iter().map(|attribute| attribute.value.bytes()).collect();
+    let mut values: Vec<Bytes> = template.iter().map(|attribute| Bytes::new(attribute.value.bytes())).collect();
     // A template within the template: its values are the bytes above, one for each flag.
     let mut nested: Vec<Vec<CK_ATTRIBUTE>> = template
         .iter()
@@ -88,7 +92,7 @@ pub fn with_template<T>(template: &[Attribute], work: impl FnOnce(*mut CK_ATTRIB
         .map(|(attribute, value)| match &attribute.value {
             Value::Flags(flags) => flags
                 .iter()
-                .zip(value)
+                .zip(value.iter_mut())
                 .map(|((id, _), byte)| CK_ATTRIBUTE {
                     type_: *id,
                     pValue: std::ptr::from_mut(byte).cast(),
