@@ -30,10 +30,10 @@ struct order {
 
 enum { INITIALIZE, FINALIZE, OPEN, CLOSE, CLOSE_ALL, LOGIN, FIND_INIT, GET, GENERATE_PAIR, SIGN_INIT, SIGN, RANDOM, DESTROY,
        LOGOUT, SESSION_INFO, FIND, FIND_FINAL, ENCRYPT_INIT, ENCRYPT, DECRYPT_INIT, DECRYPT, GENERATE, SLOT_LIST, TOKEN_INFO,
-       MECHANISM_LIST, UNWRAP, COUNT };
+       MECHANISM_LIST, UNWRAP, WRAP, CREATE, COUNT };
 
 /* The places of these functions in CK_FUNCTION_LIST, counted from C_Initialize. */
-static const int place[COUNT] = { 0, 1, 12, 13, 14, 18, 26, 24, 59, 42, 43, 64, 22, 19, 15, 27, 28, 29, 30, 33, 34, 58, 4, 6, 7, 61 };
+static const int place[COUNT] = { 0, 1, 12, 13, 14, 18, 26, 24, 59, 42, 43, 64, 22, 19, 15, 27, 28, 29, 30, 33, 34, 58, 4, 6, 7, 61, 60, 20 };
 
 /* What the storm does to a call. */
 enum fault { FINE,
@@ -228,6 +228,8 @@ ERRING(DESTROY, destroy, (ulong_t session, ulong_t object), (theirs, object_in(o
 ERRING(LOGOUT, logout, (ulong_t session), (theirs))
 ERRING(FIND_FINAL, find_final, (ulong_t session), (theirs))
 ERRING(SESSION_INFO, session_info, (ulong_t session, void *info), (theirs, info))
+ERRING(WRAP, wrap, (ulong_t session, void *mechanism, ulong_t wrapping, ulong_t key, void *out, ulong_t *out_len),
+       (theirs, mechanism, object_in(wrapping), object_in(key), out, out_len))
 ERRING(DECRYPT, decrypt, (ulong_t session, void *data, ulong_t len, void *out, ulong_t *out_len), (theirs, data, len, out, out_len))
 
 #define ANYWHERE(which, name, types, arguments) \
@@ -282,6 +284,14 @@ static rv_t unwrap(ulong_t session, void *mechanism, ulong_t unwrapping, void *w
         rv_t made = IN_SESSION(UNWRAP, (ulong_t, void *, ulong_t, void *, ulong_t, void *, ulong_t, ulong_t *),
                                (theirs, mechanism, object_in(unwrapping), wrapped, len, template, count, key));
         if (made == 0) *key = object_out(*key);
+        made;
+    }), );
+}
+
+static rv_t create(ulong_t session, void *template, ulong_t count, ulong_t *object) {
+    ERR(CREATE, ({
+        rv_t made = IN_SESSION(CREATE, (ulong_t, void *, ulong_t, ulong_t *), (theirs, template, count, object));
+        if (made == 0) *object = object_out(*object);
         made;
     }), );
 }
@@ -445,7 +455,7 @@ __attribute__((visibility("default"))) rv_t C_GetFunctionList(void **out) {
     memcpy(list, theirs, sizeof list);
     void *ours[COUNT] = { initialize, finalize, open_session, close_session, close_all, login, find_init, get, generate_pair, sign_init,
                           sign, generate_random, destroy, logout, session_info, find, find_final, encrypt_init, encrypt, decrypt_init, decrypt,
-                          generate, slot_list, token_info, mechanism_list, unwrap };
+                          generate, slot_list, token_info, mechanism_list, unwrap, wrap, create };
     _Static_assert(sizeof(struct order) * COUNT <= STORM && sizeof(struct storm) <= PAGE - STORM, "a page is enough");
     for (int i = 0; i < COUNT; i++) list[1 + place[i]] = ours[i];
     *out = list;

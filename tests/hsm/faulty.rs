@@ -42,6 +42,8 @@ pub enum Call {
     Random,
     Destroy,
     Unwrap = 25,
+    Wrap,
+    Create,
 }
 
 /// As in `faulty.c`: what strikes at random.
@@ -79,7 +81,7 @@ pub const FAULTS: [&str; 17] = [
 
 pub struct Faulty {
     pub token: Token,
-    pub orders: &'static [Order; 26],
+    pub orders: &'static [Order; 28],
     pub storm: &'static Storm,
 }
 

@@ -1,12 +1,12 @@
-//! Key material that takes two steps into the device, and a device that errs before, between and after them. Each story
-//! runs in a child, because the SoftHSM behind the device is one for the process.
+//! Key material that takes two steps into the device, keys that are wrapped there, and a device that errs before, between and
+//! after the steps. Each story runs in a child, because the SoftHSM behind the device is one for the process.
 
 use alikms_pkcs11::Error;
 use alikms_pkcs11::config::Isolate;
 use alikms_pkcs11::model::algorithm::{Cipher, Job};
 use alikms_pkcs11::model::hash::Hash;
-use alikms_pkcs11::protection::Protection;
 use alikms_pkcs11::protection::hsm::import::Unwrapping;
+use alikms_pkcs11::protection::{Protection, Usages};
 use cryptoki::context::Pkcs11;
 use cryptoki::object::{Attribute, ObjectClass};
 use cryptoki_sys::*;
@@ -85,6 +85,51 @@ fn an_import_that_fails_between_its_steps_leaves_nothing_behind() {
             import().unwrap_err();
             assert_eq!((secrets(&client), hsm.ids().unwrap()), (0, vec![wrapper]));
             works();
+        }
+        std::mem::forget(client);
+    });
+}
+
+/// What is wrapped is an object of a session there, and what is unwrapped is one that can be read: neither stays.
+#[test]
+fn a_wrapping_that_fails_half_way_leaves_no_secret_in_the_device() {
+    story(|faulty| {
+        let hsm = faulty.hsm(Isolate::Copy);
+        let (wrapper, id, aes) = (Uuid::new_v4(), Uuid::new_v4(), spec("Aliyun_AES_256"));
+        let (_, public) = hsm.wrapping_pair(wrapper, spec("RSA_2048")).unwrap();
+        let usages = Usages { wrap: true, unwrap: true, ..Usages::default() };
+        let material = hsm.unwrap(wrapper, KIND, &wrap(&public, KIND, &[7; 32]), (id, aes, usages)).unwrap();
+        let key = hsm.open(id, aes, &material, None).unwrap();
+        let client = Pkcs11::new(LIBRARY).unwrap();
+        let cipher = || Cipher::AesKeyWrap { iv: None };
+        let wrapped = key.once(&Job::Encrypt(cipher()), &[5; 32]).unwrap();
+        let works = || {
+            assert_eq!(key.once(&Job::Encrypt(cipher()), &[5; 32]), Ok(wrapped.clone()));
+            assert_eq!(key.once(&Job::Decrypt(cipher()), &wrapped).unwrap().as_slice(), [5; 32]);
+            assert_eq!(secrets(&client), 1, "the wrapping key itself");
+        };
+        works();
+        let (encrypt, decrypt) = (Job::Encrypt(cipher()), Job::Decrypt(cipher()));
+        for (call, job, input) in [
+            (Call::Create, &encrypt, &[5; 32][..]),
+            (Call::Wrap, &encrypt, &[5; 32]),
+            (Call::Destroy, &encrypt, &[5; 32]),
+            (Call::Unwrap, &decrypt, &wrapped),
+            (Call::Get, &decrypt, &wrapped),
+            (Call::Destroy, &decrypt, &wrapped),
+        ] {
+            for rv in [CKR_GENERAL_ERROR, CKR_DEVICE_REMOVED, CKR_SESSION_HANDLE_INVALID, CKR_FUNCTION_NOT_SUPPORTED] {
+                for after in [false, true] {
+                    fail(&faulty, call, rv, 0, after);
+                    // Recovery may have made it good.
+                    if let Ok(answer) = key.once(job, input) {
+                        assert_eq!(answer.len(), 72 - input.len(), "{rv:x}");
+                    }
+                    faulty.order(call, CKR_OK, 0);
+                    assert!(secrets(&client) <= 1, "{} {rv:x} {after}", call as usize);
+                    works();
+                }
+            }
         }
         std::mem::forget(client);
     });

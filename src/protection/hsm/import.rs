@@ -196,7 +196,7 @@ impl Hsm {
         let made = self.undo(session, from, what, |mechanism, unwrapping, wrapped| {
             Ok(session.unwrap_here(mechanism, unwrapping, wrapped, template))
         });
-        made.map_err(|fault| if let Fault::Stop(error) = fault { Fault::End(error) } else { fault })
+        made.map_err(Fault::ending)
     }
 
     /// Unwraps by this template. `prove` looks at what was made. Answers the token's serial number.

@@ -28,6 +28,16 @@ pub enum Fault {
     Stop(Error),
 }
 
+impl Fault {
+    /// The same, and the session ends where it would go on.
+    pub fn ending(self) -> Self {
+        match self {
+            Self::Stop(error) => Self::End(error),
+            other => other,
+        }
+    }
+}
+
 impl From<Failed> for Fault {
     fn from(failed: Failed) -> Self {
         Self::Call(failed)

@@ -105,23 +105,27 @@ impl DeviceKey {
         wrapped: &[u8],
     ) -> Result<Bytes, Fault> {
         let template = templates::readable_secret();
-        let key = session.unwrap_here(&by.mechanism, unwrapping, wrapped, &template).map_err(|failed| {
-            match (failed.rv, self.device.class(failed)) {
-                (CKR_WRAPPED_KEY_INVALID | CKR_WRAPPED_KEY_LEN_RANGE | CKR_ENCRYPTED_DATA_INVALID, _) => {
-                    Fault::Stop(Error::Ciphertext)
-                }
-                // Many devices have no code for what is not genuine; one that is out of order says so at once.
-                (_, Class::Suspect) => match session.connection.touch_device(session.handle) {
-                    Ok(()) => Fault::End(Error::Ciphertext),
-                    Err(failed) => failed.into(),
-                },
-                _ => self.cannot_wrap(failed, by),
-            }
-        })?;
+        // What was made and answered as failed has no handle: it goes with the session.
+        let made = session.unwrap_here(&by.mechanism, unwrapping, wrapped, &template);
+        let key = made.map_err(|failed| self.not_unwrapped(session, failed, by).ending())?;
         let value = session.attributes(key, &[(CKA_VALUE, wrapped.len())]);
         session.destroy(key).map_err(|failed| self.device.not_gone(failed))?;
         let value = value?.pop().flatten().filter(|value| by.fits(value.len(), wrapped.len()));
         value.ok_or_else(|| Fault::Stop(self.device.lacks("reading what it unwrapped (CKA_VALUE)")))
+    }
+
+    fn not_unwrapped(&self, session: &Session, failed: Failed, by: &KeyWrap<'_>) -> Fault {
+        match (failed.rv, self.device.class(failed)) {
+            (CKR_WRAPPED_KEY_INVALID | CKR_WRAPPED_KEY_LEN_RANGE | CKR_ENCRYPTED_DATA_INVALID, _) => {
+                Fault::Stop(Error::Ciphertext)
+            }
+            // Many devices have no code for what is not genuine; one that is out of order says so at once.
+            (_, Class::Suspect) => match session.connection.touch_device(session.handle) {
+                Ok(()) => Fault::Stop(Error::Ciphertext),
+                Err(failed) => failed.into(),
+            },
+            _ => self.cannot_wrap(failed, by),
+        }
     }
 
     /// A key that may encrypt and not wrap is asked for what the device has for keys only.
