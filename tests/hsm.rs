@@ -11,6 +11,8 @@ mod import;
 mod keys;
 #[path = "hsm/ladder.rs"]
 mod ladder;
+#[path = "hsm/material.rs"]
+mod material;
 #[path = "hsm/processes.rs"]
 mod processes;
 #[path = "hsm/resume.rs"]

@@ -1,5 +1,6 @@
 /* A device that errs: forwards to SoftHSM, and looks up in a page shared with the test what to do instead. pReserved is the
- * path of that page: an array of `struct order`, one for each function below in this order, then a `struct storm`.
+ * path of that page: an array of `struct order`, one for each function below in this order, then a `struct storm`, then how many calls of
+ * each function an order lets pass first.
  * Orders say what a function answers next; the storm strikes at random, by its seed.
  *
  * Sessions and objects have numbers of this device's own, so that it can forget them, give them out a second time and call
@@ -25,7 +26,6 @@ struct order {
     uint64_t delay;   /* ms before each call */
     uint64_t limit;   /* C_OpenSession: at most so many */
     uint64_t calls;   /* counted */
-    uint64_t skip;    /* so many calls first, which are not concerned */
 };
 
 enum { INITIALIZE, FINALIZE, OPEN, CLOSE, CLOSE_ALL, LOGIN, FIND_INIT, GET, GENERATE_PAIR, SIGN_INIT, SIGN, RANDOM, DESTROY,
@@ -65,13 +65,14 @@ struct storm {
     uint64_t strikes[FAULTS];    /* counted */
 };
 
-enum { PAGE = 4096, STORM = 2048, SESSION_MAX = 256 };
+enum { PAGE = 4096, STORM = 2048, SKIPS = 3072, SESSION_MAX = 256 };
 
 static void *list[1 + 68];     /* version, padded to a pointer, then the functions */
 static void *real[68];
 static uint64_t none[PAGE / 8];
 static struct order *orders = (struct order *) none;
 static struct storm *storm = (struct storm *) ((char *) none + STORM);
+static uint64_t *skips = (uint64_t *) ((char *) none + SKIPS);
 static long open_sessions;
 static char *volatile nowhere;
 
@@ -187,7 +188,7 @@ static int told(int which, rv_t *rv, uint64_t when) {
         *nowhere = 1;
     }
     if (order->left == 0 || order->after != when) return 0;
-    if (order->skip) { order->skip--; return 0; }
+    if (skips[which]) { skips[which]--; return 0; }
     __sync_fetch_and_sub(&order->left, 1);
     *rv = order->rv;
     return 1;
@@ -436,7 +437,7 @@ static rv_t initialize(void **args) {
     int file = path ? open(path, O_RDWR | O_CLOEXEC) : -1;
     if (file >= 0) {
         void *map = mmap(0, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
-        if (map != MAP_FAILED) { orders = map; storm = (struct storm *) ((char *) map + STORM); }
+        if (map != MAP_FAILED) { orders = map; storm = (struct storm *) ((char *) map + STORM); skips = (uint64_t *) ((char *) map + SKIPS); }
         close(file);
     }
     void *copy[6];
@@ -456,7 +457,7 @@ __attribute__((visibility("default"))) rv_t C_GetFunctionList(void **out) {
     void *ours[COUNT] = { initialize, finalize, open_session, close_session, close_all, login, find_init, get, generate_pair, sign_init,
                           sign, generate_random, destroy, logout, session_info, find, find_final, encrypt_init, encrypt, decrypt_init, decrypt,
                           generate, slot_list, token_info, mechanism_list, unwrap, wrap, create };
-    _Static_assert(sizeof(struct order) * COUNT <= STORM && sizeof(struct storm) <= PAGE - STORM, "a page is enough");
+    _Static_assert(sizeof(struct order) * COUNT <= STORM && sizeof(struct storm) <= SKIPS - STORM && sizeof(uint64_t) * COUNT <= PAGE - SKIPS, "a page is enough");
     for (int i = 0; i < COUNT; i++) list[1 + place[i]] = ours[i];
     *out = list;
     return 0;

@@ -25,7 +25,7 @@ fn secrets(client: &Pkcs11) -> usize {
 
 /// Fails the call of this number, or, with `after`, answers that it failed although it did not.
 fn fail(faulty: &Faulty, call: Call, rv: CK_RV, skip: u64, after: bool) {
-    faulty.orders[call as usize].skip.store(skip, std::sync::atomic::Ordering::SeqCst);
+    faulty.skips[call as usize].store(skip, std::sync::atomic::Ordering::SeqCst);
     faulty.order_after(call, rv, 1, u64::from(after));
 }
 
