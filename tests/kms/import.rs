@@ -10,6 +10,7 @@ use crate::common::Home;
 
 at_both_levels! {
     s004_092_to_096_101_to_104_109_110_the_documents_commands
+    the_commands_of_our_page_wrap_by_rsa_and_aes
     s004_089_every_wrapping_brings_the_material_here
     what_rsa_and_aes_wrapped_is_undone_whole_or_not_at_all
     s004_091_another_wrapping_than_the_token_says_is_refused
@@ -408,13 +409,46 @@ fn s004_092_to_096_101_to_104_109_110_the_documents_commands(level: Level) {
         import
         state
     "#;
-    let script = script.replace("LEVEL", &format!("--ProtectionLevel {}", level.name()));
+    let said = shell(&home, &script.replace("LEVEL", &format!("--ProtectionLevel {}", level.name())));
+    assert_eq!(said, ["PendingImport", "344", "Enabled", "PendingImport", "Enabled"]);
+}
+
+/// `docs/devices.md`.
+fn the_commands_of_our_page_wrap_by_rsa_and_aes(level: Level) {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/devices.md")).unwrap();
+    let block = page.split("```").find(|block| block.starts_with("sh\nopenssl rand -out between.bin")).unwrap();
+    // SoftHSM has OAEP with SHA-1 only: as the page says.
+    let hash = if level == Level::Hsm { "1" } else { "256" };
+    let wrap = block.trim_start_matches("sh\n").replace("md:sha256", &format!("md:sha{hash}"));
+    let home = Home::new(level);
+    let said = shell(
+        &home,
+        &format!(
+            "set -eu
+            openssl rand -out KeyMaterial.bin 32
+            KEY=$(alikms CreateKey --Origin EXTERNAL --ProtectionLevel {} --query KeyMetadata.KeyId)
+            alikms GetParametersForImport --KeyId $KEY --WrappingAlgorithm RSA_AES_KEY_WRAP_SHA_{hash} --WrappingKeySpec RSA_2048 > parameters.json
+            sed -n 's/.*\"PublicKey\": \"\\(.*\\)\".*/\\1/p' parameters.json | openssl enc -d -base64 -A -out PublicKey.bin
+            sed -n 's/.*\"ImportToken\": \"\\(.*\\)\".*/\\1/p' parameters.json > token.txt
+            {wrap}
+            openssl enc -e -base64 -A -in EncryptedKeyMaterial.bin -out EncryptedKeyMaterial_base64.txt
+            alikms ImportKeyMaterial --KeyId $KEY --EncryptedKeyMaterial-FILE EncryptedKeyMaterial_base64.txt --ImportToken-FILE token.txt > /dev/null
+            alikms DescribeKey --KeyId $KEY --query KeyMetadata.KeyState
+            ",
+            level.name()
+        ),
+    );
+    assert_eq!(said, ["Enabled"]);
+}
+
+/// What these commands print, in this installation's folder.
+fn shell(home: &Home, script: &str) -> Vec<String> {
     let bin = std::path::Path::new(env!("CARGO_BIN_EXE_alikms")).parent().unwrap();
     let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
     let mut shell = std::process::Command::new("sh");
-    shell.args(["-c", &script]).current_dir(home.folder()).env("PATH", path).env("ALIKMS_CONF", home.config());
+    shell.args(["-c", script]).current_dir(home.folder()).env("PATH", path).env("ALIKMS_CONF", home.config());
     let output = shell.output().unwrap();
     let (out, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    let said: Vec<&str> = out.lines().collect();
-    assert_eq!(said, ["PendingImport", "344", "Enabled", "PendingImport", "Enabled"], "{errors}");
+    assert!(output.status.success(), "{errors}");
+    out.lines().map(str::to_owned).collect()
 }
