@@ -304,6 +304,8 @@ impl Kms {
             self.abandon_creation(caller, ACTION, key.level, intent, copy, self.made_by_us(copy).as_ref());
             match error {
                 Error::Ciphertext => unusable(key),
+                // A token whose pair the device has no more opens nothing.
+                Error::KeyNotFound(missing) if missing == pair.to_string() => Error::InvalidImportToken,
                 other => other,
             }
         })

@@ -1,6 +1,7 @@
 //! Imported key material (S004 chapter 4.3 and 4.4), wrapped by the documents' openssl commands.
 
 use alikms_pkcs11::model::key::Level;
+use alikms_pkcs11::protection::Protection;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
@@ -320,6 +321,20 @@ fn s004_147_and_148_material_is_unwrapped_in_the_device() {
     world.kms().maintain(&alikms_pkcs11::model::caller::Caller::account()).unwrap();
     assert_eq!(device(), 1, "the wrapping pairs went with their tokens");
     assert_eq!(world.kms().check(&alikms_pkcs11::model::caller::Caller::account()).unwrap(), []);
+}
+
+/// The pair that a token is of may go before the token does.
+#[test]
+fn a_token_without_its_pair_is_none() {
+    let world = World::new(Level::Hsm);
+    let key = external(&world);
+    let (token, wrapped) = wrapped(&world, &key, "RSAES_OAEP_SHA_1", &[7; 32]);
+    let device = world.kms().device().unwrap();
+    let [pair] = device.ids().unwrap()[..] else { panic!("there is one pair") };
+    device.destroy(pair, &device.material(pair)).unwrap();
+    let give = [("KeyId", key.as_str()), ("EncryptedKeyMaterial", &wrapped), ("ImportToken", &token)];
+    assert_eq!(world.refused("ImportKeyMaterial", &give), "InvalidImportToken");
+    import(&world, &key, "RSAES_OAEP_SHA_1", &[7; 32]).unwrap();
 }
 
 /// SoftHSM does not tell the length; without objects of a session it cannot be made to prove it.
