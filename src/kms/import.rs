@@ -15,7 +15,7 @@ use crate::model::caller::Caller;
 use crate::model::hash::Hash;
 use crate::model::key::{Key, KeyState, Level, Material, Origin, Version};
 use crate::model::public::PublicKey;
-use crate::model::spec::Spec;
+use crate::model::spec::{Family, Spec};
 use crate::model::time::{DAY, Moment};
 use crate::protection::hsm::Group;
 use crate::protection::hsm::import::{RSA_AES_BITS, Unwrapping};
@@ -292,7 +292,8 @@ impl Kms {
             // Whether it is the material of before is asked of the device: what it makes of two fixed blocks.
             let blocks = kek.tag(&[b"probe of imported material", key.id.as_bytes()]);
             let work = device.open(copy, key.spec, &material, None)?;
-            let answer = work.once(&Job::Encrypt(Cipher::AesEcb), &blocks).map_err(|error| match error {
+            let cipher = if key.spec.family == Family::Sm4 { Cipher::Sm4Ecb } else { Cipher::AesEcb };
+            let answer = work.once(&Job::Encrypt(cipher), &blocks).map_err(|error| match error {
                 // It took over what is no key of this family: 31 bytes for AES.
                 Error::DeviceLacks { .. } => Error::Ciphertext,
                 other => other,
