@@ -10,7 +10,6 @@ use std::sync::Arc;
 
 use alikms_pkcs11::Error;
 use alikms_pkcs11::config::{DeviceConfig, PinSource};
-use alikms_pkcs11::crypto::cipher::AesKey;
 use alikms_pkcs11::crypto::sm2::{DEFAULT_ID, identity};
 use alikms_pkcs11::model::algorithm::{Cipher, Job, Mac, Signing, Sm2Layout};
 use alikms_pkcs11::model::curve::Curve;

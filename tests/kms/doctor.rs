@@ -36,6 +36,7 @@ fn a_sound_installation_is_told_so_with_what_its_device_can_do() {
         "ok     a key of HMAC_SHA_256 was made and destroyed",
         "ok     key material is imported into it by RSAES_PKCS1_V1_5, RSAES_OAEP_SHA_1, RSA_AES_KEY_WRAP_SHA_1\n",
         "note   no import by RSAES_OAEP_SHA_256: it lacks CKM_RSA_PKCS_OAEP with Sha256",
+        "note   it has AES key wrap for keys only",
         "ok     key material was imported by RSA_AES_KEY_WRAP_SHA_1 and destroyed",
         "ok     alias/web  pkcs11:token=alikms;object=web;type=private",
         "alias/web for each client",

@@ -131,6 +131,18 @@ fn sm4_material_is_imported_into_another_copy_of_this_module() {
     run(&import(&token, &wrapped(16)));
     assert_eq!(home.api(&["Decrypt", "--CiphertextBlob", &sealed, "--query", "Plaintext"]), "bWVzc2FnZQ==");
     assert_eq!(home.print(&["check"]), "everything is in order\n");
+    // A device that has nothing else: whoever asks for another wrapping is told so.
+    let without = "profile = \"alikms\"\noverride = { without = [\"CKM_RSA_PKCS\", \"CKM_RSA_PKCS_OAEP\"] }";
+    let conf = std::fs::read_to_string(home.conf()).unwrap().replace("profile = \"alikms\"", without);
+    std::fs::write(home.conf(), conf).unwrap();
+    let ask = ["GetParametersForImport", "--KeyId", &key, "--WrappingKeySpec", "RSA_2048", "--WrappingAlgorithm"];
+    for algorithm in ["RSAES_PKCS1_V1_5", "RSAES_OAEP_SHA_256"] {
+        let said = refused(&home, &[&ask[..], &[algorithm]].concat());
+        let left = "WrappingAlgorithm RSA_AES_KEY_WRAP_SHA_1 or RSA_AES_KEY_WRAP_SHA_256";
+        assert!(said.contains("UnsupportedOperation") && said.contains(left), "{said}");
+    }
+    let token = parameters("RSA_AES_KEY_WRAP_SHA_256");
+    run(&import(&token, &wrapped(16)));
 }
 
 impl Installation {

@@ -1,5 +1,6 @@
 //! What `alikms doctor` tells of a device: what it can and cannot do for the key specs that there are.
 
+use cryptoki_sys::{CKF_ENCRYPT, CKF_WRAP};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
@@ -73,8 +74,16 @@ impl Hsm {
             notes.push("no profile fits it: what it refuses is found out when a key is made".to_owned());
         }
         let isolate = self.device.isolate()?;
-        let sessions =
-            self.device.run(&healthy, |session| Ok::<_, Fault>(session.connection.capacity.saturating_add(1)))?;
+        let (sessions, wraps_keys_only) = self.device.run(&healthy, |session| {
+            let connection = &session.connection;
+            let does = |flag| wraps.into_iter().any(|id| connection.does(id, flag));
+            Ok::<_, Fault>((connection.capacity.saturating_add(1), does(CKF_WRAP) && !does(CKF_ENCRYPT)))
+        })?;
+        if wraps_keys_only {
+            notes.push(
+                "it has AES key wrap for keys only: C_WrapKey with a key in it wraps keys of whole 8 bytes".to_owned(),
+            );
+        }
         Ok(Examination { report, source: profile.source.clone(), isolate, sessions, specs, imports, notes })
     }
 
