@@ -5,12 +5,18 @@
 mod faults;
 #[path = "hsm/faulty.rs"]
 mod faulty;
+#[path = "hsm/import.rs"]
+mod import;
 #[path = "hsm/keys.rs"]
 mod keys;
 #[path = "hsm/ladder.rs"]
 mod ladder;
+#[path = "hsm/material.rs"]
+mod material;
 #[path = "hsm/processes.rs"]
 mod processes;
+#[path = "hsm/resume.rs"]
+mod resume;
 #[path = "hsm/storm.rs"]
 mod storm;
 #[path = "hsm/suite.rs"]

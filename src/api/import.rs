@@ -34,7 +34,9 @@ impl Action for DeleteKeyMaterial {
 pub struct GetParametersForImport {
     /// ID or ARN of the key, whose origin is `EXTERNAL`; no alias.
     key_id: String,
-    /// `RSAES_PKCS1_V1_5`, `RSAES_OAEP_SHA_1` or `RSAES_OAEP_SHA_256`.
+    /// `RSAES_PKCS1_V1_5`, `RSAES_OAEP_SHA_1` or `RSAES_OAEP_SHA_256`; beyond the API also `RSA_AES_KEY_WRAP_SHA_1` or
+    /// `RSA_AES_KEY_WRAP_SHA_256`: RSAES-OAEP around an AES key of 256 bits, and behind it the material, wrapped by that key
+    /// (RFC 5649).
     wrapping_algorithm: String,
     /// `RSA_2048`.
     wrapping_key_spec: String,

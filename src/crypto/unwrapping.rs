@@ -1,11 +1,31 @@
 //! Unwrapping a key without answering questions about its padding: what is wrong becomes a key that nobody knows, instead
-//! of an error that an attacker could ask for thousands of times (Vaudenay 2002; Bardou and others 2012).
+//! of an error that an attacker could ask for thousands of times (Vaudenay 2002; Bardou and others 2012). And what RSA and
+//! AES wrapped together.
 
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq, ConstantTimeGreater, ConstantTimeLess};
 
+use super::cipher::AesKey;
 use super::mac::Hmac;
+use crate::error::{Error, Result};
 use crate::model::Bytes;
+use crate::model::algorithm::Cipher;
 use crate::model::hash::Hash;
+
+/// What CKM_RSA_AES_KEY_WRAP wrapped (PKCS#11 3.2 §6.1.25): RSA's part, `modulus` bytes, in which there is an AES key of
+/// `length` bytes, and what that wrapped (RFC 5649). `open` undoes RSA's.
+pub fn rsa_aes(
+    wrapped: &[u8],
+    modulus: usize,
+    length: usize,
+    open: impl FnOnce(&[u8]) -> Result<Bytes>,
+) -> Result<Bytes> {
+    let (outside, inside) = wrapped.split_at_checked(modulus).ok_or(Error::CiphertextLength)?;
+    let between = open(outside)?;
+    if between.len() != length {
+        return Err(Error::Ciphertext);
+    }
+    AesKey::new(&between)?.decrypt(&Cipher::AesKeyWrapPad, inside)
+}
 
 /// What PKCS#7 padding (RFC 5652 §6.3) to `block` bytes was put around; all of it, where the padding is none. `padded` has
 /// one whole block or more. The time it takes depends on its length only.

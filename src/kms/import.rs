@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::crypto::rsa::RsaKey;
+use crate::crypto::unwrapping;
 use crate::error::{Error, Result};
 use crate::kms::Kms;
 use crate::kms::authorize::Allowed;
@@ -14,10 +15,10 @@ use crate::model::caller::Caller;
 use crate::model::hash::Hash;
 use crate::model::key::{Key, KeyState, Level, Material, Origin, Version};
 use crate::model::public::PublicKey;
-use crate::model::spec::Spec;
+use crate::model::spec::{Family, Spec};
 use crate::model::time::{DAY, Moment};
 use crate::protection::hsm::Group;
-use crate::protection::hsm::import::Unwrapping;
+use crate::protection::hsm::import::{RSA_AES_BITS, Unwrapping};
 use crate::protection::{Protection, Usages};
 use crate::store::{Intent, IntentKind};
 
@@ -32,26 +33,36 @@ const PURPOSE: &str = "import token";
 /// How key material is wrapped for its way here (S004-089).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 enum Wrapping {
+    RsaAesKeyWrapSha1,
+    RsaAesKeyWrapSha256,
     RsaesOaepSha1,
     RsaesOaepSha256,
     RsaesPkcs1V15,
 }
 
 impl Wrapping {
+    const ALL: [Self; 5] = [
+        Self::RsaesPkcs1V15,
+        Self::RsaesOaepSha1,
+        Self::RsaesOaepSha256,
+        Self::RsaAesKeyWrapSha1,
+        Self::RsaAesKeyWrapSha256,
+    ];
+
     fn by_name(name: &str) -> Result<Self> {
-        Ok(match name {
-            "RSAES_OAEP_SHA_1" => Self::RsaesOaepSha1,
-            "RSAES_OAEP_SHA_256" => Self::RsaesOaepSha256,
-            "RSAES_PKCS1_V1_5" => Self::RsaesPkcs1V15,
-            _ => {
-                let choice = "RSAES_PKCS1_V1_5, RSAES_OAEP_SHA_1 or RSAES_OAEP_SHA_256";
-                return Err(Error::invalid("WrappingAlgorithm", choice));
-            }
-        })
+        let known = Self::ALL.into_iter().find(|wrapping| wrapping.name() == name);
+        known.ok_or_else(|| Error::invalid("WrappingAlgorithm", choice(Self::ALL.map(Self::name))))
+    }
+
+    fn name(self) -> &'static str {
+        let known = Unwrapping::NAMES.iter().find(|(unwrapping, _)| *unwrapping == self.in_device());
+        known.map_or("", |(_, name)| name)
     }
 
     fn in_device(self) -> Unwrapping {
         match self {
+            Self::RsaAesKeyWrapSha1 => Unwrapping::RsaAes(Hash::Sha1),
+            Self::RsaAesKeyWrapSha256 => Unwrapping::RsaAes(Hash::Sha256),
             Self::RsaesOaepSha1 => Unwrapping::Oaep(Hash::Sha1),
             Self::RsaesOaepSha256 => Unwrapping::Oaep(Hash::Sha256),
             Self::RsaesPkcs1V15 => Unwrapping::Pkcs1,
@@ -60,12 +71,14 @@ impl Wrapping {
 
     /// With v1.5 a wrong padding yields made-up bytes, which then have the wrong length or digest.
     fn unwrap(self, key: &RsaKey, wrapped: &[u8]) -> Result<Bytes> {
-        let hash = match self {
-            Self::RsaesOaepSha1 => Hash::Sha1,
-            Self::RsaesOaepSha256 => Hash::Sha256,
-            Self::RsaesPkcs1V15 => return key.decrypt_pkcs1(wrapped),
-        };
-        key.decrypt_oaep(hash, hash, &[], wrapped)
+        match self.in_device() {
+            Unwrapping::Oaep(hash) => key.decrypt_oaep(hash, hash, &[], wrapped),
+            Unwrapping::Pkcs1 => key.decrypt_pkcs1(wrapped),
+            Unwrapping::RsaAes(hash) => {
+                let open = |outside: &[u8]| key.decrypt_oaep(hash, hash, &[], outside);
+                unwrapping::rsa_aes(wrapped, WRAPPING_BITS / 8, RSA_AES_BITS / 8, open)
+            }
+        }
     }
 }
 
@@ -154,7 +167,7 @@ impl Kms {
         const ACTION: &str = "GetParametersForImport";
         self.replication(caller)?;
         let device = self.device_of(key)?;
-        device.takes_over(key.spec, wrapping.in_device())?;
+        device.takes_over(key.spec, wrapping.in_device()).map_err(|error| with_choice(device, key.spec, error))?;
         let spec = Spec::by_name(WRAPPING_SPEC).ok_or_else(|| Error::Internal("no wrapping spec".to_owned()))?;
         let id = Uuid::new_v4();
         let intent = Intent { id: Uuid::new_v4(), kind: IntentKind::Destroy, version: id, material: None, at: expires };
@@ -279,7 +292,8 @@ impl Kms {
             // Whether it is the material of before is asked of the device: what it makes of two fixed blocks.
             let blocks = kek.tag(&[b"probe of imported material", key.id.as_bytes()]);
             let work = device.open(copy, key.spec, &material, None)?;
-            let answer = work.once(&Job::Encrypt(Cipher::AesEcb), &blocks).map_err(|error| match error {
+            let cipher = if key.spec.family == Family::Sm4 { Cipher::Sm4Ecb } else { Cipher::AesEcb };
+            let answer = work.once(&Job::Encrypt(cipher), &blocks).map_err(|error| match error {
                 // It took over what is no key of this family: 31 bytes for AES.
                 Error::DeviceLacks { .. } => Error::Ciphertext,
                 other => other,
@@ -291,6 +305,8 @@ impl Kms {
             self.abandon_creation(caller, ACTION, key.level, intent, copy, self.made_by_us(copy).as_ref());
             match error {
                 Error::Ciphertext => unusable(key),
+                // A token whose pair the device has no more opens nothing.
+                Error::KeyNotFound(missing) if missing == pair.to_string() => Error::InvalidImportToken,
                 other => other,
             }
         })
@@ -361,6 +377,27 @@ fn unwrap_here(key: &Key, ticket: &Ticket, wrapped: &[u8]) -> Result<Bytes> {
     let wrapper = RsaKey::from_der(&ticket.private_key)?;
     let value = ticket.wrapping.unwrap(&wrapper, wrapped).map_err(|_| unusable(key))?;
     if value.len() * 8 == key.spec.bits { Ok(value) } else { Err(unusable(key)) }
+}
+
+/// A device that cannot undo one wrapping may be able to undo another: which, is said.
+fn with_choice(device: &Group, spec: Spec, error: Error) -> Error {
+    let Error::DeviceLacks { device: name, what } = error else { return error };
+    let others = Wrapping::ALL.into_iter().filter(|wrapping| device.takes_over(spec, wrapping.in_device()).is_ok());
+    let others: Vec<&str> = others.map(Wrapping::name).collect();
+    let instead = match others[..] {
+        [] => "it takes over no key material of any WrappingAlgorithm".to_owned(),
+        _ => format!("it takes over key material with WrappingAlgorithm {}", choice(others)),
+    };
+    Error::DeviceLacks { device: name, what: format!("{what}; {instead}") }
+}
+
+/// "a, b or c".
+fn choice(names: impl IntoIterator<Item = &'static str>) -> String {
+    let names: Vec<&str> = names.into_iter().collect();
+    match names.split_last() {
+        Some((last, others)) if !others.is_empty() => format!("{} or {last}", others.join(", ")),
+        _ => names.concat(),
+    }
 }
 
 fn unusable(key: &Key) -> Error {

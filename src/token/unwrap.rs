@@ -215,12 +215,7 @@ fn open(
     let is_secret = wanted.class == Class::SecretKey;
     match scheme {
         Scheme::RsaAes { outer, bytes } => {
-            let (outside, inside) = wrapped.split_at_checked(modulus).ok_or(Error::CiphertextLength)?;
-            let between = unwrap(outer, outside)?;
-            if between.len() != *bytes {
-                return Err(Error::Ciphertext);
-            }
-            software::key(Family::Aes, &between)?.unwrap(&Cipher::AesKeyWrapPad, inside)
+            unwrapping::rsa_aes(wrapped, modulus, *bytes, |outside| unwrap(outer, outside))
         }
         Scheme::One(Cipher::AesCbcPad { iv }) => {
             if wrapped.is_empty() || !wrapped.len().is_multiple_of(BLOCK) {

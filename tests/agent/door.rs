@@ -71,7 +71,7 @@ fn nonsense_closes_its_connection_and_no_other() {
     let (c, pair) = bed.client();
     let worker = bed.worker();
     let mut dice = Dice::thrown();
-    let hello = b"\x07\0\0\0ALIKMS\x02";
+    let hello = b"\x07\0\0\0ALIKMS\x03";
     for round in 0..600u64 {
         let mut peer = UnixStream::connect(bed.socket()).unwrap();
         peer.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
@@ -114,7 +114,7 @@ fn another_version_is_refused_with_a_sentence() {
     let mut said = Vec::new();
     peer.read_to_end(&mut said).unwrap();
     let text = String::from_utf8_lossy(&said);
-    assert!(text.contains("it speaks version 2, this program version 99"), "{text}");
+    assert!(text.contains("it speaks version 3, this program version 99"), "{text}");
 }
 
 #[test]

@@ -10,8 +10,9 @@ use std::sync::Arc;
 
 use alikms_pkcs11::api::{self, Fault, Params};
 use alikms_pkcs11::config::Config;
+use alikms_pkcs11::crypto::cipher::AesKey;
 use alikms_pkcs11::kms::{Kms, Service};
-use alikms_pkcs11::model::algorithm::Algorithm;
+use alikms_pkcs11::model::algorithm::{Algorithm, Cipher};
 use alikms_pkcs11::model::caller::Caller;
 use alikms_pkcs11::model::public::PublicKey;
 use alikms_pkcs11::model::time::{DAY, Moment};
@@ -207,9 +208,11 @@ fn import(kms: &Kms, level: &str, dice: &mut Dice) {
     let key = ("KeyId", id);
     let state = |state| [(format!("state {id}"), state)];
     learned(&[(format!("state {id}"), "PendingImport"), (format!("level {id}"), level)]);
-    let given = [key, ("WrappingAlgorithm", "RSAES_OAEP_SHA_1"), ("WrappingKeySpec", "RSA_2048")];
+    // Two steps in SoftHSM.
+    let algorithm = ["RSAES_OAEP_SHA_1", "RSA_AES_KEY_WRAP_SHA_1"][dice.roll(2) as usize];
+    let given = [key, ("WrappingAlgorithm", algorithm), ("WrappingKeySpec", "RSA_2048")];
     let Some(asked) = run("GetParametersForImport", &given, &[]) else { return };
-    let wrapped = wrap(asked["PublicKey"].as_str().unwrap(), &[7; 32]);
+    let wrapped = wrap(asked["PublicKey"].as_str().unwrap(), algorithm, &[7; 32]);
     for _ in 0..1 + dice.roll(3) {
         let given =
             [key, ("EncryptedKeyMaterial", wrapped.as_str()), ("ImportToken", asked["ImportToken"].as_str().unwrap())];
@@ -218,11 +221,18 @@ fn import(kms: &Kms, level: &str, dice: &mut Dice) {
     }
 }
 
-/// Wraps as RSAES_OAEP_SHA_1 says.
-fn wrap(public: &str, material: &[u8]) -> String {
+/// Wraps as this WrappingAlgorithm says.
+fn wrap(public: &str, algorithm: &str, material: &[u8]) -> String {
     let public = PublicKey::from_spki(&STANDARD.decode(public).unwrap()).unwrap();
-    let cipher = Algorithm::RsaesOaepSha1.sealing().unwrap();
-    STANDARD.encode(Prepared::new(&public).unwrap().encrypt(&cipher, material).unwrap())
+    let oaep = Algorithm::RsaesOaepSha1.sealing().unwrap();
+    let seal = |bytes: &[u8]| Prepared::new(&public).unwrap().encrypt(&oaep, bytes).unwrap();
+    STANDARD.encode(match algorithm {
+        "RSAES_OAEP_SHA_1" => seal(material),
+        _ => {
+            let inner = AesKey::new(&[6; 32]).unwrap().encrypt(&Cipher::AesKeyWrapPad, material).unwrap();
+            [seal(&[6; 32]).as_slice(), &inner].concat()
+        }
+    })
 }
 
 /// Through the C door: keys of pairs and secrets at the token's level (HSM) and in software, data objects, labels.

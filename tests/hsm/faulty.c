@@ -1,5 +1,6 @@
 /* A device that errs: forwards to SoftHSM, and looks up in a page shared with the test what to do instead. pReserved is the
- * path of that page: an array of `struct order`, one for each function below in this order, then a `struct storm`.
+ * path of that page: an array of `struct order`, one for each function below in this order, then a `struct storm`, then how many calls of
+ * each function an order lets pass first.
  * Orders say what a function answers next; the storm strikes at random, by its seed.
  *
  * Sessions and objects have numbers of this device's own, so that it can forget them, give them out a second time and call
@@ -29,10 +30,10 @@ struct order {
 
 enum { INITIALIZE, FINALIZE, OPEN, CLOSE, CLOSE_ALL, LOGIN, FIND_INIT, GET, GENERATE_PAIR, SIGN_INIT, SIGN, RANDOM, DESTROY,
        LOGOUT, SESSION_INFO, FIND, FIND_FINAL, ENCRYPT_INIT, ENCRYPT, DECRYPT_INIT, DECRYPT, GENERATE, SLOT_LIST, TOKEN_INFO,
-       MECHANISM_LIST, COUNT };
+       MECHANISM_LIST, UNWRAP, WRAP, CREATE, COUNT };
 
 /* The places of these functions in CK_FUNCTION_LIST, counted from C_Initialize. */
-static const int place[COUNT] = { 0, 1, 12, 13, 14, 18, 26, 24, 59, 42, 43, 64, 22, 19, 15, 27, 28, 29, 30, 33, 34, 58, 4, 6, 7 };
+static const int place[COUNT] = { 0, 1, 12, 13, 14, 18, 26, 24, 59, 42, 43, 64, 22, 19, 15, 27, 28, 29, 30, 33, 34, 58, 4, 6, 7, 61, 60, 20 };
 
 /* What the storm does to a call. */
 enum fault { FINE,
@@ -64,13 +65,14 @@ struct storm {
     uint64_t strikes[FAULTS];    /* counted */
 };
 
-enum { PAGE = 4096, STORM = 2048, SESSION_MAX = 256 };
+enum { PAGE = 4096, STORM = 2048, SKIPS = 3072, SESSION_MAX = 256 };
 
 static void *list[1 + 68];     /* version, padded to a pointer, then the functions */
 static void *real[68];
 static uint64_t none[PAGE / 8];
 static struct order *orders = (struct order *) none;
 static struct storm *storm = (struct storm *) ((char *) none + STORM);
+static uint64_t *skips = (uint64_t *) ((char *) none + SKIPS);
 static long open_sessions;
 static char *volatile nowhere;
 
@@ -186,6 +188,7 @@ static int told(int which, rv_t *rv, uint64_t when) {
         *nowhere = 1;
     }
     if (order->left == 0 || order->after != when) return 0;
+    if (skips[which]) { skips[which]--; return 0; }
     __sync_fetch_and_sub(&order->left, 1);
     *rv = order->rv;
     return 1;
@@ -226,6 +229,8 @@ ERRING(DESTROY, destroy, (ulong_t session, ulong_t object), (theirs, object_in(o
 ERRING(LOGOUT, logout, (ulong_t session), (theirs))
 ERRING(FIND_FINAL, find_final, (ulong_t session), (theirs))
 ERRING(SESSION_INFO, session_info, (ulong_t session, void *info), (theirs, info))
+ERRING(WRAP, wrap, (ulong_t session, void *mechanism, ulong_t wrapping, ulong_t key, void *out, ulong_t *out_len),
+       (theirs, mechanism, object_in(wrapping), object_in(key), out, out_len))
 ERRING(DECRYPT, decrypt, (ulong_t session, void *data, ulong_t len, void *out, ulong_t *out_len), (theirs, data, len, out, out_len))
 
 #define ANYWHERE(which, name, types, arguments) \
@@ -270,6 +275,24 @@ static rv_t generate(ulong_t session, void *mechanism, void *template, ulong_t c
     ERR(GENERATE, ({
         rv_t made = IN_SESSION(GENERATE, (ulong_t, void *, void *, ulong_t, ulong_t *), (theirs, mechanism, template, count, key));
         if (made == 0) *key = object_out(*key);
+        made;
+    }), );
+}
+
+static rv_t unwrap(ulong_t session, void *mechanism, ulong_t unwrapping, void *wrapped, ulong_t len, void *template, ulong_t count,
+                   ulong_t *key) {
+    ERR(UNWRAP, ({
+        rv_t made = IN_SESSION(UNWRAP, (ulong_t, void *, ulong_t, void *, ulong_t, void *, ulong_t, ulong_t *),
+                               (theirs, mechanism, object_in(unwrapping), wrapped, len, template, count, key));
+        if (made == 0) *key = object_out(*key);
+        made;
+    }), );
+}
+
+static rv_t create(ulong_t session, void *template, ulong_t count, ulong_t *object) {
+    ERR(CREATE, ({
+        rv_t made = IN_SESSION(CREATE, (ulong_t, void *, ulong_t, ulong_t *), (theirs, template, count, object));
+        if (made == 0) *object = object_out(*object);
         made;
     }), );
 }
@@ -414,7 +437,7 @@ static rv_t initialize(void **args) {
     int file = path ? open(path, O_RDWR | O_CLOEXEC) : -1;
     if (file >= 0) {
         void *map = mmap(0, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
-        if (map != MAP_FAILED) { orders = map; storm = (struct storm *) ((char *) map + STORM); }
+        if (map != MAP_FAILED) { orders = map; storm = (struct storm *) ((char *) map + STORM); skips = (uint64_t *) ((char *) map + SKIPS); }
         close(file);
     }
     void *copy[6];
@@ -433,8 +456,8 @@ __attribute__((visibility("default"))) rv_t C_GetFunctionList(void **out) {
     memcpy(list, theirs, sizeof list);
     void *ours[COUNT] = { initialize, finalize, open_session, close_session, close_all, login, find_init, get, generate_pair, sign_init,
                           sign, generate_random, destroy, logout, session_info, find, find_final, encrypt_init, encrypt, decrypt_init, decrypt,
-                          generate, slot_list, token_info, mechanism_list };
-    _Static_assert(sizeof(struct order) * COUNT <= STORM && sizeof(struct storm) <= PAGE - STORM, "a page is enough");
+                          generate, slot_list, token_info, mechanism_list, unwrap, wrap, create };
+    _Static_assert(sizeof(struct order) * COUNT <= STORM && sizeof(struct storm) <= SKIPS - STORM && sizeof(uint64_t) * COUNT <= PAGE - SKIPS, "a page is enough");
     for (int i = 0; i < COUNT; i++) list[1 + place[i]] = ours[i];
     *out = list;
     return 0;

@@ -40,6 +40,9 @@ pub enum Call {
     Sign,
     Random,
     Destroy,
+    Unwrap = 25,
+    Wrap,
+    Create,
 }
 
 /// As in `faulty.c`: what strikes at random.
@@ -77,8 +80,10 @@ pub const FAULTS: [&str; 17] = [
 
 pub struct Faulty {
     pub token: Token,
-    pub orders: &'static [Order; 13],
+    pub orders: &'static [Order; 28],
     pub storm: &'static Storm,
+    /// For each call: how many an order lets pass first.
+    pub skips: &'static [AtomicU64; 28],
 }
 
 pub fn library() -> String {
@@ -109,7 +114,9 @@ impl Faulty {
         let orders = unsafe { &*map.as_ptr().cast() };
         // SAFETY: as above; the storm lies in the second half of the page.
         let storm = unsafe { &*map.as_ptr().add(2048).cast() };
-        Self { token, orders, storm }
+        // SAFETY: as above; these are the last quarter.
+        let skips = unsafe { &*map.as_ptr().add(3072).cast() };
+        Self { token, orders, storm, skips }
     }
 
     pub fn hsm(&self, isolate: Isolate) -> Hsm {

@@ -225,6 +225,25 @@ fn a_device_is_not_led_to_our_functions_when_everybody_sees_them() {
     });
 }
 
+/// The same of others whose tables are filled by name (`reference/devices.md` §0 item 1); there is no token behind them here.
+#[test]
+fn no_device_of_another_maker_is_led_to_our_functions_either() {
+    let folder = format!("/usr/lib/{}-linux-gnu", std::env::consts::ARCH);
+    for library in [format!("{folder}/opensc-pkcs11.so"), format!("{folder}/libtpm2_pkcs11.so.1")] {
+        assert!(std::path::Path::new(&library).exists(), "{library}: ci/install.sh test");
+        in_a_child_of_each_kind(|mut config| {
+            let module = std::env::current_exe().unwrap().with_file_name("libalikms_pkcs11.so");
+            let path = std::ffi::CString::new(module.display().to_string()).unwrap();
+            // SAFETY: a library of ours, which has no constructors.
+            assert!(!unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_NOW | libc::RTLD_GLOBAL) }.is_null());
+            config.library.clone_from(&library.clone().into());
+            config.profile = "generic".to_owned();
+            let said = Hsm::new(config).probe().map(|_| ()).unwrap_err().to_string();
+            !said.contains("resolve to") && (said.contains("there is no token") || said.contains("it cannot"))
+        });
+    }
+}
+
 /// SoftHSM crashes when it is called in an exit handler: whoever ends without C_Finalize ends all the same.
 #[test]
 fn a_process_ends_without_touching_the_device() {

@@ -8,12 +8,14 @@ use std::sync::Arc;
 
 use alikms_pkcs11::Result;
 use alikms_pkcs11::config::{DeviceConfig, PinSource};
-use alikms_pkcs11::model::algorithm::{Job, Signing};
+use alikms_pkcs11::crypto::cipher::AesKey;
+use alikms_pkcs11::model::algorithm::{Cipher, Job, Signing};
 use alikms_pkcs11::model::hash::Hash;
 use alikms_pkcs11::model::key::Material;
 use alikms_pkcs11::model::public::PublicKey;
 use alikms_pkcs11::model::spec::Spec;
 use alikms_pkcs11::protection::hsm::Hsm;
+use alikms_pkcs11::protection::hsm::import::Unwrapping;
 use alikms_pkcs11::protection::public::Prepared;
 use alikms_pkcs11::protection::{Key, Protection, Usages};
 use tempfile::TempDir;
@@ -141,4 +143,18 @@ pub fn within(seconds: u64, mut work: impl FnMut() -> bool) -> bool {
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
     work()
+}
+
+/// As whoever imports key material does it.
+pub fn wrap(public: &PublicKey, kind: Unwrapping, value: &[u8]) -> Vec<u8> {
+    let public = Prepared::new(public).unwrap();
+    let oaep = |hash| Cipher::RsaOaep { hash, mgf: hash, label: vec![] };
+    match kind {
+        Unwrapping::Pkcs1 => public.encrypt(&Cipher::RsaPkcs1, value).unwrap(),
+        Unwrapping::Oaep(hash) => public.encrypt(&oaep(hash), value).unwrap(),
+        Unwrapping::RsaAes(hash) => {
+            let inner = AesKey::new(&[6; 32]).unwrap().encrypt(&Cipher::AesKeyWrapPad, value).unwrap();
+            [public.encrypt(&oaep(hash), &[6; 32]).unwrap(), inner.to_vec()].concat()
+        }
+    }
 }

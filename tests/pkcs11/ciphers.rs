@@ -420,7 +420,7 @@ fn aes_token_keys(level: &str) {
     }
     for (mechanism, data) in [(CKM_AES_KEY_WRAP, message(32)), (CKM_AES_KEY_WRAP_KWP, message(21))] {
         if level == "HSM" {
-            // SoftHSM wraps keys with it, but does not encrypt.
+            // SoftHSM has it for keys only, and this one may not wrap.
             assert_eq!(c.encrypt(mechanism, key, &data), Err(CKR_MECHANISM_INVALID));
             continue;
         }

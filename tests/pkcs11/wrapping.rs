@@ -424,3 +424,53 @@ fn keys_in_a_device() {
         }
     }
 }
+
+/// SoftHSM has key wrapping for keys only: no C_Encrypt with it. What is wrapped is a key of this process.
+#[test]
+fn a_secret_in_a_device_wraps_keys_of_this_process() {
+    let installation = Installation::with_device();
+    let c = installation.client();
+    let only =
+        [b(CKA_TOKEN, true), b(CKA_ENCRYPT, false), b(CKA_DECRYPT, false), b(CKA_WRAP, true), b(CKA_UNWRAP, true)];
+    let kek = c.generate(CKM_AES_KEY_GEN, &[&only[..], &[u(CKA_VALUE_LEN, 32)]].concat()).unwrap();
+    assert_eq!(c.get(kek, LEVEL).unwrap(), b"HSM");
+    let objects = || c.find(&[u(CKA_CLASS, CKO_SECRET_KEY)]).len();
+    let before = objects();
+    for (kind, length, wrapped_length) in [
+        (CKM_AES_KEY_WRAP, 32, 40),
+        (CKM_AES_KEY_WRAP, 16, 24),
+        (CKM_AES_KEY_WRAP_PAD, 32, 40),
+        (CKM_AES_KEY_WRAP_KWP, 8, 16),
+    ] {
+        let kind_of = if length == 8 { CKK_GENERIC_SECRET } else { CKK_AES };
+        let value: Vec<u8> = (1..=length).collect();
+        let key = c.secret(kind_of, &value);
+        let wrapped = c.wrap(Mech::new(kind), kek, key).unwrap();
+        assert_eq!(wrapped.len(), wrapped_length);
+        assert_eq!(c.wrap(Mech::new(kind), kek, key).unwrap(), wrapped, "it is the same each time");
+        // It is sensitive again: the key has done nothing but wrap.
+        let template = |more: &[Attr]| [&secret(kind_of)[..], &[b(CKA_SENSITIVE, true)], more].concat();
+        let unwrap = |wrapped: &[u8], more: &[Attr]| c.unwrap(Mech::new(kind), kek, wrapped, &template(more));
+        assert_eq!(unwrap(&wrapped, &[]), Err(CKR_TEMPLATE_INCONSISTENT), "the device gives nothing away unasked");
+        let here = unwrap(&wrapped, &[s(LEVEL, "SOFTWARE"), b(CKA_EXTRACTABLE, true)]).unwrap();
+        assert_eq!(c.get(here, CKA_VALUE), Err(CKR_ATTRIBUTE_SENSITIVE));
+        assert_eq!(c.wrap(Mech::new(kind), kek, here).unwrap(), wrapped, "it is the same key");
+        for at in [0, 8, wrapped_length - 1] {
+            let mut wrong = wrapped.clone();
+            wrong[at] ^= 1;
+            assert_eq!(unwrap(&wrong, &[s(LEVEL, "SOFTWARE")]), Err(CKR_WRAPPED_KEY_INVALID), "{kind:#x} {at}");
+        }
+        assert!(unwrap(&wrapped[..wrapped_length - 8], &[s(LEVEL, "SOFTWARE")]).is_err());
+        assert_eq!(unwrap(&wrapped[1..], &[s(LEVEL, "SOFTWARE")]), Err(CKR_WRAPPED_KEY_LEN_RANGE));
+        [key, here].iter().for_each(|object| c.destroy(*object).unwrap());
+    }
+    assert_eq!(objects(), before);
+    // Odd lengths are refused as in this process.
+    let odd = c.secret(CKK_GENERIC_SECRET, &[7; 13]);
+    assert_eq!(c.wrap(Mech::new(CKM_AES_KEY_WRAP), kek, odd), Err(CKR_KEY_SIZE_RANGE));
+    // SoftHSM 2.6 would fill up what is no multiple of 8 bytes, and a longer key would come out again.
+    assert_eq!(c.wrap(Mech::new(CKM_AES_KEY_WRAP_PAD), kek, odd), Err(CKR_MECHANISM_INVALID));
+    let own = [b(CKA_EXTRACTABLE, true), b(CKA_SENSITIVE, false)];
+    let (_, private) = c.generate_pair(CKM_EC_KEY_PAIR_GEN, &[v(CKA_EC_PARAMS, P256)], &own).unwrap();
+    assert_eq!(c.wrap(Mech::new(CKM_AES_KEY_WRAP_PAD), kek, private), Err(CKR_MECHANISM_INVALID));
+}

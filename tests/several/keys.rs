@@ -140,7 +140,7 @@ fn an_agent_has_several_devices() {
     }
     let given = [("Origin", "EXTERNAL"), ("ProtectionLevel", "HSM")];
     let outer = done(kms, "CreateKey", &given)["KeyMetadata"]["KeyId"].as_str().unwrap().to_owned();
-    import(&bed, kms, &outer, &[7; 32]).unwrap();
+    import(&bed, kms, &outer, BOTH, &[7; 32]).unwrap();
     bed.take_away(0);
     use_all();
     signs(kms, &late).unwrap();
@@ -156,7 +156,16 @@ fn imported_material_comes_to_every_device() {
     let kms = token(&service);
     let given = [("Origin", "EXTERNAL"), ("ProtectionLevel", "HSM")];
     let key = done(kms, "CreateKey", &given)["KeyMetadata"]["KeyId"].as_str().unwrap().to_owned();
-    import(&bed, kms, &key, &[7; 32]).unwrap();
+    for algorithm in [OAEP, BOTH] {
+        for length in [8, 16, 24, 31, 33, 40, 64] {
+            let refused = import(&bed, kms, &key, algorithm, &vec![7; length]).unwrap_err();
+            assert!(refused.contains("\"InvalidKeyMaterial\""), "{algorithm}, {length} bytes: {refused}");
+        }
+    }
+    let later = bed.service_in(2 * 86_400);
+    assert!(token(&later).check(&Caller::account()).unwrap().iter().all(|finding| finding.repaired));
+    assert_eq!((bed.ids(0).len(), bed.ids(1).len()), (1, 1), "what replicates");
+    import(&bed, kms, &key, OAEP, &[7; 32]).unwrap();
     let material: Vec<Vec<Uuid>> = (0..2).map(|member| bed.ids(member)).collect();
     assert_eq!(material[0], material[1]);
     assert_eq!(material[0].len(), 3, "the material, what wrapped it, and what replicates");
@@ -168,8 +177,8 @@ fn imported_material_comes_to_every_device() {
     }
     // S004-084: the same material again, and no other.
     done(kms, "DeleteKeyMaterial", &[("KeyId", &key)]);
-    assert!(import(&bed, kms, &key, &[8; 32]).is_err());
-    import(&bed, kms, &key, &[7; 32]).unwrap();
+    assert!(import(&bed, kms, &key, BOTH, &[8; 32]).is_err());
+    import(&bed, kms, &key, BOTH, &[7; 32]).unwrap();
     crypts(kms, &key).unwrap();
     let later = bed.service_in(2 * 86_400);
     assert!(token(&later).check(&Caller::account()).unwrap().iter().all(|finding| finding.repaired));
@@ -178,17 +187,25 @@ fn imported_material_comes_to_every_device() {
     }
 }
 
-fn import(bed: &Bed, kms: &alikms_pkcs11::kms::Kms, key: &str, material: &[u8]) -> Result<(), String> {
+const OAEP: &str = "RSAES_OAEP_SHA_1";
+/// Two steps in SoftHSM 2.6.
+const BOTH: &str = "RSA_AES_KEY_WRAP_SHA_1";
+
+fn import(bed: &Bed, kms: &alikms_pkcs11::kms::Kms, key: &str, algorithm: &str, material: &[u8]) -> Result<(), String> {
     use base64::Engine;
     use base64::engine::general_purpose::STANDARD;
-    let given = [("KeyId", key), ("WrappingAlgorithm", "RSAES_OAEP_SHA_1"), ("WrappingKeySpec", "RSA_2048")];
+    let given = [("KeyId", key), ("WrappingAlgorithm", algorithm), ("WrappingKeySpec", "RSA_2048")];
     let asked = done(kms, "GetParametersForImport", &given);
     let directory = bed.installation.path("");
     let public = STANDARD.decode(asked["PublicKey"].as_str().unwrap()).unwrap();
     std::fs::write(directory.join("public.der"), public).unwrap();
-    std::fs::write(directory.join("material"), material).unwrap();
+    let (key_bytes, inner) = between(&directory, material);
+    std::fs::write(directory.join("material"), if algorithm == BOTH { &key_bytes } else { material }).unwrap();
     let words = "pkeyutl -encrypt -pubin -keyform DER -inkey public.der -in material -pkeyopt rsa_padding_mode:oaep";
-    let wrapped = crate::support::openssl(&directory, &words.split(' ').collect::<Vec<_>>()).unwrap();
+    let mut wrapped = crate::support::openssl(&directory, &words.split(' ').collect::<Vec<_>>()).unwrap();
+    if algorithm == BOTH {
+        wrapped.extend(inner);
+    }
     let given = [
         ("KeyId", key),
         ("EncryptedKeyMaterial", &STANDARD.encode(wrapped)),
@@ -196,6 +213,13 @@ fn import(bed: &Bed, kms: &alikms_pkcs11::kms::Kms, key: &str, material: &[u8]) 
         ("KeyMaterialExpireUnix", "0"),
     ];
     act(kms, "ImportKeyMaterial", &given).map(drop).map_err(|fault| format!("{fault:?}"))
+}
+
+/// An AES key, and the material wrapped by it.
+fn between(directory: &std::path::Path, material: &[u8]) -> ([u8; 32], Vec<u8>) {
+    std::fs::write(directory.join("inside"), material).unwrap();
+    let key = format!("enc -e -id-aes256-wrap-pad -iv A65959A6 -in inside -K {}", "06".repeat(32));
+    ([6; 32], crate::support::openssl(directory, &key.split(' ').collect::<Vec<_>>()).unwrap())
 }
 
 /// As a cluster does it: here both devices are one token.

@@ -89,6 +89,62 @@ fn sm_keys_live_in_another_copy_of_this_module() {
     assert_eq!(home.print(&["check"]), "everything is in order\n");
 }
 
+/// The device was asked for what AES makes of a block, which no SM4 key does, to know the material again.
+#[test]
+fn sm4_material_is_imported_into_another_copy_of_this_module() {
+    let inner = Installation::software();
+    let home = outer(&inner);
+    let create = ["CreateKey", "--KeySpec", "Aliyun_SM4", "--Origin", "EXTERNAL", "--ProtectionLevel", "HSM"];
+    let key = home.api(&[&create[..], &["--query", "KeyMetadata.KeyId"]].concat());
+    let parameters = |algorithm: &str| {
+        let ask = ["GetParametersForImport", "--KeyId", &key, "--WrappingKeySpec", "RSA_2048"];
+        let answer = home.alikms(&[&ask[..], &["--WrappingAlgorithm", algorithm]].concat());
+        file(&home, "public.der", unbase64(answer["PublicKey"].as_str().unwrap()));
+        answer["ImportToken"].as_str().unwrap().to_owned()
+    };
+    let oaep = "pkeyutl -encrypt -pubin -keyform DER -inkey public.der -pkeyopt rsa_padding_mode:oaep \
+                -pkeyopt rsa_oaep_md:sha256 -pkeyopt rsa_mgf1_md:sha256 -in";
+    let import = |token: &str, wrapped: &[u8]| {
+        let (wrapped, token) = (base64(wrapped), token.to_owned());
+        ["ImportKeyMaterial", "--KeyId", &key, "--EncryptedKeyMaterial", &wrapped, "--ImportToken", &token]
+            .map(str::to_owned)
+    };
+    let run = |words: &[String; 7]| home.print(&words.each_ref().map(String::as_str));
+    file(&home, "material", [7; 16]);
+    let token = parameters("RSAES_OAEP_SHA_256");
+    run(&import(&token, &ssl(&home, &format!("{oaep} material"))));
+    let sealed = home.api(&["Encrypt", "--KeyId", &key, "--Plaintext", "bWVzc2FnZQ==", "--query", "CiphertextBlob"]);
+    home.print(&["DeleteKeyMaterial", "--KeyId", &key]);
+    // In one step: this module has CKM_RSA_AES_KEY_WRAP.
+    let token = parameters("RSA_AES_KEY_WRAP_SHA_256");
+    file(&home, "between", [6; 32]);
+    let wrapped = |length: usize| {
+        file(&home, "inside", vec![7; length]);
+        let inner = format!("enc -e -id-aes256-wrap-pad -iv A65959A6 -in inside -K {}", "06".repeat(32));
+        [ssl(&home, &format!("{oaep} between")), ssl(&home, &inner)].concat()
+    };
+    for length in [8, 15, 17, 24, 32] {
+        let words = import(&token, &wrapped(length));
+        let said = refused(&home, &words.each_ref().map(String::as_str));
+        assert!(said.contains("InvalidKeyMaterial"), "{length}: {said}");
+    }
+    run(&import(&token, &wrapped(16)));
+    assert_eq!(home.api(&["Decrypt", "--CiphertextBlob", &sealed, "--query", "Plaintext"]), "bWVzc2FnZQ==");
+    assert_eq!(home.print(&["check"]), "everything is in order\n");
+    // A device that has nothing else: whoever asks for another wrapping is told so.
+    let without = "profile = \"alikms\"\noverride = { without = [\"CKM_RSA_PKCS\", \"CKM_RSA_PKCS_OAEP\"] }";
+    let conf = std::fs::read_to_string(home.conf()).unwrap().replace("profile = \"alikms\"", without);
+    std::fs::write(home.conf(), conf).unwrap();
+    let ask = ["GetParametersForImport", "--KeyId", &key, "--WrappingKeySpec", "RSA_2048", "--WrappingAlgorithm"];
+    for algorithm in ["RSAES_PKCS1_V1_5", "RSAES_OAEP_SHA_256"] {
+        let said = refused(&home, &[&ask[..], &[algorithm]].concat());
+        let left = "WrappingAlgorithm RSA_AES_KEY_WRAP_SHA_1 or RSA_AES_KEY_WRAP_SHA_256";
+        assert!(said.contains("UnsupportedOperation") && said.contains(left), "{said}");
+    }
+    let token = parameters("RSA_AES_KEY_WRAP_SHA_256");
+    run(&import(&token, &wrapped(16)));
+}
+
 impl Installation {
     fn api(&self, args: &[&str]) -> String {
         self.print(args).trim_end().to_owned()

@@ -157,7 +157,7 @@ fn examine(chart: &mut Chart, device: &DeviceConfig, rehearse: bool) {
         }
     }
     let hsm = Hsm::new(DeviceConfig { agent: None, ..device.clone() });
-    let Examination { report, source, isolate, sessions, specs, notes } = match hsm.examine() {
+    let Examination { report, source, isolate, sessions, specs, imports, notes } = match hsm.examine() {
         Ok(found) => found,
         Err(error) => return chart.wrong(error.to_string()),
     };
@@ -187,7 +187,24 @@ fn examine(chart: &mut Chart, device: &DeviceConfig, rehearse: bool) {
             chart.note(format!("not {name}: it lacks {missing}"));
         }
     }
+    let takes = imports.iter().filter(|(_, _, missing)| missing.is_none());
+    let takes: Vec<_> = takes.map(|(unwrapping, name, _)| (*unwrapping, *name)).collect();
+    if !takes.is_empty() {
+        let names: Vec<&str> = takes.iter().map(|(_, name)| *name).collect();
+        chart.good(format!("key material is imported into it by {}", names.join(", ")));
+    }
+    for (_, name, missing) in &imports {
+        if let Some(missing) = missing {
+            chart.note(format!("no import by {name}: it lacks {missing}"));
+        }
+    }
     notes.iter().for_each(|note| chart.note(note));
+    for (unwrapping, name) in takes.into_iter().filter(|_| rehearse) {
+        match hsm.rehearse_import(unwrapping) {
+            Ok(()) => chart.good(format!("key material was imported by {name} and destroyed")),
+            Err(error) => chart.wrong(format!("import by {name}: {error}")),
+        }
+    }
     for name in can.into_iter().filter(|_| rehearse) {
         match Spec::by_name(name).map(|spec| hsm.rehearse(spec)) {
             Some(Ok(())) => chart.good(format!("a key of {name} was made and destroyed")),

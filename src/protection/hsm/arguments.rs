@@ -5,6 +5,8 @@ use std::ptr::null_mut;
 
 use cryptoki_sys::*;
 
+use crate::model::Bytes;
+
 /// One attribute of a template.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attribute {
@@ -18,6 +20,7 @@ pub enum Value {
     Bytes(Vec<u8>),
     /// A template of flags: CKA_UNWRAP_TEMPLATE.
     Flags(Vec<(CK_ATTRIBUTE_TYPE, bool)>),
+    Secret(Bytes),
     Ulong(CK_ULONG),
 }
 
@@ -28,6 +31,7 @@ impl Value {
             Self::Bool(value) => vec![u8::from(*value)],
             Self::Bytes(value) => value.clone(),
             Self::Flags(flags) => flags.iter().map(|(_, value)| u8::from(*value)).collect(),
+            Self::Secret(value) => value.to_vec(),
             Self::Ulong(value) => value.to_ne_bytes().to_vec(),
         }
     }
@@ -43,18 +47,44 @@ pub struct Mechanism<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Parameter<'a> {
     Bytes(&'a [u8]),
-    Ctr { bits: usize, block: [u8; 16] },
-    Data { iv: Option<[u8; 16]>, data: &'a [u8] },
-    Ecdh { peer: &'a [u8] },
-    Gcm { iv: &'a [u8], aad: &'a [u8], tag_bits: usize },
+    Ctr {
+        bits: usize,
+        block: [u8; 16],
+    },
+    Data {
+        iv: Option<[u8; 16]>,
+        data: &'a [u8],
+    },
+    Ecdh {
+        peer: &'a [u8],
+    },
+    Gcm {
+        iv: &'a [u8],
+        aad: &'a [u8],
+        tag_bits: usize,
+    },
     None,
-    Oaep { hash: CK_MECHANISM_TYPE, mgf: CK_RSA_PKCS_MGF_TYPE, label: &'a [u8] },
-    Pss { hash: CK_MECHANISM_TYPE, mgf: CK_RSA_PKCS_MGF_TYPE, salt: usize },
+    Oaep {
+        hash: CK_MECHANISM_TYPE,
+        mgf: CK_RSA_PKCS_MGF_TYPE,
+        label: &'a [u8],
+    },
+    Pss {
+        hash: CK_MECHANISM_TYPE,
+        mgf: CK_RSA_PKCS_MGF_TYPE,
+        salt: usize,
+    },
+    /// `bits`: of the AES key in between.
+    RsaAes {
+        bits: usize,
+        hash: CK_MECHANISM_TYPE,
+        mgf: CK_RSA_PKCS_MGF_TYPE,
+    },
 }
 
 /// Gives `work` the template in C's form: pointers into copies that the device may even write to.
 pub fn with_template<T>(template: &[Attribute], work: impl FnOnce(*mut CK_ATTRIBUTE, CK_ULONG) -> T) -> T {
-    let mut values: Vec<Vec<u8>> = template.iter().map(|attribute| attribute.value.bytes()).collect();
+    let mut values: Vec<Bytes> = template.iter().map(|attribute| Bytes::new(attribute.value.bytes())).collect();
     // A template within the template: its values are the bytes above, one for each flag.
     let mut nested: Vec<Vec<CK_ATTRIBUTE>> = template
         .iter()
@@ -62,7 +92,7 @@ pub fn with_template<T>(template: &[Attribute], work: impl FnOnce(*mut CK_ATTRIB
         .map(|(attribute, value)| match &attribute.value {
             Value::Flags(flags) => flags
                 .iter()
-                .zip(value)
+                .zip(value.iter_mut())
                 .map(|((id, _), byte)| CK_ATTRIBUTE {
                     type_: *id,
                     pValue: std::ptr::from_mut(byte).cast(),
@@ -151,6 +181,17 @@ pub fn with_mechanism<T>(mechanism: &Mechanism<'_>, work: impl FnOnce(*mut CK_ME
         }
         Parameter::Pss { hash, mgf, salt } => {
             let mut raw = CK_RSA_PKCS_PSS_PARAMS { hashAlg: hash, mgf, sLen: salt as CK_ULONG };
+            run((&raw mut raw).cast(), size_of_val(&raw))
+        }
+        Parameter::RsaAes { bits, hash, mgf } => {
+            let mut inner = CK_RSA_PKCS_OAEP_PARAMS {
+                hashAlg: hash,
+                mgf,
+                source: CKZ_DATA_SPECIFIED,
+                pSourceData: null_mut(),
+                ulSourceDataLen: 0,
+            };
+            let mut raw = CK_RSA_AES_KEY_WRAP_PARAMS { ulAESKeyBits: bits as CK_ULONG, pOAEPParams: &raw mut inner };
             run((&raw mut raw).cast(), size_of_val(&raw))
         }
     }

@@ -163,6 +163,7 @@ impl Connection {
             .mechanisms(slot)
             .map_err(|failed| device.cannot("list its mechanisms", failed))?
             .into_iter()
+            .filter(|id| profile.believes(*id))
             .map(|id| (id, if profile.knows(id) { module.mechanism_info(slot, id).ok() } else { None }))
             .collect();
         mechanisms.sort_by_key(|(id, _)| *id);

@@ -18,8 +18,9 @@ use super::calls::Failed;
 use super::import::Unwrapping;
 use super::jobs::{Plan, Subject};
 use super::key::{DeviceKey, place};
+use super::length::{is_of_no_length, is_wrapped_length};
 use super::pool::Device;
-use super::profile::mechanism_name;
+use super::profile::{Class, mechanism_name};
 use super::recover::Fault;
 use super::replication::Under;
 use super::session::Session;
@@ -197,9 +198,8 @@ impl Hsm {
             });
             let gone = [Some(private), public].into_iter().flatten().map(|object| session.destroy(object));
             let gone: Result<Vec<()>, Failed> = gone.collect();
-            let wrapped = wrapped?;
-            gone?;
-            Ok(wrapped)
+            gone.map_err(|failed| self.device.not_gone(failed))?;
+            wrapped
         })
     }
 
@@ -232,10 +232,14 @@ impl Hsm {
         under: Uuid,
     ) -> Result<Copies, Fault> {
         let answer = answer(&self.device, session, key, (id.as_bytes(), spec, usages))?;
+        let bytes = self.wrap_key(session, wrapping, key)?;
+        Ok(Copies { usages, answer, wrapped: Some(Wrapped { under, bytes }) })
+    }
+
+    fn wrap_key(&self, session: &Session, wrapping: CK_OBJECT_HANDLE, key: CK_OBJECT_HANDLE) -> Result<Vec<u8>, Fault> {
         let mechanism = self.key_wrap(session).map_err(Fault::Stop)?;
         let wrapped = session.wrap(&mechanism, wrapping, key, LONGEST);
-        let bytes = wrapped.map_err(|failed| self.not_wrapped(failed, mechanism.id))?;
-        Ok(Copies { usages, answer, wrapped: Some(Wrapped { under, bytes }) })
+        wrapped.map_err(|failed| self.not_wrapped(failed, mechanism.id))
     }
 
     /// RFC 5649, which has two numbers.
@@ -386,18 +390,39 @@ impl Hsm {
         let template = self.template(id, spec, usages)?.passing().unwrapping();
         self.device.run(&healthy, |session| {
             let wrapping = self.proven(session, under)?;
-            let pair = self.wrapper(session, wrapper)?;
-            let key = session
-                .unwrap_here(&unwrapping.mechanism(), pair, wrapped, &template)
-                .map_err(|failed| Fault::Stop(self.not_unwrapped(failed)))?;
-            let again = |template: &[_]| session.unwrap_here(&unwrapping.mechanism(), pair, wrapped, template);
-            let made = self
-                .check_length(session, key, (spec, &template), &again)
-                .and_then(|()| self.wrap_up(session, wrapping, key, new, under.id()));
-            let gone = session.destroy(key);
-            let made = made?;
-            gone?;
-            Ok(made)
+            let way = self.way(&session.connection, unwrapping).map_err(Fault::Stop)?;
+            let key = self.undo_here(session, (wrapper, &way), (wrapped, spec), &template)?;
+            let made = self.wrap_material(session, wrapping, key, new, under.id());
+            session.destroy(key).map_err(|failed| self.device.not_gone(failed))?;
+            made
         })
+    }
+
+    /// What is wrong with the material shows here: where the device does not tell its length, how long it is when it is
+    /// wrapped does, which is by a key that stays in the device.
+    fn wrap_material(
+        &self,
+        session: &Session,
+        wrapping: CK_OBJECT_HANDLE,
+        key: CK_OBJECT_HANDLE,
+        new: (Uuid, Spec, Usages),
+        under: Uuid,
+    ) -> Result<Copies, Fault> {
+        let (id, spec, usages) = new;
+        let is_told = self.check_told_length(session, key, spec)?;
+        let wrapped = match self.wrap_key(session, wrapping, key) {
+            Err(Fault::Call(failed)) if !is_told && is_of_no_length(failed) => Err(Fault::Stop(Error::Ciphertext)),
+            Ok(wrapped) if !is_told && !is_wrapped_length(wrapped.len(), spec) => Err(Fault::Stop(Error::Ciphertext)),
+            wrapped => wrapped,
+        };
+        let bytes = wrapped?;
+        let answer = match answer(&self.device, session, key, (id.as_bytes(), spec, usages)) {
+            // It is no key of this family: 31 bytes for AES.
+            Err(Fault::Call(failed)) if self.device.class(failed) == Class::Permanent => {
+                Err(Fault::Stop(Error::Ciphertext))
+            }
+            answer => answer,
+        };
+        Ok(Copies { usages, answer: answer?, wrapped: Some(Wrapped { under, bytes }) })
     }
 }

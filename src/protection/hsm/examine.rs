@@ -1,12 +1,26 @@
 //! What `alikms doctor` tells of a device: what it can and cannot do for the key specs that there are.
 
+use cryptoki_sys::{CKF_ENCRYPT, CKF_WRAP};
+use uuid::Uuid;
+use zeroize::Zeroizing;
+
+use super::import::{RSA_AES_BITS, Unwrapping};
 use super::profile::{GcmIv, Oaep};
 use super::recover::Fault;
 use super::{DeviceReport, Hsm, healthy, templates};
 use crate::config::Isolate;
+use crate::crypto::cipher::AesKey;
+use crate::crypto::random;
 use crate::error::{Error, Result};
+use crate::model::algorithm::{Cipher, Job};
+use crate::model::public::PublicKey;
 use crate::model::spec::{SPECS, Spec};
-use crate::protection::Usages;
+use crate::protection::public::Prepared;
+use crate::protection::{Protection, Usages};
+
+/// Of the key and of the pair in [`Hsm::rehearse_import`].
+const IMPORTED: &str = "Aliyun_AES_256";
+const WRAPPING: &str = "RSA_2048";
 
 /// A device as it answered, and its profile.
 #[derive(Debug, Clone)]
@@ -19,6 +33,8 @@ pub struct Examination {
     pub sessions: usize,
     /// Each spec by its name; what is missing for it, if something is.
     pub specs: Vec<(&'static str, Option<String>)>,
+    /// The same of each wrapping by which key material may come.
+    pub imports: Vec<(Unwrapping, &'static str, Option<String>)>,
     /// What keys in it cannot do, as sentences.
     pub notes: Vec<String>,
 }
@@ -30,12 +46,11 @@ impl Hsm {
         let profile = self.device.profile()?;
         let mut specs = Vec::new();
         for spec in SPECS.iter().map(Spec) {
-            let missing = match self.supports(spec) {
-                Ok(()) => None,
-                Err(Error::DeviceLacks { what, .. }) => Some(what),
-                Err(error) => return Err(error),
-            };
-            specs.push((spec.name, missing));
+            specs.push((spec.name, missing(self.supports(spec))?));
+        }
+        let mut imports = Vec::new();
+        for (unwrapping, name) in Unwrapping::NAMES {
+            imports.push((unwrapping, name, missing(self.takes_over(spec(IMPORTED)?, unwrapping))?));
         }
         let mut notes = Vec::new();
         let has = |id| report.mechanisms.contains(&id);
@@ -59,22 +74,77 @@ impl Hsm {
             notes.push("no profile fits it: what it refuses is found out when a key is made".to_owned());
         }
         let isolate = self.device.isolate()?;
-        let sessions =
-            self.device.run(&healthy, |session| Ok::<_, Fault>(session.connection.capacity.saturating_add(1)))?;
-        Ok(Examination { report, source: profile.source.clone(), isolate, sessions, specs, notes })
+        let (sessions, wraps_keys_only) = self.device.run(&healthy, |session| {
+            let connection = &session.connection;
+            let does = |flag| wraps.into_iter().any(|id| connection.does(id, flag));
+            Ok::<_, Fault>((connection.capacity.saturating_add(1), does(CKF_WRAP) && !does(CKF_ENCRYPT)))
+        })?;
+        if wraps_keys_only {
+            notes.push(
+                "it has AES key wrap for keys only: C_WrapKey with a key in it wraps keys of whole 8 bytes".to_owned(),
+            );
+        }
+        Ok(Examination { report, source: profile.source.clone(), isolate, sessions, specs, imports, notes })
     }
 
     /// Makes a key of this spec in the device and destroys it.
     pub fn rehearse(&self, spec: Spec) -> Result<()> {
-        use crate::protection::Protection;
         let usages = Usages {
             sign: spec.family.is_asymmetric() || templates::is_mac(spec),
             encrypt: !spec.family.is_asymmetric() && !templates::is_mac(spec),
             decrypt: !spec.family.is_asymmetric() && !templates::is_mac(spec),
             ..Usages::default()
         };
-        let id = uuid::Uuid::new_v4();
+        let id = Uuid::new_v4();
         let made = self.generate(id, spec, usages)?;
         self.destroy(id, &made.material)
+    }
+
+    /// Wraps key material made for the purpose, has the device take it over, compares what it does, and destroys it.
+    pub fn rehearse_import(&self, unwrapping: Unwrapping) -> Result<()> {
+        let value = Zeroizing::new(random::bytes::<32>());
+        let (pair, id) = (Uuid::new_v4(), Uuid::new_v4());
+        let (wrapper, public) = self.wrapping_pair(pair, spec(WRAPPING)?)?;
+        let outcome = (|| {
+            let usages = Usages { encrypt: true, ..Usages::default() };
+            let wrapped = wrapped(&public, unwrapping, value.as_slice())?;
+            let material = self.unwrap(pair, unwrapping, &wrapped, (id, spec(IMPORTED)?, usages))?;
+            let key = self.open(id, spec(IMPORTED)?, &material, None);
+            let answer = key.and_then(|key| key.once(&Job::Encrypt(Cipher::AesEcb), &[0; 16]));
+            self.destroy(id, &material)?;
+            match answer? == AesKey::new(value.as_slice())?.encrypt(&Cipher::AesEcb, &[0; 16])? {
+                true => Ok(()),
+                false => Err(self.device.lacks("taking over key material as it is: it made another key of it")),
+            }
+        })();
+        self.destroy(pair, &wrapper)?;
+        outcome
+    }
+}
+
+fn missing(asked: Result<()>) -> Result<Option<String>> {
+    match asked {
+        Ok(()) => Ok(None),
+        Err(Error::DeviceLacks { what, .. }) => Ok(Some(what)),
+        Err(error) => Err(error),
+    }
+}
+
+fn spec(name: &str) -> Result<Spec> {
+    Spec::by_name(name).ok_or_else(|| Error::Internal(format!("no spec {name}")))
+}
+
+/// As whoever imports key material does it.
+fn wrapped(public: &PublicKey, unwrapping: Unwrapping, value: &[u8]) -> Result<Vec<u8>> {
+    let public = Prepared::new(public)?;
+    let oaep = |hash, value: &[u8]| public.encrypt(&Cipher::RsaOaep { hash, mgf: hash, label: Vec::new() }, value);
+    match unwrapping {
+        Unwrapping::Oaep(hash) => oaep(hash, value),
+        Unwrapping::Pkcs1 => public.encrypt(&Cipher::RsaPkcs1, value),
+        Unwrapping::RsaAes(hash) => {
+            let between = Zeroizing::new(random::bytes::<{ RSA_AES_BITS / 8 }>());
+            let inside = AesKey::new(between.as_slice())?.encrypt(&Cipher::AesKeyWrapPad, value)?;
+            Ok([oaep(hash, between.as_slice())?.as_slice(), &inside].concat())
+        }
     }
 }

@@ -19,6 +19,7 @@ use super::profile::mechanism_name;
 use super::recover::Fault;
 use super::session::Session;
 use super::templates;
+use super::wrapping::KeyWrap;
 use crate::crypto::{digest, random};
 use crate::error::{Error, Result};
 use crate::fork;
@@ -33,7 +34,7 @@ use crate::protection::{Key, Stream};
 
 /// A private or secret key in a device.
 pub struct DeviceKey {
-    device: Arc<Device>,
+    pub(super) device: Arc<Device>,
     /// The CKA_ID.
     id: Vec<u8>,
     spec: Spec,
@@ -176,12 +177,20 @@ impl DeviceKey {
             _ => {}
         }
         let subject = Subject { spec: self.spec, public: self.public.as_ref() };
-        let plan = Plan::new(&self.device, &session.connection, subject, job, input).map_err(Fault::Stop)?;
+        let for_keys = KeyWrap::of(&self.device, &session.connection, job);
+        let plan = match (Plan::new(&self.device, &session.connection, subject, job, input), &for_keys) {
+            (Err(Error::DeviceLacks { .. }), Some(by)) => return self.by_object(session, handle, by, input),
+            (plan, _) => plan.map_err(Fault::Stop)?,
+        };
         let secret =
             if plan.needs_secret() { self.rejection_secret(session, handle)? } else { Zeroizing::new([0; 32]) };
-        let answer = session
-            .act(plan.act, &plan.mechanism, handle, &plan.input, place(plan.room)?)
-            .map_err(|failed| self.cannot(failed, plan.mechanism.id))?;
+        let answer = match (session.act(plan.act, &plan.mechanism, handle, &plan.input, place(plan.room)?), &for_keys) {
+            // It may wrap, and does not encrypt.
+            (Err(Failed { rv: CKR_KEY_FUNCTION_NOT_PERMITTED, .. }), Some(by)) => {
+                return self.by_object(session, handle, by, input);
+            }
+            (answer, _) => answer.map_err(|failed| self.cannot(failed, plan.mechanism.id))?,
+        };
         plan.finish(&self.device, answer, &secret).map_err(Fault::Stop)
     }
 
@@ -231,9 +240,8 @@ impl DeviceKey {
             .derive(mechanism, base, &templates::shared_secret(len))
             .map_err(|failed| self.cannot(failed, mechanism.id))?;
         let value = session.attributes(shared, &[(CKA_VALUE, len)]);
-        let destroyed = session.destroy(shared);
+        session.destroy(shared).map_err(|failed| self.device.not_gone(failed))?;
         let value = value?.pop().flatten().filter(|value| value.len() == len);
-        destroyed?;
         value.ok_or_else(|| Fault::Stop(self.device.lacks("reading a derived secret (CKA_VALUE)")))
     }
 
@@ -263,7 +271,7 @@ impl DeviceKey {
     }
 
     /// A refusal of the mechanism itself is told by its name.
-    fn cannot(&self, failed: Failed, mechanism: CK_MECHANISM_TYPE) -> Fault {
+    pub(super) fn cannot(&self, failed: Failed, mechanism: CK_MECHANISM_TYPE) -> Fault {
         match failed.rv {
             CKR_MECHANISM_INVALID | CKR_FUNCTION_NOT_SUPPORTED => {
                 Fault::Stop(self.device.lacks(mechanism_name(mechanism)))

@@ -22,7 +22,7 @@ const BLOCK: usize = 8;
 const ROOM: usize = 65_536;
 
 /// Unwraps the material again, by this template.
-pub type Again<'a> = &'a dyn Fn(&[Attribute]) -> Result<CK_OBJECT_HANDLE, Failed>;
+pub type Again<'a> = &'a dyn Fn(&[Attribute]) -> Result<CK_OBJECT_HANDLE, Fault>;
 
 impl Hsm {
     /// `Error::Ciphertext` if the secret `key`, made by `template`, is not as long as its spec says; `Error::DeviceLacks`
@@ -72,8 +72,6 @@ impl Hsm {
         template: &[Attribute],
         again: Again<'_>,
     ) -> Result<bool, Fault> {
-        // All of them fill up the last block (PKCS#11 3.2, AES Key Wrap), so that the length is told to 8 bytes: enough among keys
-        // of 16, 24 and 32 bytes, of which no other works.
         let is_enough = matches!(spec.family, Family::Aes | Family::Sm4);
         let wrap = [CKM_AES_KEY_WRAP, CKM_AES_KEY_WRAP_PAD, CKM_AES_KEY_WRAP_KWP]
             .into_iter()
@@ -86,24 +84,45 @@ impl Hsm {
         };
         let wrapper = session.passing_wrapper().map_err(|failed| self.stop(failed))?;
         let copy = again(&templates::passing(template));
-        let wrapped = copy.and_then(|copy| {
+        let wrapped = copy.map(|copy| {
             let mechanism = Mechanism { id, parameter: Parameter::None };
             let wrapped = session.wrap(&mechanism, wrapper, copy, ROOM);
-            session.destroy(copy).and(wrapped)
+            (wrapped, session.destroy(copy))
         });
         let gone = session.destroy(wrapper);
+        let (wrapped, copy_gone) = wrapped.map_err(|fault| self.stopped(fault))?;
+        copy_gone.map_err(|failed| Fault::End(self.device.error(failed)))?;
         let length = match wrapped {
             Ok(wrapped) => wrapped.len(),
-            // Too short, or no whole number of blocks.
-            Err(Failed { rv: CKR_DATA_LEN_RANGE | CKR_KEY_NOT_WRAPPABLE | CKR_KEY_SIZE_RANGE, .. }) => 0,
+            Err(failed) if is_of_no_length(failed) => 0,
             Err(failed) => return Err(self.stop(failed)),
         };
         gone.map_err(|failed| self.stop(failed))?;
-        Ok(length == spec.bits / 8 + BLOCK)
+        Ok(is_wrapped_length(length, spec))
     }
 
     /// The import ends: done again, it would find what it made before.
     fn stop(&self, failed: Failed) -> Fault {
         Fault::Stop(self.device.error(failed))
     }
+
+    fn stopped(&self, fault: Fault) -> Fault {
+        match fault {
+            Fault::Call(failed) => self.stop(failed),
+            Fault::Missing(_) => Fault::Stop(self.device.unavailable("its keys are not to be seen")),
+            told => told,
+        }
+    }
+}
+
+/// Whether a secret is as long as its spec says whose wrapped form has `length` bytes. All wrappings fill up the last block
+/// (PKCS#11 3.2, AES Key Wrap), so that the length is told to 8 bytes: enough among keys of 16, 24 and 32 bytes, of which no
+/// other works.
+pub fn is_wrapped_length(length: usize, spec: Spec) -> bool {
+    matches!(spec.family, Family::Aes | Family::Sm4) && length == spec.bits / 8 + BLOCK
+}
+
+/// Too short to be wrapped, or no whole number of blocks.
+pub fn is_of_no_length(failed: Failed) -> bool {
+    matches!(failed.rv, CKR_DATA_LEN_RANGE | CKR_KEY_NOT_WRAPPABLE | CKR_KEY_SIZE_RANGE)
 }

@@ -3,7 +3,7 @@
 //! From the device upwards: `device` loads the library, `calls` are its functions, `arguments` what they are given, `profile` says what is particular to
 //! its family, `token` which one is meant, `connection` is the library initialised and logged in, `session` one of its
 //! sessions, `pool` lends them, `turns` keeps other processes out, `recover` mends what broke, `templates` and `jobs` say
-//! what is asked, `key` is a key at work, `parts` its work on input in parts. `agent` is another process that has the
+//! what is asked, `key` is a key at work, `wrapping` its work on other keys, `parts` its work on input in parts. `agent` is another process that has the
 //! device. `group` is the devices of a token, `rota` who of them is asked, `copies` how one key comes to several of them by what is in `replication`. `unsafe` is in `device` and `calls` only.
 
 pub mod agent;
@@ -29,6 +29,7 @@ mod session;
 mod templates;
 mod token;
 mod turns;
+mod wrapping;
 
 use std::cell::Cell;
 use std::path::PathBuf;
@@ -49,6 +50,7 @@ use self::recover::Fault;
 use self::session::Session;
 use self::templates::New;
 pub use self::turns::{Turn, Turnstile};
+use self::wrapping::KeyWrap;
 use crate::config::DeviceConfig;
 use crate::error::{Error, Result};
 use crate::model::Bytes;
@@ -164,7 +166,12 @@ impl Hsm {
         self.device.run(&healthy, |session| {
             let subject = jobs::Subject { spec, public: None };
             let input = vec![0; len];
-            jobs::Plan::new(&self.device, &session.connection, subject, job, &input).map(|_| ()).map_err(Fault::Stop)
+            match jobs::Plan::new(&self.device, &session.connection, subject, job, &input) {
+                Err(Error::DeviceLacks { .. }) if KeyWrap::of(&self.device, &session.connection, job).is_some() => {
+                    Ok(())
+                }
+                plan => plan.map(drop).map_err(Fault::Stop),
+            }
         })
     }
 

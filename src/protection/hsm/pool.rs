@@ -444,16 +444,26 @@ impl<'a> Lent<'a> {
 
     /// Puts a new session in the place of this one.
     pub fn renew(&mut self) -> Answer<()> {
+        self.close();
         let Session { handle, connection } = &mut self.session;
-        let _ = connection.module.close_session(*handle);
+        *handle = connection.open()?;
+        self.lent = Some(self.process.lock().lend(*handle)?);
+        Ok(())
+    }
+
+    /// Gives back the place alone: with the session all goes that it made for itself.
+    pub fn end(mut self) {
+        self.close();
+    }
+
+    /// The place stays taken.
+    fn close(&mut self) {
+        let _ = self.session.connection.module.close_session(self.session.handle);
         if let Some(old) = self.lent.take() {
             let mut state = self.process.lock();
             state.forget(old);
             state.opening += 1;
         }
-        *handle = connection.open()?;
-        self.lent = Some(self.process.lock().lend(*handle)?);
-        Ok(())
     }
 }
 

@@ -66,6 +66,8 @@ pub struct Profile {
     pub also: Vec<(CK_ATTRIBUTE_TYPE, bool)>,
     /// Names of key specs.
     pub lacks: Vec<String>,
+    /// Mechanisms that it lists and does not do, by the standard's name.
+    without: Vec<String>,
     pub oaep: Oaep,
     pub gcm_iv: GcmIv,
     pub session_objects: bool,
@@ -155,7 +157,8 @@ impl Profile {
         let mut profile: Self =
             table.try_into().map_err(|error: toml::de::Error| format!("[device.override]: {}", error.message()))?;
         profile.name = name;
-        if let Some(unknown) = profile.instead.keys().find(|name| !NAMES.iter().any(|(_, known)| known == name)) {
+        let mut named = profile.instead.keys().chain(&profile.without);
+        if let Some(unknown) = named.find(|name| !NAMES.iter().any(|(_, known)| known == name)) {
             return Err(format!("[device.override]: no mechanism of use here is called {unknown}"));
         }
         Ok(profile)
@@ -180,6 +183,11 @@ impl Profile {
     pub fn alternatives(&self, id: CK_MECHANISM_TYPE) -> &[CK_MECHANISM_TYPE] {
         let name = NAMES.iter().find(|(known, _)| *known == id).map(|(_, name)| *name);
         name.and_then(|name| self.instead.get(name)).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether the device does what it lists under this number.
+    pub fn believes(&self, id: CK_MECHANISM_TYPE) -> bool {
+        !NAMES.iter().any(|(known, name)| *known == id && self.without.iter().any(|without| without == name))
     }
 
     /// Whether a mechanism of this number is of use here.
@@ -278,6 +286,7 @@ pub static NAMES: &[(CK_MECHANISM_TYPE, &str)] = &[
     (CKM_EC_KEY_PAIR_GEN, "CKM_EC_KEY_PAIR_GEN"),
     (CKM_ECDSA, "CKM_ECDSA"),
     (CKM_ECDH1_DERIVE, "CKM_ECDH1_DERIVE"),
+    (CKM_RSA_AES_KEY_WRAP, "CKM_RSA_AES_KEY_WRAP"),
     (CKM_AES_KEY_GEN, "CKM_AES_KEY_GEN"),
     (CKM_AES_ECB, "CKM_AES_ECB"),
     (CKM_AES_CBC, "CKM_AES_CBC"),
@@ -359,6 +368,7 @@ mod tests {
             ("session = 3", "unknown field `session`"),
             ("sessions = true", "[device.override]: invalid type"),
             ("[instead]\nCKM_AES_GCN = [1]", "CKM_AES_GCN"),
+            ("without = [\"CKM_AES_GCM\", \"CKM_AES_GCN\"]", "CKM_AES_GCN"),
             ("gcm_iv = \"mine\"", "unknown variant `mine`"),
         ] {
             let error = of("generic", "/", changes).unwrap_err();

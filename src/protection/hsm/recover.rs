@@ -20,10 +20,22 @@ use crate::error::{Error, Result};
 #[derive(Debug)]
 pub enum Fault {
     Call(Failed),
+    /// Not to be tried again, nor is the session: something that must not stay may be in it.
+    End(Error),
     /// The device does not show the key with this CKA_ID.
     Missing(Vec<u8>),
     /// Not to be tried again.
     Stop(Error),
+}
+
+impl Fault {
+    /// The same, and the session ends where it would go on.
+    pub fn ending(self) -> Self {
+        match self {
+            Self::Stop(error) => Self::End(error),
+            other => other,
+        }
+    }
 }
 
 impl From<Failed> for Fault {
@@ -129,10 +141,18 @@ impl Device {
         match answer {
             Ok(()) => Ok(connection),
             // More cannot be done: if the key is not there now, the key is missing and not the device.
-            Err(Fault::Missing(_) | Fault::Stop(_)) if Ok(rung) == self.top() => Ok(connection),
+            Err(Fault::End(_) | Fault::Missing(_) | Fault::Stop(_)) if Ok(rung) == self.top() => Ok(connection),
             Err(Fault::Call(failed)) => Err(self.error(failed)),
             Err(Fault::Missing(_)) => Err(self.unavailable("its keys are not to be seen")),
-            Err(Fault::Stop(error)) => Err(error),
+            Err(Fault::End(error) | Fault::Stop(error)) => Err(error),
+        }
+    }
+
+    /// A secret of a session was not destroyed. A session that lives on is ended, and the secret with it.
+    pub fn not_gone(&self, failed: Failed) -> Fault {
+        match self.class(failed) {
+            Class::Login | Class::Lost | Class::Session => Fault::Call(failed),
+            _ => Fault::End(self.error(failed)),
         }
     }
 
@@ -176,6 +196,10 @@ impl<'a> Climb<'a> {
     ) -> Result<Lent<'a>> {
         let (error, first) = match fault {
             Fault::Stop(error) => return Err(error),
+            Fault::End(error) => {
+                lent.end();
+                return Err(error);
+            }
             Fault::Missing(id) => return self.look_for(lent, &id, check),
             Fault::Call(failed) => {
                 let first = match self.device.class(failed) {
@@ -202,7 +226,7 @@ impl<'a> Climb<'a> {
                 Ok(()) if self.tries < TRIES => return Ok(lent),
                 Ok(()) => return Err(error),
                 Err(Fault::Missing(id)) => return self.look_for(lent, &id, &check),
-                Err(Fault::Stop(error)) => return Err(error),
+                Err(Fault::End(error) | Fault::Stop(error)) => return Err(error),
                 Err(Fault::Call(_)) => {}
             }
         }

@@ -117,10 +117,8 @@ impl Hsm {
                 wrapped.map_err(|failed| self.not_wrapped(failed, unwrapping.mechanism().id))
             };
             let wrapped: Result<Vec<Vec<u8>>, Fault> = publics.iter().map(wrap).collect();
-            let gone = session.destroy(key);
-            let wrapped = wrapped?;
-            gone?;
-            Ok(wrapped)
+            session.destroy(key).map_err(|failed| self.device.not_gone(failed))?;
+            wrapped
         })
     }
 

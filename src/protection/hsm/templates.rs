@@ -202,15 +202,9 @@ pub fn mac_hash(spec: Spec) -> Hash {
 
 /// What a derivation makes: a secret that can be read, for this session only.
 pub fn shared_secret(len: usize) -> Vec<Attribute> {
-    vec![
-        Attribute { id: CKA_CLASS, value: Value::Ulong(CKO_SECRET_KEY) },
-        Attribute { id: CKA_KEY_TYPE, value: Value::Ulong(CKK_GENERIC_SECRET) },
-        flag(CKA_TOKEN, false),
-        flag(CKA_PRIVATE, true),
-        flag(CKA_SENSITIVE, false),
-        flag(CKA_EXTRACTABLE, true),
-        number(CKA_VALUE_LEN, len),
-    ]
+    let mut all = secret_here(false);
+    all.push(number(CKA_VALUE_LEN, len));
+    all
 }
 
 /// Somebody else's RSA key, to wrap with, for this session only.
@@ -249,6 +243,47 @@ pub fn passing_wrapper() -> Vec<Attribute> {
     ]
 }
 
+/// A secret that unwraps another one in this session, does nothing else and never leaves the device. `unsent`: attributes
+/// that the device refuses.
+pub fn passing_unwrapper(unsent: &[CK_ATTRIBUTE_TYPE]) -> Vec<Attribute> {
+    let none = [CKA_ENCRYPT, CKA_DECRYPT, CKA_SIGN, CKA_VERIFY, CKA_WRAP, CKA_DERIVE];
+    let mut all = vec![
+        Attribute { id: CKA_CLASS, value: Value::Ulong(CKO_SECRET_KEY) },
+        Attribute { id: CKA_KEY_TYPE, value: Value::Ulong(CKK_AES) },
+        flag(CKA_TOKEN, false),
+        flag(CKA_PRIVATE, true),
+        flag(CKA_SENSITIVE, true),
+        flag(CKA_EXTRACTABLE, false),
+        flag(CKA_UNWRAP, true),
+    ];
+    all.extend(none.map(|id| flag(id, false)));
+    all.retain(|attribute| !unsent.contains(&attribute.id));
+    all
+}
+
+/// A secret of this process, for this session only, to be wrapped and for nothing else.
+pub fn passing_secret(value: &[u8]) -> Vec<Attribute> {
+    let mut all = secret_here(true);
+    all.push(Attribute { id: CKA_VALUE, value: Value::Secret(Bytes::new(value.to_vec())) });
+    all
+}
+
+/// A secret that comes to this process, for this session only.
+pub fn readable_secret() -> Vec<Attribute> {
+    secret_here(false)
+}
+
+fn secret_here(is_sensitive: bool) -> Vec<Attribute> {
+    vec![
+        Attribute { id: CKA_CLASS, value: Value::Ulong(CKO_SECRET_KEY) },
+        Attribute { id: CKA_KEY_TYPE, value: Value::Ulong(CKK_GENERIC_SECRET) },
+        flag(CKA_TOKEN, false),
+        flag(CKA_PRIVATE, true),
+        flag(CKA_SENSITIVE, is_sensitive),
+        flag(CKA_EXTRACTABLE, true),
+    ]
+}
+
 /// What this secret is like when it is unwrapped for this session alone, to be wrapped again and for nothing else.
 pub fn passing(secret: &[Attribute]) -> Vec<Attribute> {
     let kept = secret.iter().filter(|attribute| matches!(attribute.id, CKA_CLASS | CKA_KEY_TYPE)).cloned();
@@ -273,6 +308,7 @@ pub fn contradiction(facts: &[Attribute], read: &[Option<Bytes>]) -> Option<CK_A
             // Not read back: what it does is tried.
             Value::Flags(_) => true,
             Value::Bytes(value) => read.as_slice() == value.as_slice(),
+            Value::Secret(value) => read == value,
             Value::Ulong(value) => read.as_slice() == value.to_ne_bytes(),
         };
         (!same).then_some(fact.id)

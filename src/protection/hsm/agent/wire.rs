@@ -19,7 +19,7 @@ use crate::protection::hsm::replication::Under;
 use crate::protection::{Generated, Usages};
 
 /// To be raised with every change of what is below.
-pub const VERSION: u16 = 2;
+pub const VERSION: u16 = 3;
 /// The longest message, in bytes.
 pub const LONGEST: usize = 64 << 20;
 
