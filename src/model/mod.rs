@@ -10,6 +10,7 @@ pub mod curve;
 pub mod hash;
 pub mod key;
 pub mod key_policy;
+pub mod map;
 pub mod names;
 pub mod object;
 pub mod policy;
