@@ -12,7 +12,6 @@ use crate::kms::Kms;
 use crate::kms::objects::{Search, Seed};
 use crate::kms::use_key::Ready;
 use crate::model::caller::Caller;
-use crate::model::map::map;
 use crate::model::object::Class;
 use crate::token::attribute::{check_change, class_of};
 use crate::token::ck;
@@ -330,7 +329,7 @@ impl Session {
             check_gain(&item, entry)?;
         }
         if Slot::is_session_object(object) {
-            let mut all = map(item.attributes().map(|(kind, value)| (kind, value.clone())));
+            let mut all = crate::model::map::map(item.attributes().map(|(kind, value)| (kind, value.clone())));
             for entry in &template.0 {
                 if let EntryValue::Bytes(value) = &entry.value {
                     all.insert(entry.kind, value.clone());
