@@ -9,6 +9,8 @@
 #[path = "durability/ledger.rs"]
 mod ledger;
 mod support;
+#[path = "durability/synced.rs"]
+mod synced;
 #[path = "durability/writer.rs"]
 mod writer;
 
@@ -28,8 +30,9 @@ use alikms_pkcs11::model::key::Material;
 use alikms_pkcs11::model::time::{DAY, Moment};
 use alikms_pkcs11::seal::slot::{SlotKind, read_unlock_file};
 use alikms_pkcs11::store::{OpenRealm, Page, Store};
+use cryptoki_sys::*;
 use ledger::{Eyes, Ledger};
-use support::{Client, Dice, Installation, Setup};
+use support::{Client, Dice, Installation, P256, Setup, b, s};
 use uuid::Uuid;
 
 /// As many writers live at the same moment.
@@ -129,6 +132,41 @@ fn one_process_at_a_time_logs_in() {
     assert!(child.try_wait().unwrap().is_none(), "it did not wait");
     lock.unlock().unwrap();
     assert!(child.wait_with_output().unwrap().status.success());
+}
+
+/// Through the module and through the actions, whatever the change: rows, counts, lines of the trail. Long enough for a
+/// checkpoint or two, after which the log begins anew.
+#[test]
+fn what_is_answered_is_on_the_disk() {
+    let installation = Installation::software();
+    let client = installation.client();
+    let mut log = synced::Log::of(&installation.path("store/kms.db"));
+    for turn in 0..150 {
+        let (public, private) = client.ec_pair(P256, &[b(CKA_TOKEN, true)]).unwrap();
+        log.is_safe("C_GenerateKeyPair");
+        if turn % 30 == 0 {
+            client.set(private, &[s(CKA_LABEL, &format!("new-{turn}"))]).unwrap();
+            log.is_safe("C_SetAttributeValue");
+            client.destroy(public).unwrap();
+            log.is_safe("C_DestroyObject");
+        }
+    }
+    client.logout();
+    assert_eq!(client.login_as(CKU_USER, "not the PIN"), CKR_PIN_INCORRECT);
+    log.is_safe("a wrong PIN");
+    let service = Service::new(Config::read(&installation.conf()).unwrap());
+    let kms = service.token(None).unwrap();
+    kms.unlock().unwrap();
+    let spec = [("KeySpec", "Aliyun_AES_256"), ("KeyUsage", "ENCRYPT/DECRYPT")];
+    let made = writer::act(kms, "CreateKey", &spec).unwrap();
+    log.is_safe("CreateKey");
+    let key = [("KeyId", made["KeyMetadata"]["KeyId"].as_str().unwrap())];
+    for action in ["DisableKey", "EnableKey"] {
+        writer::act(kms, action, &key).unwrap();
+        log.is_safe(action);
+    }
+    assert!(writer::act(kms, "ScheduleKeyDeletion", &[key[0], ("PendingWindowInDays", "1")]).is_err());
+    log.is_safe("a refusal");
 }
 
 /// An installation whose writers are killed.

@@ -1,6 +1,6 @@
 //! Helpers around aws-lc's C types: owned pointers, its yes-or-no answers, its table of hash functions.
 
-use std::ffi::{CStr, c_int};
+use std::ffi::c_int;
 use std::ptr::NonNull;
 
 use aws_lc_sys as lc;
@@ -92,15 +92,13 @@ pub(super) fn must<T>(result: Result<T>) -> T {
     result.unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// What went wrong in `call`, by aws-lc's own words; empties its error queue.
+/// What went wrong in `call`, by aws-lc's number (library, reason: `err.h`; its words would be 20 KB of every process);
+/// empties its error queue.
 #[cold]
 pub(super) fn failed(call: &'static str) -> Error {
-    // SAFETY: reads this thread's queue; the answer is null or a static string.
-    let reason = unsafe {
-        let text = lc::ERR_reason_error_string(lc::ERR_peek_error());
-        if text.is_null() { None } else { CStr::from_ptr(text).to_str().ok() }
-    };
-    refused(Error::Internal(format!("{call}: {}", reason.unwrap_or("no reason given"))))
+    // SAFETY: reads a number from this thread's queue.
+    let number = unsafe { lc::ERR_peek_error() };
+    refused(Error::Internal(format!("{call}: aws-lc's error {number:#010x}")))
 }
 
 /// Empties aws-lc's error queue and hands on `error`.

@@ -217,12 +217,8 @@ fn gcm(key: &Sm4, iv: &[u8], aad: &[u8], tag: usize, input: &[u8], encrypt: bool
     macro_rules! by_length {
         ($($len:literal $size:ident),*) => {
             match iv.len() {
-                $($len => {
-                    let gcm = Gcm::<$size>(AesGcm::from(key.clone()));
-                    let iv = Array::try_from(iv).map_err(|_| Error::invalid("iv", "its length"))?;
-                    if encrypt { gcm.seal(&iv, aad, tag, input) } else { gcm.open(&iv, aad, tag, input) }
-                })*
-                _ => Err(Error::invalid("iv", "its length")),
+                $($len => run(&AesGcm::<Sm4, $size>::from(key.clone()), iv, aad, tag, input, encrypt),)*
+                _ => Err(bad_iv()),
             }
         };
     }
@@ -231,37 +227,56 @@ fn gcm(key: &Sm4, iv: &[u8], aad: &[u8], tag: usize, input: &[u8], encrypt: bool
     )
 }
 
-struct Gcm<N: ArraySize>(AesGcm<Sm4, N>);
+fn run(gcm: &dyn Gcm, iv: &[u8], aad: &[u8], tag: usize, input: &[u8], encrypt: bool) -> Result<Bytes> {
+    if encrypt { seal(gcm, iv, aad, tag, input) } else { open(gcm, iv, aad, tag, input) }
+}
 
-impl<N: ArraySize> Gcm<N> {
-    fn seal(&self, iv: &Array<u8, N>, aad: &[u8], tag: usize, input: &[u8]) -> Result<Bytes> {
-        let mut out = Bytes::with_room(input.len().saturating_add(BLOCK))?;
-        out.extend_from_slice(input);
-        let whole = self.apply(iv, aad, &mut out)?;
-        // A shorter tag is the start of the whole one (NIST SP 800-38D §7.1).
-        out.extend_from_slice(whole.get(..tag).unwrap_or(&whole));
-        Ok(out)
-    }
+/// GCM for IVs of one length. What is not in here is compiled once, not for each length.
+trait Gcm {
+    /// Encrypts in place; the whole tag.
+    fn apply(&self, iv: &[u8], aad: &[u8], data: &mut [u8]) -> Result<[u8; BLOCK]>;
+    /// Checks the whole tag and decrypts in place.
+    fn undo(&self, iv: &[u8], aad: &[u8], data: &mut [u8], tag: &[u8; BLOCK]) -> Result<()>;
+}
 
-    fn open(&self, iv: &Array<u8, N>, aad: &[u8], tag: usize, input: &[u8]) -> Result<Bytes> {
-        let (sealed, given) = input.split_at_checked(input.len().wrapping_sub(tag)).ok_or(Error::CiphertextLength)?;
-        let mut out = Bytes::copy_of(sealed)?;
-        if let Ok(given) = Array::try_from(given) {
-            let opened = self.0.decrypt_inout_detached(iv, aad, out.as_mut_slice().into(), &given);
-            return opened.map(|()| out).map_err(|_| Error::Ciphertext);
-        }
-        // The crate checks whole tags only. Encrypting twice gives the plaintext, then the tag that it should have.
-        self.apply(iv, aad, &mut out)?;
-        let mut again = Bytes::copy_of(&out)?;
-        let whole = self.apply(iv, aad, &mut again)?;
-        let same = whole.get(..tag).is_some_and(|whole| whole.ct_eq(given).into());
-        if same { Ok(out) } else { Err(Error::Ciphertext) }
-    }
-
-    fn apply(&self, iv: &Array<u8, N>, aad: &[u8], data: &mut [u8]) -> Result<[u8; BLOCK]> {
-        let tag = self.0.encrypt_inout_detached(iv, aad, data.into()).map_err(|_| Error::DataLength)?;
+impl<N: ArraySize> Gcm for AesGcm<Sm4, N> {
+    fn apply(&self, iv: &[u8], aad: &[u8], data: &mut [u8]) -> Result<[u8; BLOCK]> {
+        let iv = Array::try_from(iv).map_err(|_| bad_iv())?;
+        let tag = self.encrypt_inout_detached(&iv, aad, data.into()).map_err(|_| Error::DataLength)?;
         Ok(tag.into())
     }
+
+    fn undo(&self, iv: &[u8], aad: &[u8], data: &mut [u8], tag: &[u8; BLOCK]) -> Result<()> {
+        let iv = Array::try_from(iv).map_err(|_| bad_iv())?;
+        self.decrypt_inout_detached(&iv, aad, data.into(), &Array(*tag)).map_err(|_| Error::Ciphertext)
+    }
+}
+
+fn bad_iv() -> Error {
+    Error::invalid("iv", "its length")
+}
+
+fn seal(gcm: &dyn Gcm, iv: &[u8], aad: &[u8], tag: usize, input: &[u8]) -> Result<Bytes> {
+    let mut out = Bytes::with_room(input.len().saturating_add(BLOCK))?;
+    out.extend_from_slice(input);
+    let whole = gcm.apply(iv, aad, &mut out)?;
+    // A shorter tag is the start of the whole one (NIST SP 800-38D §7.1).
+    out.extend_from_slice(whole.get(..tag).unwrap_or(&whole));
+    Ok(out)
+}
+
+fn open(gcm: &dyn Gcm, iv: &[u8], aad: &[u8], tag: usize, input: &[u8]) -> Result<Bytes> {
+    let (sealed, given) = input.split_at_checked(input.len().wrapping_sub(tag)).ok_or(Error::CiphertextLength)?;
+    let mut out = Bytes::copy_of(sealed)?;
+    if let Ok(given) = given.try_into() {
+        return gcm.undo(iv, aad, &mut out, given).map(|()| out);
+    }
+    // The crate checks whole tags only. Encrypting twice gives the plaintext, then the tag that it should have.
+    gcm.apply(iv, aad, &mut out)?;
+    let mut again = Bytes::copy_of(&out)?;
+    let whole = gcm.apply(iv, aad, &mut again)?;
+    let same = whole.get(..tag).is_some_and(|whole| whole.ct_eq(given).into());
+    if same { Ok(out) } else { Err(Error::Ciphertext) }
 }
 
 #[cfg(test)]

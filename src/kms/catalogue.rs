@@ -1,8 +1,6 @@
 //! What the token shows of each key and certificate: the objects, their labels and IDs (DESIGN §3), kept in the store
 //! beside what they are derived from and renewed in the same transaction as any change of it.
 
-use std::collections::BTreeMap;
-
 use uuid::Uuid;
 
 use crate::crypto::digest::hash;
@@ -13,6 +11,7 @@ use crate::kms::subject;
 use crate::model::certificate::{Certificate, CertificateStatus, Der, Source};
 use crate::model::hash::Hash;
 use crate::model::key::{Key, KeyState, Version};
+use crate::model::map::map;
 use crate::model::names::{parse_id, version_name};
 use crate::model::object::{Class, Object};
 use crate::model::time::Moment;
@@ -82,8 +81,7 @@ struct Wanted {
 pub(super) fn refresh_key(records: &mut Records<'_>, key: &Key, now: Moment) -> Result<()> {
     let wanted = wanted_of_key(records, key, now)?;
     let stored = records.find_objects(&Query { key: Some(key.id), ..Query::default() }, 0, ALL)?;
-    let mut stored: BTreeMap<_, _> =
-        stored.into_iter().map(|object| ((object.class, object.version), object)).collect();
+    let mut stored = map(stored.into_iter().map(|object| ((object.class, object.version), object)));
     for want in wanted {
         match stored.remove(&(want.class, want.version)) {
             Some(old) => renew(records, old, want)?,

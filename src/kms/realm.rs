@@ -20,6 +20,7 @@ use crate::kms::use_key::Cache;
 use crate::model::Bytes;
 use crate::model::hash::Hash;
 use crate::model::key::Level;
+use crate::model::map::map;
 use crate::model::names::Realm;
 use crate::model::time::Moment;
 use crate::protection::Protection;
@@ -86,8 +87,7 @@ impl Service {
         let store = Arc::new(Store::new(&config.store));
         let turnstile = turnstile(store.clone());
         let device = |device: &DeviceConfig| Arc::new(Hsm::in_turns(device.clone(), turnstile.clone()));
-        let devices: BTreeMap<_, _> =
-            config.devices.iter().map(|config| (config.name.clone(), device(config))).collect();
+        let devices = map(config.devices.iter().map(|config| (config.name.clone(), device(config))));
         let tokens: Vec<Arc<Kms>> = config
             .tokens
             .iter()

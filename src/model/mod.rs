@@ -11,6 +11,7 @@ pub mod hash;
 mod iv;
 pub mod key;
 pub mod key_policy;
+pub mod map;
 pub mod names;
 pub mod object;
 pub mod policy;

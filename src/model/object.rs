@@ -77,18 +77,21 @@ mod attribute_map {
 
     use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
+    use crate::model::map;
     use crate::model::names::hex_bytes::{from_hex, to_hex};
 
-    pub fn serialize<S: Serializer>(map: &BTreeMap<u64, Vec<u8>>, serializer: S) -> Result<S::Ok, S::Error> {
-        let text: BTreeMap<String, String> = map.iter().map(|(id, value)| (format!("{id:x}"), to_hex(value))).collect();
-        text.serialize(serializer)
+    pub fn serialize<S: Serializer>(values: &BTreeMap<u64, Vec<u8>>, serializer: S) -> Result<S::Ok, S::Error> {
+        map::map(values.iter().map(|(id, value)| (format!("{id:x}"), to_hex(value)))).serialize(serializer)
     }
 
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<u64, Vec<u8>>, D::Error> {
         let text = BTreeMap::<String, String>::deserialize(deserializer)?;
-        text.into_iter()
-            .map(|(id, value)| Some((u64::from_str_radix(&id, 16).ok()?, from_hex(&value)?)))
-            .collect::<Option<_>>()
-            .ok_or_else(|| D::Error::custom("not an attribute map"))
+        let entry = |(id, value): (String, String)| {
+            u64::from_str_radix(&id, 16)
+                .ok()
+                .zip(from_hex(&value))
+                .ok_or_else(|| D::Error::custom("not an attribute map"))
+        };
+        map::try_map(text.into_iter().map(entry))
     }
 }

@@ -4,7 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
-use time::macros::format_description;
+use time::format_description::well_known::Rfc3339;
 
 /// A moment in UTC, in whole seconds since 1970-01-01.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -32,7 +32,6 @@ impl Moment {
 /// `2019-07-04T13:14:15Z` (S004-143).
 impl std::fmt::Display for Moment {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z");
-        f.write_str(&self.date_time().format(&format).unwrap_or_default())
+        f.write_str(&self.date_time().format(&Rfc3339).unwrap_or_default())
     }
 }

@@ -22,6 +22,7 @@ use super::uses::*;
 use super::{Audit, OpenRealm, Records, Store};
 use crate::error::{Error, Result};
 use crate::fork;
+use crate::model::map::map;
 use crate::model::time::Moment;
 
 /// The action of the row that tells of a file that was lost.
@@ -115,8 +116,7 @@ impl Uses {
         let (mut gone, mut going_on) = (Vec::new(), Vec::new());
         store.note_down(realm, |records| {
             (gone, going_on) = (Vec::new(), Vec::new());
-            let mut known: BTreeMap<Uuid, Carried> =
-                records.carried()?.into_iter().map(|carried| (carried.file, carried)).collect();
+            let mut known = map(records.carried()?.into_iter().map(|carried| (carried.file, carried)));
             let mut lines = Vec::new();
             // Listed within the transaction: a record without a file is then one whose file is gone.
             for (path, id) in self.listed(realm)? {

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::database::{Row, Value};
-use super::{Listed, Page, Records};
+use super::{Listed, OpenRealm, Page, Records};
 use crate::error::{Error, Result};
 
 /// Longer than any statement that reads a record, in bytes.
@@ -48,13 +48,7 @@ pub(super) fn reading<R: Record>(rest: &[&str]) -> String {
 impl Records<'_> {
     pub(super) fn insert<R: Record>(&mut self, record: &R) -> Result<()> {
         let columns = record.columns()?;
-        let places: Vec<String> = (5..columns.len() + 5).map(|at| format!("?{at}")).collect();
-        let names = R::COLUMNS.join(", ");
-        let sql = format!(
-            "INSERT INTO {} (realm, revision, body, tag, {names}) VALUES (?1, ?2, ?3, ?4, {})",
-            R::TABLE,
-            places.join(", ")
-        );
+        let sql = inserting(R::TABLE, R::COLUMNS);
         self.store(&sql, 1, record, columns).map(drop)
     }
 
@@ -64,14 +58,7 @@ impl Records<'_> {
         let [id, ..] = &columns[..] else { return Err(Error::Internal("a record without an ID".into())) };
         let sql = format!("SELECT revision FROM {} WHERE realm = ?1 AND {} = ?2", R::TABLE, R::COLUMNS[0]);
         let found = self.number(&sql, &[self.realm.row.id.into(), id.clone()])?.ok_or_else(|| record.missing())?;
-        let sets: Vec<String> =
-            R::COLUMNS.iter().zip(5..).skip(1).map(|(name, at)| format!(", {name} = ?{at}")).collect();
-        let sql = format!(
-            "UPDATE {} SET revision = ?2, body = ?3, tag = ?4{} WHERE realm = ?1 AND {} = ?5",
-            R::TABLE,
-            sets.concat(),
-            R::COLUMNS[0]
-        );
+        let sql = updating(R::TABLE, R::COLUMNS);
         self.store(&sql, found.saturating_add(1), record, columns).map(drop)
     }
 
@@ -84,25 +71,18 @@ impl Records<'_> {
         columns: Vec<Value<'_>>,
     ) -> Result<Vec<Row>> {
         let body = serde_json::to_string(record).map_err(|error| Error::Internal(format!("{}: {error}", R::TABLE)))?;
-        let tag = match columns.first() {
-            Some(id) => self.covered::<R, _>(id, revision, &body, |parts| self.realm.kek.tag(parts)),
-            None => return Err(Error::Internal("a record without an ID".into())),
-        };
-        let mut args = vec![self.realm.row.id.into(), revision.into(), body.as_str().into(), (&tag[..]).into()];
-        args.extend(columns);
-        self.transaction.run(sql, &args)
+        self.put(sql, R::TABLE, revision, &body, columns)
     }
 
-    /// What the tag of a record covers, for one use of it.
-    fn covered<R: Record, T>(
-        &self,
-        id: &Value<'_>,
-        revision: i64,
-        body: &str,
-        use_it: impl FnOnce(&[&[u8]]) -> T,
-    ) -> T {
-        let (table, realm) = (R::TABLE.as_bytes(), self.realm.row.uuid.as_bytes());
-        use_it(&[table, realm, &id.bytes(), &revision.to_be_bytes(), body.as_bytes()])
+    /// The same, of a record's body: compiled once, not for each kind of record.
+    fn put(&mut self, sql: &str, table: &str, revision: i64, body: &str, columns: Vec<Value<'_>>) -> Result<Vec<Row>> {
+        let tag = match columns.first() {
+            Some(id) => covered(self.realm, table, id, revision, body, |parts| self.realm.kek.tag(parts)),
+            None => return Err(Error::Internal("a record without an ID".into())),
+        };
+        let mut args = vec![self.realm.row.id.into(), revision.into(), body.into(), (&tag[..]).into()];
+        args.extend(columns);
+        self.transaction.run(sql, &args)
     }
 
     /// No error if there is none.
@@ -161,15 +141,45 @@ impl Records<'_> {
     }
 
     fn authentic<R: Record>(&self, row: &[Value<'_>], columns: &[Value<'_>], id: &Value<'_>) -> Option<R> {
-        let [Value::Int(revision), Value::Text(body), Value::Blob(tag)] = row else { return None };
-        if !self.covered::<R, _>(id, *revision, body, |parts| self.realm.kek.check(parts, tag)) {
-            return None;
-        }
-        let mut record: R = serde_json::from_str(body).ok()?;
+        let mut record: R = serde_json::from_str(self.genuine(R::TABLE, row, id)?).ok()?;
         record.identify(id);
         let agrees = record.columns().ok()? == columns;
         agrees.then_some(record)
     }
+
+    /// The body of a record whose tag is right.
+    fn genuine<'r>(&self, table: &str, row: &'r [Value<'_>], id: &Value<'_>) -> Option<&'r str> {
+        let [Value::Int(revision), Value::Text(body), Value::Blob(tag)] = row else { return None };
+        let right = covered(self.realm, table, id, *revision, body, |parts| self.realm.kek.check(parts, tag));
+        right.then_some(&**body)
+    }
+}
+
+/// What the tag of a record covers, for one use of it.
+fn covered<T>(
+    realm: &OpenRealm,
+    table: &str,
+    id: &Value<'_>,
+    revision: i64,
+    body: &str,
+    use_it: impl FnOnce(&[&[u8]]) -> T,
+) -> T {
+    let (table, realm) = (table.as_bytes(), realm.row.uuid.as_bytes());
+    use_it(&[table, realm, &id.bytes(), &revision.to_be_bytes(), body.as_bytes()])
+}
+
+/// The statement for a new record: realm, revision, body and tag are `?1` to `?4`, the columns follow.
+fn inserting(table: &str, columns: &[&str]) -> String {
+    let places: Vec<String> = (5..columns.len() + 5).map(|at| format!("?{at}")).collect();
+    let (names, places) = (columns.join(", "), places.join(", "));
+    format!("INSERT INTO {table} (realm, revision, body, tag, {names}) VALUES (?1, ?2, ?3, ?4, {places})")
+}
+
+/// The same for one that is there, found by the first of its columns.
+fn updating(table: &str, columns: &[&str]) -> String {
+    let sets: Vec<String> = columns.iter().zip(5..).skip(1).map(|(name, at)| format!(", {name} = ?{at}")).collect();
+    let (sets, id) = (sets.concat(), columns.first().unwrap_or(&"rowid"));
+    format!("UPDATE {table} SET revision = ?2, body = ?3, tag = ?4{sets} WHERE realm = ?1 AND {id} = ?5")
 }
 
 /// An ID for a person to read.

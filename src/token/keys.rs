@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::model::Bytes;
 use crate::model::curve::Curve;
 use crate::model::hash::Hash;
+use crate::model::map::{map, try_map};
 use crate::model::object::Class;
 use crate::model::public::PublicKey;
 use crate::model::spec::Family;
@@ -43,7 +44,7 @@ pub fn secret_bits(family: Family, length: u64) -> Result<usize> {
 
 /// What is asked for explicitly, else `default`.
 fn flags(template: &Template, kinds: &[(CK_ATTRIBUTE_TYPE, bool)]) -> Result<Flags> {
-    kinds.iter().map(|(kind, default)| Ok((*kind, template.bool(*kind)?.unwrap_or(*default)))).collect()
+    try_map(kinds.iter().map(|(kind, default)| Ok((*kind, template.bool(*kind)?.unwrap_or(*default)))))
 }
 
 /// Does the template speak of any of these?
@@ -138,7 +139,7 @@ pub fn mirror(private: &Flags) -> Flags {
         (CKA_DERIVE, CKA_DERIVE),
         (CKA_SIGN_RECOVER, CKA_VERIFY_RECOVER),
     ];
-    PAIRS.iter().map(|(inner, outer)| (*outer, private.get(inner).copied().unwrap_or(false))).collect()
+    map(PAIRS.iter().map(|(inner, outer)| (*outer, private.get(inner).copied().unwrap_or(false))))
 }
 
 /// What kind of pair the public template asks for: family, bits, and RSA's public exponent.

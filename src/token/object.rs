@@ -13,6 +13,7 @@ use crate::kms::objects::ObjectView;
 use crate::model::Bytes;
 use crate::model::curve::Curve;
 use crate::model::key::{Key, KeyUsage, Level, Style, Version};
+use crate::model::map::map;
 use crate::model::names::Realm;
 use crate::model::object::Class;
 use crate::model::public::PublicKey;
@@ -450,15 +451,10 @@ pub fn kept(template: &Template) -> BTreeMap<u64, Vec<u8>> {
         let said = is_certificate && certificate::SAID_BY_ITSELF.contains(&kind);
         !import && !said && !DERIVED.contains(&kind)
     };
-    template
-        .0
-        .iter()
-        .filter(|entry| keep(entry.kind))
-        .map(|entry| match &entry.value {
-            EntryValue::Bytes(bytes) => (entry.kind, bytes.to_vec()),
-            EntryValue::Nested(inner) => (entry.kind, inner.encode().to_vec()),
-        })
-        .collect()
+    map(template.0.iter().filter(|entry| keep(entry.kind)).map(|entry| match &entry.value {
+        EntryValue::Bytes(bytes) => (entry.kind, bytes.to_vec()),
+        EntryValue::Nested(inner) => (entry.kind, inner.encode().to_vec()),
+    }))
 }
 
 /// The level that a template asks for (`CKA_ALIKMS_PROTECTION_LEVEL`).

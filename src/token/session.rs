@@ -1,6 +1,6 @@
 //! A session: whose it is, what is going on in it, and the objects that it looks for.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use cryptoki_sys::*;
@@ -329,7 +329,7 @@ impl Session {
             check_gain(&item, entry)?;
         }
         if Slot::is_session_object(object) {
-            let mut all: BTreeMap<_, _> = item.attributes().map(|(kind, value)| (kind, value.clone())).collect();
+            let mut all = crate::model::map::map(item.attributes().map(|(kind, value)| (kind, value.clone())));
             for entry in &template.0 {
                 if let EntryValue::Bytes(value) = &entry.value {
                     all.insert(entry.kind, value.clone());

@@ -300,7 +300,7 @@ impl Slot {
         }
         let objects = self.objects.lock();
         let mut items: Vec<_> = objects.items.values().map(|owned| owned.item.clone()).collect();
-        items.sort_by_key(|item| item.handle);
+        items.sort_unstable_by_key(|item| item.handle);
         items
     }
 

@@ -166,7 +166,7 @@ impl Connection {
             .filter(|id| profile.believes(*id))
             .map(|id| (id, if profile.knows(id) { module.mechanism_info(slot, id).ok() } else { None }))
             .collect();
-        mechanisms.sort_by_key(|(id, _)| *id);
+        mechanisms.sort_unstable_by_key(|(id, _)| *id);
         let limit = match token.max_sessions {
             0 | CK_ULONG::MAX => usize::MAX,
             limit => usize::try_from(limit).unwrap_or(usize::MAX),
