@@ -3,4 +3,4 @@
 #[path = "../../src/model/bytes.rs"]
 mod bytes;
 
-pub use bytes::Bytes;
+pub use bytes::{Bytes, wiped};

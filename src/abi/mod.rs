@@ -20,7 +20,6 @@ mod object;
 mod parallel;
 mod random;
 mod run;
-mod rv;
 mod session;
 mod sign;
 mod slot_token;

@@ -17,4 +17,4 @@ pub mod public;
 pub mod spec;
 pub mod time;
 
-pub use bytes::Bytes;
+pub use bytes::{Bytes, wiped};

@@ -21,6 +21,7 @@ mod own;
 pub mod parameter;
 mod profile;
 pub mod provider;
+mod rv;
 pub mod separation;
 pub mod session;
 pub mod sessions;

@@ -20,21 +20,36 @@ pub struct Provider {
 }
 
 impl Provider {
-    /// C_Initialize: reads the configuration and nothing else. `conf`: a path given through pReserved ("conf=PATH").
+    /// Reads the configuration and nothing else. `conf`: its path.
     pub fn start(conf: Option<&str>) -> Result<Self> {
         let config = match conf {
             Some(path) => Config::read(path.as_ref())?,
             None => Config::find()?,
         };
+        Ok(Self::new(config))
+    }
+
+    /// Touches nothing.
+    pub fn new(config: Config) -> Self {
+        Self::with_objects_from(config, 0)
+    }
+
+    /// For a client that may come from another process like this one: the handles of session objects that it had there are
+    /// nobody's here.
+    pub fn hosted(config: Config) -> Self {
+        Self::with_objects_from(config, uuid::Uuid::new_v4().as_u64_pair().0 >> 8)
+    }
+
+    fn with_objects_from(config: Config, first_object: u64) -> Self {
         let service = Service::new(config);
         let mut taken = Vec::new();
         let mut slots: Vec<&'static Slot> = Vec::new();
         for kms in service.tokens() {
-            let slot = Slot::new(kms.clone(), &taken);
+            let slot = Slot::new(kms.clone(), &taken, first_object);
             taken.push(slot.id);
             slots.push(&*Box::leak(Box::new(slot)));
         }
-        Ok(Self { slots, sessions: Sessions::default() })
+        Self { slots, sessions: Sessions::default() }
     }
 
     /// C_Finalize: every session is closed; what another thread is doing in one is waited for.
@@ -52,7 +67,7 @@ impl Provider {
         }
     }
 
-    pub fn info(&self, version: CK_VERSION) -> CK_INFO {
+    pub fn info(version: CK_VERSION) -> CK_INFO {
         CK_INFO {
             cryptokiVersion: version,
             manufacturerID: padded("alikms"),
@@ -63,7 +78,7 @@ impl Provider {
     }
 
     /// In the order of `alikms.toml`; every token is always present.
-    pub fn slots(&self, _token_present: bool) -> Vec<u64> {
+    pub fn slots(&self) -> Vec<u64> {
         self.slots.iter().map(|slot| slot.id).collect()
     }
 
@@ -80,6 +95,18 @@ impl Provider {
             hardwareVersion: CK_VERSION { major: 0, minor: 0 },
             firmwareVersion: own_version(),
         })
+    }
+
+    /// The other names by which objects were found, in the order of their handles.
+    pub fn other_names(&self, slot: u64) -> Result<Vec<(u64, Vec<u8>)>> {
+        self.slot(slot).map(Slot::other_names)
+    }
+
+    /// What another process like this one told to [`Self::other_names`], before anything was looked for here.
+    pub fn set_other_names(&self, slot: u64, names: &[(u64, Vec<u8>)]) -> Result<()> {
+        let slot = self.slot(slot)?;
+        names.iter().for_each(|(object, label)| _ = slot.named(*object, label));
+        Ok(())
     }
 
     pub fn token_info(&self, slot: u64) -> Result<CK_TOKEN_INFO> {

@@ -25,7 +25,7 @@ use crate::token::state::Saved;
 
 /// Handles of session objects have this bit, handles of other names of a token object that one; the rest are store rows.
 const SESSION_OBJECT: u64 = 1 << 62;
-const OTHER_NAME: u64 = 1 << 61;
+pub const OTHER_NAME: u64 = 1 << 61;
 /// So many token objects are kept worked out, and so many answers to searches.
 const KEPT: usize = 4096;
 /// Longer answers to searches are not kept.
@@ -106,7 +106,8 @@ pub struct Asked {
 }
 
 impl Slot {
-    pub fn new(kms: Arc<Kms>, taken: &[u64]) -> Self {
+    /// `first_object`: from where on session objects are numbered, below 2^60.
+    pub fn new(kms: Arc<Kms>, taken: &[u64], first_object: u64) -> Self {
         let identity = kms.realm().key_arn(uuid::Uuid::nil());
         let digest = hash(Hash::Sha256, identity.as_bytes());
         let mut id = u64::from(u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]) & 0x7fff_ffff);
@@ -122,7 +123,7 @@ impl Slot {
             is_user: AtomicBool::new(false),
             turn: Lock::new(()),
             counts: Default::default(),
-            objects: Lock::new(Objects::default()),
+            objects: Lock::new(Objects { last: first_object, ..Objects::default() }),
             owned: AtomicUsize::new(0),
             changes: AtomicU64::new(0),
             names: Lock::new(Vec::new()),
@@ -317,6 +318,10 @@ impl Slot {
             names.len() - 1
         });
         OTHER_NAME | index as u64
+    }
+
+    pub fn other_names(&self) -> Vec<(u64, Vec<u8>)> {
+        self.names.lock().clone()
     }
 
     /// The row behind a handle, and the other name that it stands for.

@@ -180,7 +180,7 @@ fn a_user_at_the_token_is_limited_per_key_and_per_action() {
     world.kms().set_user_pin(&Caller::account(), "alice", b"alice-pin").unwrap();
 
     let provider = Provider::start(world._home.config().to_str()).unwrap();
-    let slot = provider.slots(true)[0];
+    let slot = provider.slots()[0];
     let session = provider.open_session(slot, CKF_SERIAL_SESSION | CKF_RW_SESSION).unwrap();
     provider.login(session, CKU_USER, Some(b"alice:alice-pin"), None).unwrap();
     let mechanism = Mechanism { kind: CKM_SHA256_RSA_PKCS, parameter: Parameter::None };

@@ -8,6 +8,7 @@ mod deploy;
 mod doctor;
 mod features;
 mod help;
+mod host;
 mod ids;
 mod local;
 mod output;

@@ -1,0 +1,21 @@
+//! The token as the C door sees it: in this process, or in a host of the agent's that this process asks (`[client]` in
+//! `alikms.toml`). Both have the same methods, so that the door does not know which it is.
+//!
+//! `calls` is the table of what can be asked, and `forms` how its arguments travel; `client`, `link`, `seat` and `session` are
+//! the asking side, `host` the answering one.
+
+mod calls;
+mod client;
+mod forms;
+mod host;
+mod hosted;
+mod info;
+mod seat;
+mod show;
+mod tokens;
+
+pub use calls::{Ask, Session};
+pub use client::Client;
+pub use host::{Host, VERSION};
+pub use show::Shown;
+pub use tokens::Tokens;
