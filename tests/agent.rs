@@ -14,3 +14,5 @@ mod loss;
 #[path = "agent/speed.rs"]
 mod speed;
 mod support;
+#[path = "agent/whole.rs"]
+mod whole;

@@ -24,7 +24,7 @@ pub const LINES: usize = 1024;
 /// How long an answer may take to be read.
 const READING: Duration = Duration::from_secs(60);
 /// So much random a time, and so many handles, whatever is asked for.
-const MOST: usize = 1 << 20;
+pub const MOST: usize = 1 << 20;
 
 /// A session's handle, 0 where none is meant, and what is asked of it.
 pub type Question<'a> = ([u8; 8], Ask<'a>);
@@ -127,5 +127,5 @@ pub fn reply<T: Serialize>(outcome: Result<T>) -> Option<Bytes> {
         tracing::debug!(%error, "answered with an error");
         error.rv()
     });
-    link::encode(&outcome).or_else(|| link::encode(&Err::<(), u64>(CKR_DATA_LEN_RANGE)))
+    link::encode(&outcome).or_else(|| link::encode(&Err::<(), u64>(CKR_HOST_MEMORY)))
 }

@@ -137,9 +137,9 @@ pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A whole message, with its length before it.
+/// A whole message, with its length before it. `HostMemory` if it would be longer than messages are.
 pub fn question(session: u64, ask: &impl Serialize) -> Result<crate::model::Bytes> {
-    link::encode(&(session.to_le_bytes(), ask)).ok_or(Error::DataLength)
+    link::encode(&(session.to_le_bytes(), ask)).ok_or(Error::HostMemory)
 }
 
 pub fn answer<T: DeserializeOwned>(body: &[u8]) -> Result<T, Broken> {

@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 
 use super::calls::{Ask, Does, Op};
 use super::client::Client;
+use super::host::MOST;
 use super::hosted::{Broken, answer, question};
 use super::info::SessionInfo;
 use super::show::Told;
@@ -172,6 +173,7 @@ impl Seated<'_> {
 
     #[cold]
     pub fn find(&mut self, max: usize) -> Result<Vec<u64>> {
+        let max = max.min(MOST);
         let found: Vec<u64> = self.ask(Does::Ends(Op::Find), &Ask::Find { max })?;
         self.client.learn_names(self, &found)?;
         Ok(found)

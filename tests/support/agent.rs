@@ -21,7 +21,7 @@ pub fn seen_by_clients(conf: &Path) -> PathBuf {
     known.get_or_insert_default().entry(conf.to_owned()).or_insert_with(|| start(conf, &text, "")).clone()
 }
 
-/// Starts an agent, which ends with the thread that asks for it, and answers its clients' configuration.
+/// Starts an agent, which ends with this process, and answers its clients' configuration.
 pub fn start(conf: &Path, text: &str, more: &str) -> PathBuf {
     let beside = |name: &str| conf.with_file_name(name);
     let socket = format!("socket = \"{}\"\n", beside("agent.sock").display());
@@ -37,8 +37,16 @@ pub fn start(conf: &Path, text: &str, more: &str) -> PathBuf {
             Ok(())
         });
     }
-    let mut said = String::new();
-    BufReader::new(agent.spawn().unwrap().stdout.take().unwrap()).read_line(&mut said).unwrap();
+    let (told, listens) = std::sync::mpsc::channel();
+    // The kernel takes the end of the thread that started a process for its parent's: this one ends with the process.
+    std::thread::spawn(move || {
+        let mut agent = agent.spawn().unwrap();
+        let mut said = String::new();
+        BufReader::new(agent.stdout.take().unwrap()).read_line(&mut said).unwrap();
+        told.send(said).unwrap();
+        agent.wait()
+    });
+    let said = listens.recv().unwrap();
     assert!(said.starts_with("listening at "), "{said}");
     client
 }
