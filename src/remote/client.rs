@@ -2,7 +2,7 @@
 //! after a fork.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Once};
 use std::time::Instant;
 
@@ -16,6 +16,7 @@ use super::host::VERSION;
 use super::hosted::{Broken, Hosted, lock};
 use super::info::{MechanismInfo, SessionInfo, SlotInfo, TokenInfo};
 use super::seat::{Seat, Seated, Work};
+use super::tries::Tries;
 use crate::config::{AgentConfig, ClientConfig};
 use crate::error::{Error, Result};
 use crate::fork::{self, Lock, PerProcess};
@@ -32,8 +33,7 @@ const SPREAD: u64 = 997;
 pub struct Client {
     config: ClientConfig,
     state: PerProcess<State>,
-    /// Logins whose PIN a host refused, by their numbers: the processes forked from this one do not try it again.
-    refused: &'static [AtomicU64],
+    tries: Tries,
 }
 
 struct State {
@@ -63,14 +63,13 @@ struct Login {
 impl Client {
     /// Touches nothing outside.
     pub fn new(config: ClientConfig) -> Self {
-        static NONE: [AtomicU64; 1] = [AtomicU64::new(0)];
         let state = || State {
             is_heir: Once::new(),
             known: Lock::new(Known::default()),
             current: Mutex::default(),
             is_absent: AtomicBool::new(false),
         };
-        Self { config, state: PerProcess::new(state), refused: fork::shared_words().map_or(&NONE, |words| words) }
+        Self { config, state: PerProcess::new(state), tries: Tries::default() }
     }
 
     /// This process's own; a forked child begins with what its parent knew.
@@ -176,15 +175,13 @@ impl Client {
         }
         for (slot, login) in logins {
             let Some(seat) = seats.iter().find(|seat| seat.slot == slot) else { continue };
-            let refused = self.refused(&login);
-            if refused.load(Ordering::Relaxed) != login.number {
+            if let Some(turn) = self.tries.turn(login.number) {
                 let theirs = hosted.theirs(seat.handle).unwrap_or_default();
-                match hosted.ask::<()>(theirs, &login.ask(), Instant::now() + self.config.deadline * AgentConfig::SLOW)
-                {
+                match hosted.ask::<()>(theirs, &login.ask(), self.deadline(Does::Changes)) {
                     Ok(()) => continue,
                     Err(Broken::Failed(Error::Cryptoki(
                         CKR_PIN_INCORRECT | CKR_PIN_LOCKED | CKR_PIN_EXPIRED | CKR_USER_PIN_NOT_INITIALIZED,
-                    ))) => refused.store(login.number, Ordering::Relaxed),
+                    ))) => turn.refused(),
                     Err(broken) => return Err(broken),
                 }
             }
@@ -195,10 +192,6 @@ impl Client {
             }
         }
         Ok(())
-    }
-
-    fn refused(&self, login: &Login) -> &AtomicU64 {
-        &self.refused[login.number as usize % self.refused.len()]
     }
 
     /// Asks about no session.
@@ -330,7 +323,7 @@ impl Client {
                 return Ok(());
             }
             let pin = Bytes::copy_of(pin.unwrap_or_default())?;
-            let number = uuid::Uuid::new_v4().as_u64_pair().0;
+            let number = Tries::number();
             let login = Login { number, user, pin, name: name.map(<[u8]>::to_vec) };
             let state = self.state();
             state.known.lock().logins.insert(s.seat.slot, Arc::new(login));
@@ -409,6 +402,6 @@ impl Login {
         let mut pin = Bytes::with_room(name.len() + new.len())?;
         pin.extend_from_slice(name);
         pin.extend_from_slice(new);
-        Ok(Some(Self { number: self.number.wrapping_add(1), user: self.user, pin, name: self.name.clone() }))
+        Ok(Some(Self { number: Tries::number(), user: self.user, pin, name: self.name.clone() }))
     }
 }

@@ -1,8 +1,8 @@
 //! The token as the C door sees it: in this process, or in a host of the agent's that this process asks (`[client]` in
 //! `alikms.toml`). Both have the same methods, so that the door does not know which it is.
 //!
-//! `calls` is the table of what can be asked, and `forms` how its arguments travel; `client`, `link`, `seat` and `session` are
-//! the asking side, `host` the answering one.
+//! `calls` is the table of what can be asked, `forms`, `info` and `show` are how it travels; `tokens` is what the door sees; `client`
+//! (sessions and logins), `seat` (one session), `hosted` (a connection) and `tries` are the asking side, `host` the answering one.
 
 mod calls;
 mod client;
@@ -13,6 +13,7 @@ mod info;
 mod seat;
 mod show;
 mod tokens;
+mod tries;
 
 pub use calls::{Ask, Session};
 pub use client::Client;

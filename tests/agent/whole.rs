@@ -187,7 +187,8 @@ fn what_is_lost_with_a_host() {
     let again: Vec<_> = (0..20).flat_map(|_| <[_; 2]>::from(c.session_pair())).collect();
     assert!(!again.contains(&session_key));
     // A search is begun anew as long as nothing of it was fetched.
-    let mut template = [raw(&[s(CKA_LABEL, "web")])].concat();
+    let label = [s(CKA_LABEL, "web")];
+    let mut template = raw(&label);
     assert_eq!(call!(c.m, C_FindObjectsInit(c.h, template.as_mut_ptr(), 1)), CKR_OK);
     lost();
     let (mut found, mut count) = ([0; 8], 0);
@@ -319,7 +320,7 @@ fn forked_children_have_hosts_of_their_own() {
             assert!(children(1, |number| pair.sign(c, number).is_ok()));
         }
     });
-    assert_eq!(whole.hosts().len(), 1, "the children's are gone, and the parent's is not kept by anybody");
+    assert!(within(10, || whole.hosts().len() == 1), "the children's are gone");
 }
 
 /// A child that never uses the module does not keep its parent's host alive.
@@ -391,6 +392,7 @@ fn another_user_uses_keys_and_policies_and_audit_bind_him() {
     fs::write(whole.installation.path("bob.pin"), "bobs-pin").unwrap();
     let source = format!("file:{}", whole.installation.path("bob.pin").display());
     print(&[&["set-user-pin"][..], &user, &["--user-pin", &source]].concat());
+    fs::set_permissions(whole.installation.path(""), Permissions::from_mode(0o700)).unwrap();
     fs::set_permissions(whole.folder.path(), Permissions::from_mode(0o755)).unwrap();
     fs::set_permissions(whole.conf(), Permissions::from_mode(0o644)).unwrap();
     let (module, conf, own) = (whole.installation.load(), whole.conf(), whole.installation.conf());
