@@ -73,8 +73,9 @@ pub static VERBS: &[Verb] = &[
     Verb {
         name: "agent",
         words: "",
-        summary: "Serves the devices with device_mode = \"agent\" to the modules of this machine, until it is ended",
-        text: "It alone loads the devices' libraries and reads their PINs. Modules ask it over the Unix socket of [agent] \
+        summary: "Serves devices and whole tokens to the modules of this machine, until it is ended",
+        text: "It alone loads the libraries of devices with device_mode = \"agent\" and reads their PINs; with tokens = true in [agent] \
+               it has the store, too, and modules with [client] in their alikms.toml need neither. Modules ask it over the Unix socket of [agent] \
                in alikms.toml, by default /run/alikms/agent.sock; who may is [agent] allow, by default the owner of the store. \
                A worker that a library takes down is started again at once. systemd/alikms-agent.service runs it.",
         options: &[],
