@@ -50,6 +50,8 @@ pub enum Lost {
 impl Line {
     pub fn new(socket: OwnedFd) -> Option<Self> {
         let identity = identity(&socket)?;
+        // Who had it before may have waited for less than for ever.
+        set_socket_timeout(&socket, Timeout::Recv, None).ok()?;
         Some(Self { socket: Some(socket), identity, patience: Cell::new(None) })
     }
 

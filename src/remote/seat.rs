@@ -68,7 +68,7 @@ impl Work {
 
     /// A logout ends all but digests.
     pub fn logged_out(&mut self) {
-        self.forget_flags(u64::MAX & !CKF_DIGEST);
+        self.forget_flags(!CKF_DIGEST);
     }
 }
 

@@ -323,6 +323,18 @@ fn forked_children_have_hosts_of_their_own() {
     assert!(within(10, || whole.hosts().len() == 1), "the children's are gone");
 }
 
+/// The worker waits ten seconds for a greeting; the host that got the connection from it did so for a call, and ended.
+#[test]
+fn a_host_waits_for_its_client_for_ever() {
+    let whole = Whole::new(false, 30, "");
+    let (c, _) = whole.client();
+    let (_, key) = c.session_pair();
+    let hosts = whole.hosts();
+    std::thread::sleep(Duration::from_secs(11));
+    c.sign(CKM_ECDSA, key, &[1; 32]).unwrap();
+    assert_eq!(whole.hosts(), hosts);
+}
+
 /// A child that never uses the module does not keep its parent's host alive.
 #[test]
 fn a_host_ends_with_its_client_however_that_ends() {
