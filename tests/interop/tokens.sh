@@ -36,7 +36,7 @@ if [ -n "$WORKER" ]; then
   signed() {
     head -c 32 /dev/zero >digest
     setpriv --reuid "$WORKER" --regid "$WORKER" --clear-groups pkcs11-tool --module "$MODULE" --token-label "$TOKEN" --login --pin "$PIN" \
-      --sign --mechanism ECDSA --label sw-p256 --signature-format openssl --input-file digest >signature &&
+      --sign --mechanism ECDSA --id "$(cat "$FIXTURE/keys/sw-p256.cka")" --signature-format openssl --input-file digest >signature &&
       plain pkeyutl -verify -pubin -inkey "$FIXTURE/keys/sw-p256.pub" -in digest -sigfile signature
   }
   check "and signs nevertheless" signed

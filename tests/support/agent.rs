@@ -11,10 +11,14 @@ use std::sync::{Mutex, PoisonError};
 /// The clients' configurations, by the installations'.
 static KNOWN: Mutex<Option<HashMap<PathBuf, PathBuf>>> = Mutex::new(None);
 
+pub fn is_client() -> bool {
+    std::env::var_os("ALIKMS_TEST_CLIENT").is_some()
+}
+
 /// The configuration to initialise a module with: this one, or that of a client of an agent that has it.
 pub fn seen_by_clients(conf: &Path) -> PathBuf {
     let text = std::fs::read_to_string(conf).unwrap_or_default();
-    if std::env::var_os("ALIKMS_TEST_CLIENT").is_none() || !text.contains("[[token]]") || text.contains("[agent]") {
+    if !is_client() || !text.contains("[[token]]") || text.contains("[agent]") {
         return conf.to_owned();
     }
     let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
