@@ -25,7 +25,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("kms", &["error", "config", "crypto", "fork", "model", "protection", "seal", "store"]),
     ("token", &["error", "config", "crypto", "fork", "kms", "model", "protection", "seal", "store"]),
     ("api", &["error", "config", "kms", "model", "store"]),
-    ("remote", &["error", "config", "fork", "link", "model", "token"]),
+    ("remote", &["error", "api", "config", "fork", "kms", "link", "model", "token"]),
     ("abi", &["error", "config", "fork", "kms", "model", "remote", "token", "trace"]),
 ];
 

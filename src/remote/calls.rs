@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 use serde_bytes::Bytes as Raw;
 
+use super::act::Act;
 use super::forms::{Form, Lend};
 use super::host::reply;
 use super::info::SessionInfo;
@@ -61,6 +62,7 @@ macro_rules! calls {
         #[derive(Serialize, Deserialize)]
         #[serde(bound(deserialize = "'de: 'a"))]
         pub enum Ask<'a> {
+            Act(Act<'a>),
             /// Ends operations.
             Cancel { flags: u64 },
             Close,

@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use serde_bytes::Bytes as Raw;
 use subtle::ConstantTimeEq;
 
+use super::act::{Act, Acted};
 use super::calls::{Ask, Does, Op, Session};
 use super::host::VERSION;
 use super::hosted::{Broken, Hosted, lock};
@@ -197,6 +198,11 @@ impl Client {
     /// Asks about no session.
     fn ask<T: DeserializeOwned>(&self, does: Does, ask: &Ask<'_>) -> Result<T> {
         self.insist(does, |hosted, deadline| hosted.ask(0, ask, deadline))
+    }
+
+    /// An action of the API.
+    pub fn act(&self, act: Act<'_>) -> Result<Acted> {
+        self.ask(Does::Changes, &Ask::Act(act))
     }
 
     pub fn slots(&self) -> Result<Vec<u64>> {

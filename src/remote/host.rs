@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use cryptoki_sys::*;
 use serde::Serialize;
 
+use super::act::Acted;
 use super::calls::{self, Ask};
 use super::info::{MechanismInfo, SlotInfo, TokenInfo};
 use crate::config::Config;
@@ -31,6 +32,8 @@ pub type Question<'a> = ([u8; 8], Ask<'a>);
 
 pub struct Host {
     provider: Provider,
+    /// The client is root or the agent's own user.
+    is_trusted: bool,
     lines: AtomicUsize,
 }
 
@@ -41,8 +44,8 @@ pub struct Visitor {
 }
 
 impl Host {
-    pub fn new(config: Config) -> Self {
-        Self { provider: Provider::hosted(config), lines: AtomicUsize::new(0) }
+    pub fn new(config: Config, is_trusted: bool) -> Self {
+        Self { provider: Provider::hosted(config), is_trusted, lines: AtomicUsize::new(0) }
     }
 
     /// None if there are too many.
@@ -72,6 +75,10 @@ impl Host {
         let p = &self.provider;
         match ask {
             Ask::Find { max } | Ask::GenerateRandom { length: max } if *max > MOST => None,
+            Ask::Act(act) => reply(Ok(match p.kms(act.token) {
+                Some(kms) => act.run(kms, self.is_trusted),
+                None => Acted::Failed(format!("the agent has no token '{}'", act.token.unwrap_or_default())),
+            })),
             Ask::Close => reply(p.close_session(session)),
             Ask::CloseAll { slot } => reply(p.close_all_sessions(*slot)),
             Ask::InitPin { pin } => reply(p.init_pin(session, pin.map(|pin| &**pin))),

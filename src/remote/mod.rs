@@ -2,8 +2,10 @@
 //! `alikms.toml`). Both have the same methods, so that the door does not know which it is.
 //!
 //! `calls` is the table of what can be asked, `forms`, `info` and `show` are how it travels; `tokens` is what the door sees; `client`
-//! (sessions and logins), `seat` (one session), `hosted` (a connection) and `tries` are the asking side, `host` the answering one.
+//! (sessions and logins), `seat` (one session), `hosted` (a connection) and `tries` are the asking side, `host` the answering one. `act` is the
+//! command's part.
 
+mod act;
 mod calls;
 mod client;
 mod forms;
@@ -15,6 +17,7 @@ mod show;
 mod tokens;
 mod tries;
 
+pub use act::{Act, Acted, Who};
 pub use calls::{Ask, Session};
 pub use client::Client;
 pub use host::{Host, VERSION};

@@ -4,7 +4,7 @@ use cryptoki_sys::*;
 
 use crate::config::Config;
 use crate::error::{Error, Result, StoreFault};
-use crate::kms::Service;
+use crate::kms::{Kms, Service};
 use crate::model::Bytes;
 use crate::model::caller::Caller;
 use crate::token::alias;
@@ -84,6 +84,12 @@ impl Provider {
 
     fn slot(&self, id: u64) -> Result<&'static Slot> {
         self.slots.iter().copied().find(|slot| slot.id == id).ok_or(ck(CKR_SLOT_ID_INVALID))
+    }
+
+    /// The KMS behind the token of this label, or behind the first one.
+    pub fn kms(&self, label: Option<&str>) -> Option<&Kms> {
+        let slot = self.slots.iter().find(|slot| label.is_none_or(|label| slot.kms.label() == label));
+        slot.map(|slot| &*slot.kms)
     }
 
     pub fn slot_info(&self, slot: u64) -> Result<CK_SLOT_INFO> {

@@ -90,10 +90,10 @@ pub fn host(config: Config, worker: &str) -> Result<ExitCode, Stop> {
     let socket = stdin.as_fd().try_clone_to_owned();
     let socket = socket.map_err(|error| failed("the connection cannot be used", &error))?;
     let Some(control) = Line::new(socket) else { return Ok(ExitCode::FAILURE) };
-    if let Some(peer) = control.socket().and_then(Peer::of) {
-        fork::work_for(actor(peer));
-    }
-    let host = Arc::new(Host::new(config));
+    let Some(peer) = control.socket().and_then(Peer::of) else { return Ok(ExitCode::FAILURE) };
+    fork::work_for(actor(peer));
+    let is_trusted = [0, rustix::process::geteuid().as_raw()].contains(&peer.user);
+    let host = Arc::new(Host::new(config, is_trusted));
     if control.greet(&Greeting::Welcome) {
         while let Ok(line) = control.receive_end() {
             if let Some(visitor) = host.admit(line)
