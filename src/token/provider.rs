@@ -20,15 +20,6 @@ pub struct Provider {
 }
 
 impl Provider {
-    /// Reads the configuration and nothing else. `conf`: its path.
-    pub fn start(conf: Option<&str>) -> Result<Self> {
-        let config = match conf {
-            Some(path) => Config::read(path.as_ref())?,
-            None => Config::find()?,
-        };
-        Ok(Self::new(config))
-    }
-
     /// Touches nothing.
     pub fn new(config: Config) -> Self {
         Self::with_objects_from(config, 0)

@@ -179,7 +179,7 @@ fn a_user_at_the_token_is_limited_per_key_and_per_action() {
     world.user("alice", &allow("AsymmetricSign", &[arn(&format!("key/{key}"))]));
     world.kms().set_user_pin(&Caller::account(), "alice", b"alice-pin").unwrap();
 
-    let provider = Provider::start(world._home.config().to_str()).unwrap();
+    let provider = Provider::new(alikms_pkcs11::config::Config::read(&world._home.config()).unwrap());
     let slot = provider.slots()[0];
     let session = provider.open_session(slot, CKF_SERIAL_SESSION | CKF_RW_SESSION).unwrap();
     provider.login(session, CKU_USER, Some(b"alice:alice-pin"), None).unwrap();

@@ -112,9 +112,11 @@ pub fn host(config: Config, worker: &str) -> Result<ExitCode, Stop> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What the audit trail says of the client.
+/// What the audit trail says of the client. Its path only a host with the right to trace it is told; its own name for itself
+/// says that it is one.
 fn actor(peer: Peer) -> Actor {
-    let program = std::fs::read_link(format!("/proc/{}/exe", peer.process));
-    let program = program.map(|path| path.to_string_lossy().into_owned());
-    Actor { user: peer.user, process: peer.process, program: program.unwrap_or_else(|_| "by the agent".to_owned()) }
+    let about = |file: &str| format!("/proc/{}/{file}", peer.process);
+    let path = std::fs::read_link(about("exe")).map(|path| path.to_string_lossy().into_owned());
+    let own = || std::fs::read_to_string(about("comm")).map(|name| format!("comm:{}", name.trim_end()));
+    Actor { user: peer.user, process: peer.process, program: path.or_else(|_| own()).unwrap_or_default() }
 }

@@ -55,7 +55,12 @@ pub const GLOBAL: &[Opt] = &[
         "PATH",
         "Print only this field of the answer, as plain text: KeyMetadata.KeyId, Keys.Key.0.KeyId.",
     ),
-    option("as", false, "USER", "Act as this RAM user, limited by its policies; else as the account itself."),
+    option(
+        "as",
+        false,
+        "USER",
+        "Act as this RAM user, limited by its policies; else as the account itself. By an agent, with its own PIN (--pin).",
+    ),
     option("access-key-id", false, "ID", "Act as the RAM user who has this access key; needs --access-key-secret."),
     option(
         "access-key-secret",
