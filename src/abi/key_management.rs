@@ -25,7 +25,7 @@ fn wrap(
         Ok((room, s.wrap_key(&mechanism, wrapping, key, associated, room)?, place))
     })?;
     if let (Some(iv), Some(place)) = (iv, place) {
-        place.fill(&iv);
+        place.fill(&iv)?;
     }
     wrapped.give(wrapped_len, room, answer)
 }
