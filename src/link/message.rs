@@ -1,6 +1,7 @@
 //! The form of messages, as postcard writes them, and the greeting with which every connection to the agent begins. Both
 //! sides are of the same version or do not talk.
 
+use postcard::ser_flavors::Flavor;
 use serde::{Deserialize, Serialize};
 
 use crate::model::Bytes;
@@ -67,14 +68,59 @@ impl Greeting {
 
 /// A message in memory that is wiped, with its length before it; None if it is too long or has no form here.
 pub fn encode(message: &impl Serialize) -> Option<Bytes> {
-    let size = postcard::serialize_with_flavor(message, postcard::ser_flavors::Size::default()).ok()?;
-    let length = u32::try_from(size).ok().filter(|_| size <= LONGEST)?;
-    // One buffer from the start: a growing one would leave copies of plaintext behind.
-    let mut bytes = Bytes::new(vec![0; size + HEAD]);
-    let (head, body) = bytes.split_at_mut(HEAD);
-    head.copy_from_slice(&length.to_le_bytes());
-    postcard::to_slice(message, body).ok()?;
+    let mut bytes = postcard::serialize_with_flavor(message, Wiped::new()?).ok()?;
+    let length = u32::try_from(bytes.len().checked_sub(HEAD)?).ok()?;
+    bytes.first_chunk_mut::<HEAD>()?.copy_from_slice(&length.to_le_bytes());
     Some(bytes)
+}
+
+/// Where postcard writes to, behind room for the length: what it grows out of is wiped.
+struct Wiped(Bytes);
+
+/// Most messages are shorter.
+const USUAL: usize = 512;
+
+impl Wiped {
+    fn new() -> Option<Self> {
+        let mut bytes = Bytes::with_room(USUAL).ok()?;
+        bytes.extend_from_slice(&[0; HEAD]);
+        Some(Self(bytes))
+    }
+
+    #[cold]
+    fn grow(&mut self, more: usize) -> postcard::Result<()> {
+        let len = self.0.len() + more;
+        if len > LONGEST + HEAD {
+            return Err(postcard::Error::SerializeBufferFull);
+        }
+        let mut larger =
+            Bytes::with_room(len.max(2 * self.0.len())).map_err(|_| postcard::Error::SerializeBufferFull)?;
+        larger.extend_from_slice(&self.0);
+        self.0 = larger;
+        Ok(())
+    }
+}
+
+impl Flavor for Wiped {
+    type Output = Bytes;
+
+    #[inline]
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.try_extend(&[byte])
+    }
+
+    #[inline]
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        if self.0.capacity() - self.0.len() < bytes.len() {
+            self.grow(bytes.len())?;
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<Bytes> {
+        Ok(self.0)
+    }
 }
 
 /// A message without its length; None for anything else.
@@ -82,5 +128,20 @@ pub fn decode<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Option<T> {
     match postcard::take_from_bytes(body) {
         Ok((message, [])) => Some(message),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_has_its_length_before_it_and_is_no_longer_than_allowed() {
+        for len in [0, 1, USUAL - HEAD - 2, USUAL, 3 * USUAL + 1, LONGEST - 5] {
+            let sent = encode(&serde_bytes::Bytes::new(&vec![7; len])).unwrap();
+            assert_eq!(sent[..HEAD], ((sent.len() - HEAD) as u32).to_le_bytes());
+            assert!(decode::<&serde_bytes::Bytes>(&sent[HEAD..]).unwrap().iter().eq(std::iter::repeat_n(&7, len)));
+        }
+        assert!(encode(&serde_bytes::Bytes::new(&vec![7; LONGEST])).is_none());
     }
 }

@@ -12,7 +12,7 @@ use serde_bytes::Bytes as Raw;
 use subtle::ConstantTimeEq;
 
 use super::act::{Act, Acted};
-use super::calls::{Ask, Does, Op, Session};
+use super::calls::{Ask, Does, Op};
 use super::host::VERSION;
 use super::hosted::{Broken, Hosted, lock};
 use super::info::{MechanismInfo, SessionInfo, SlotInfo, TokenInfo};
@@ -299,19 +299,16 @@ impl Client {
         state.is_absent.store(false, Ordering::Relaxed);
     }
 
-    /// Runs `work` with the session to itself; waits for what another thread does with it.
     #[cold]
-    pub fn session<T>(&self, handle: u64, work: impl FnOnce(&mut Session<'_>) -> Result<T>) -> Result<T> {
-        self.seated(handle, |seated| work(&mut Session::There(seated)))
+    #[inline(never)]
+    pub fn seat(&self, handle: u64) -> Result<Arc<Seat>> {
+        self.state().known.lock().sessions.get(&handle).cloned().ok_or(ck(CKR_SESSION_HANDLE_INVALID))
     }
 
+    /// Runs `work` with the session to itself; waits for what another thread does with it.
     fn seated<T>(&self, handle: u64, work: impl FnOnce(Seated<'_>) -> Result<T>) -> Result<T> {
-        let invalid = || ck(CKR_SESSION_HANDLE_INVALID);
-        let seat = self.state().known.lock().sessions.get(&handle).cloned().ok_or_else(invalid)?;
-        let mut taken = lock(&seat.work);
-        if taken.is_closed {
-            return Err(invalid());
-        }
+        let seat = self.seat(handle)?;
+        let mut taken = seat.enter()?;
         work(Seated { client: self, seat: &seat, work: &mut taken })
     }
 

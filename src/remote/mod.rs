@@ -23,3 +23,6 @@ pub use client::Client;
 pub use host::{Host, VERSION};
 pub use show::Shown;
 pub use tokens::Tokens;
+
+#[cfg(test)]
+mod tests;

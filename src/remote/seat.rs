@@ -1,6 +1,6 @@
 //! A session of this process and what a new host must be told of it, and the call that has it to itself.
 
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard};
 
 use cryptoki_sys::*;
 use serde::de::DeserializeOwned;
@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use super::calls::{Ask, Does, Op};
 use super::client::Client;
 use super::host::MOST;
-use super::hosted::{Broken, answer, question};
+use super::hosted::{Broken, answer, lock, question};
 use super::info::SessionInfo;
 use super::show::Told;
 use crate::error::Result;
@@ -23,6 +23,15 @@ pub struct Seat {
     pub slot: u64,
     pub flags: u64,
     pub work: Mutex<Work>,
+}
+
+impl Seat {
+    #[cold]
+    #[inline(never)]
+    pub fn enter(&self) -> Result<MutexGuard<'_, Work>> {
+        let work = lock(&self.work);
+        if work.is_closed { Err(ck(CKR_SESSION_HANDLE_INVALID)) } else { Ok(work) }
+    }
 }
 
 /// What goes on in a session.
@@ -105,21 +114,37 @@ impl Seated<'_> {
     #[cold]
     #[inline(never)]
     pub fn ask<T: Given>(&mut self, does: Does, ask: &Ask<'_>) -> Result<T> {
-        let mut message = question(0, ask)?;
-        if let Does::Feeds(ops) = does {
-            self.work.forget(ops);
-        }
-        let outcome = self.exchange(&mut message, does).and_then(|body| match answer(&body) {
+        let (message, body) = self.put(does, ask);
+        let outcome = body.and_then(|body| match answer::<T>(&body) {
             Ok(given) => Ok(given),
             Err(Broken::Failed(error)) => Err(error),
             Err(_) => Err(ck(CKR_GENERAL_ERROR)),
         });
+        let is_over = outcome.as_ref().map_or(true, T::ends);
+        self.remember(does, message, outcome.is_ok(), is_over);
+        outcome
+    }
+
+    /// Sends the question; answers it, and what came back.
+    fn put(&mut self, does: Does, ask: &Ask<'_>) -> (Bytes, Result<Bytes>) {
+        if let Does::Feeds(ops) = does {
+            self.work.forget(ops);
+        }
+        match question(0, ask) {
+            Ok(mut message) => {
+                let body = self.exchange(&mut message, does);
+                (message, body)
+            }
+            Err(error) => (Bytes::default(), Err(error)),
+        }
+    }
+
+    fn remember(&mut self, does: Does, message: Bytes, is_done: bool, is_over: bool) {
         match does {
-            Does::Begins(op) if outcome.is_ok() => self.work.begun[op as usize] = Some(message),
-            Does::Ends(op) if outcome.as_ref().map_or(true, T::ends) => self.work.forget(&[op]),
+            Does::Begins(op) if is_done => self.work.begun[op as usize] = Some(message),
+            Does::Ends(op) if is_over => self.work.forget(&[op]),
             _ => {}
         }
-        outcome
     }
 
     /// The answer to a message about this session.

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 
 use super::calls::{Ask, Does, Op, Session};
 use super::client::Client;
+use super::seat::Seated;
 use super::show::{Shown, Told};
 use crate::config::Found;
 use crate::error::Result;
@@ -84,13 +85,22 @@ impl Tokens {
         logout(session: u64) -> ();
     }
 
-    /// Checks the handle, then runs `work` with the session to itself.
+    /// Checks the handle, then runs `work` with the session to itself. One call of `work`, so that it is compiled once.
     #[inline]
-    pub fn session<T>(self, session: u64, work: impl FnOnce(&mut Session<'_>) -> Result<T>) -> Result<T> {
-        match self {
-            Self::Here(provider) => provider.session(session, |session| work(&mut Session::Here(session))),
-            Self::There(client) => client.session(session, work),
-        }
+    pub fn session<T>(self, handle: u64, work: impl FnOnce(&mut Session<'_>) -> Result<T>) -> Result<T> {
+        let (mut here, seat, mut there);
+        let mut session = match self {
+            Self::Here(provider) => {
+                here = provider.enter(handle)?;
+                Session::Here(here.session()?)
+            }
+            Self::There(client) => {
+                seat = client.seat(handle)?;
+                there = seat.enter()?;
+                Session::There(Seated { client, seat: &seat, work: &mut there })
+            }
+        };
+        work(&mut session)
     }
 }
 

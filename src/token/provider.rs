@@ -9,7 +9,7 @@ use crate::model::Bytes;
 use crate::model::caller::Caller;
 use crate::token::alias;
 use crate::token::mechanism::{MECHANISMS, MechanismRow};
-use crate::token::sessions::{Sessions, home};
+use crate::token::sessions::{Entered, Sessions, home};
 use crate::token::slot::{Login, Slot, own_version, padded};
 use crate::token::{Session, ck};
 
@@ -243,6 +243,12 @@ impl Provider {
         }
         slot.logged_out();
         Ok(())
+    }
+
+    /// Checks the handle; the session to itself.
+    #[inline]
+    pub fn enter(&self, session: u64) -> Result<Entered<'_>> {
+        self.sessions.enter(session, false)
     }
 
     /// Checks the handle, then runs `work` with the session to itself.

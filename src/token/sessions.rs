@@ -80,6 +80,16 @@ struct Taken<'a> {
     _leaving: Leaving<'a>,
 }
 
+/// An open session to itself.
+pub struct Entered<'a>(Taken<'a>);
+
+impl Entered<'_> {
+    #[inline]
+    pub fn session(&mut self) -> Result<&mut Session> {
+        self.0.session.as_mut().ok_or(ck(CKR_SESSION_HANDLE_INVALID))
+    }
+}
+
 /// Lets those go first who wait to end something. The standard library's locks are not fair: a thread that comes back at
 /// once takes the lock again before anybody whom it woke is there. Of equals that is right, for handing over costs a hundred
 /// times what a small call does; but C_CloseAllSessions, C_Logout and C_Finalize want to come to an end.
@@ -142,11 +152,17 @@ impl Sessions {
     }
 
     fn take<T>(&self, handle: u64, ends: bool, work: impl FnOnce(&mut Session) -> Result<T>) -> Result<T> {
+        work(self.enter(handle, ends)?.session()?)
+    }
+
+    /// The session to itself, until that is dropped.
+    #[inline]
+    pub fn enter(&self, handle: u64, ends: bool) -> Result<Entered<'_>> {
         let (row, place) = self.seat(handle)?;
-        let mut taken = row.seats[place].take(ends)?;
-        match taken.session.as_mut().filter(|session| session.handle() == handle) {
-            Some(session) => work(session),
-            None => Err(ck(CKR_SESSION_HANDLE_INVALID)),
+        let taken = row.seats[place].take(ends)?;
+        match &*taken.session {
+            Some(session) if session.handle() == handle => Ok(Entered(taken)),
+            _ => Err(ck(CKR_SESSION_HANDLE_INVALID)),
         }
     }
 
