@@ -108,7 +108,7 @@ pub(super) fn output(
 /// Panics are answered with CKR_GENERAL_ERROR and traced, not printed: the standard error of a host may be anybody's.
 /// The hook belongs to this library's own copy of the standard library.
 #[cfg(not(test))]
-pub(super) fn silence_panics() {
+pub fn silence_panics() {
     static ONCE: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
     if ONCE.swap(true, std::sync::atomic::Ordering::Relaxed) {
         return;
@@ -122,7 +122,7 @@ pub(super) fn silence_panics() {
 }
 
 #[cfg(test)]
-pub(super) fn silence_panics() {}
+pub fn silence_panics() {}
 
 /// Defines functions of the header. For each: the implementation, which the function tables point to, and the exported
 /// `C_*` symbol, which only calls it. The tables must not name an exported symbol: where another PKCS#11 library comes

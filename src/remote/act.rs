@@ -6,7 +6,7 @@ use serde_bytes::Bytes as Raw;
 use uuid::Uuid;
 
 use crate::api::{self, Fault, Params};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::kms::Kms;
 use crate::model::Bytes;
 use crate::model::caller::Caller;
@@ -36,8 +36,6 @@ pub enum Who<'a> {
         #[serde(borrow)]
         pin: &'a Raw,
     },
-    /// Whoever the kernel says: the account, or one of its RAM users, if that is root or the agent's own user.
-    Trusted { user: Option<&'a str> },
 }
 
 /// What became of it.
@@ -56,9 +54,8 @@ pub enum Acted {
 }
 
 impl Act<'_> {
-    pub(super) fn run(&self, kms: &Kms, is_trusted: bool) -> Acted {
-        let (entry, caller) = match api::find(self.action).and_then(|entry| Ok((entry, self.caller(kms, is_trusted)?)))
-        {
+    pub(super) fn run(&self, kms: &Kms) -> Acted {
+        let (entry, caller) = match api::find(self.action).and_then(|entry| Ok((entry, self.caller(kms)?))) {
             Ok(found) => found,
             Err(error) => return Acted::Failed(error.to_string()),
         };
@@ -66,7 +63,8 @@ impl Act<'_> {
         self.parameters.iter().for_each(|(name, value)| params.push(*name, *value));
         let request = Uuid::new_v4();
         let answer = entry.run(kms, &caller, &params, request);
-        if let Err(error) = kms.harvest(true) {
+        // Not the last of this process, which may go on to use keys.
+        if let Err(error) = kms.harvest(false) {
             tracing::warn!(%error, "the uses of keys could not be carried into the audit trail");
         }
         match answer {
@@ -78,7 +76,7 @@ impl Act<'_> {
         }
     }
 
-    fn caller(&self, kms: &Kms, is_trusted: bool) -> Result<Caller> {
+    fn caller(&self, kms: &Kms) -> Result<Caller> {
         match self.who {
             Who::AccessKey { id, secret } => {
                 kms.unlock()?;
@@ -86,11 +84,6 @@ impl Act<'_> {
             }
             Who::Pin { user: Some(name), pin } => kms.login_as(name, pin),
             Who::Pin { user: None, pin } => kms.login_user(pin).map(|()| Caller::account()),
-            Who::Trusted { .. } if !is_trusted => Err(Error::Locked),
-            Who::Trusted { user } => {
-                kms.unlock()?;
-                user.map_or(Ok(Caller::account()), |name| kms.as_user(name))
-            }
         }
     }
 }

@@ -2,8 +2,8 @@
 //! itself: each line gets one from there.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use cryptoki_sys::*;
@@ -21,19 +21,23 @@ use crate::token::{Provider, ck};
 /// To be raised with every change of what is sent.
 pub const VERSION: u16 = 1;
 /// So many calls of one client at a time.
-pub const LINES: usize = 1024;
+pub const LINES: usize = 64;
 /// How long an answer may take to be read.
 const READING: Duration = Duration::from_secs(60);
 /// So much random a time, and so many handles, whatever is asked for.
 pub const MOST: usize = 1 << 20;
+
+/// So many attributes of one object a time: more than the door asks for.
+const ATTRIBUTES: usize = 4096;
 
 /// A session's handle, 0 where none is meant, and what is asked of it.
 pub type Question<'a> = ([u8; 8], Ask<'a>);
 
 pub struct Host {
     provider: Provider,
-    /// The client is root or the agent's own user.
-    is_trusted: bool,
+    /// Held alone while somebody logs in or out, so that no call finds one half of who is logged in and not the other: nobody
+    /// yet is not the account.
+    login: RwLock<()>,
     lines: AtomicUsize,
 }
 
@@ -44,8 +48,8 @@ pub struct Visitor {
 }
 
 impl Host {
-    pub fn new(config: Config, is_trusted: bool) -> Self {
-        Self { provider: Provider::hosted(config), is_trusted, lines: AtomicUsize::new(0) }
+    pub fn new(config: Config) -> Self {
+        Self { provider: Provider::hosted(config), login: RwLock::default(), lines: AtomicUsize::new(0) }
     }
 
     /// None if there are too many.
@@ -73,10 +77,18 @@ impl Host {
 
     fn work(&self, session: u64, ask: &Ask<'_>) -> Option<Bytes> {
         let p = &self.provider;
+        let changes_login = match ask {
+            Ask::InitToken { .. } | Ask::Logout => true,
+            Ask::Login { user, .. } => *user != CKU_CONTEXT_SPECIFIC,
+            _ => false,
+        };
+        let _alone = changes_login.then(|| self.login.write().unwrap_or_else(PoisonError::into_inner));
+        let _together = (!changes_login).then(|| self.login.read().unwrap_or_else(PoisonError::into_inner));
         match ask {
             Ask::Find { max } | Ask::GenerateRandom { length: max } if *max > MOST => None,
+            Ask::Show { kinds, .. } if kinds.len() > ATTRIBUTES => None,
             Ask::Act(act) => reply(Ok(match p.kms(act.token) {
-                Some(kms) => act.run(kms, self.is_trusted),
+                Some(kms) => act.run(kms),
                 None => Acted::Failed(format!("the agent has no token '{}'", act.token.unwrap_or_default())),
             })),
             Ask::Close => reply(p.close_session(session)),

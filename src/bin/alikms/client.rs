@@ -20,7 +20,7 @@ pub fn action<'a>(
     let secret = |name: &str| line.option(name).map(|source| PinSource::parse(source)?.read()).transpose();
     let (pin, key): (Option<_>, Option<_>) = (secret("pin")?, secret("access-key-secret")?);
     let who = match (line.option("as"), &pin, line.option("access-key-id"), &key) {
-        (user, None, None, None) => Who::Trusted { user },
+        (_, None, None, None) => return Err(unknown("the token is locked".to_owned())),
         (user, Some(pin), None, None) => Who::Pin { user, pin: Raw::new(pin) },
         (None, None, Some(id), Some(secret)) => Who::AccessKey { id, secret: Raw::new(secret) },
         _ => {
@@ -31,17 +31,22 @@ pub fn action<'a>(
     let act = Act { token: line.option("token"), action, parameters: parameters.collect(), who };
     match Client::new(config).act(act)? {
         Acted::Done(answer) => output::answer(&value(&answer)?, line.option("query")),
-        Acted::Failed(message) => Err(Stop::Tip {
-            message,
-            tip: "At an agent, say who you are: --pin file:PATH, with --as for a RAM user's own PIN, or --access-key-id and \
-                  --access-key-secret."
-                .into(),
-        }),
+        Acted::Failed(message) => Err(unknown(message)),
         // The command ends now: what lives for ever does not live long.
-        Acted::Refused { status, code, message, request } => Err(Stop::Api {
-            fault: Fault { status, code: code.leak(), message },
-            request: Uuid::from_u128(request),
-        }),
+        Acted::Refused { status, code, message, request } => {
+            Err(Stop::Api { fault: Fault { status, code: code.leak(), message }, request: Uuid::from_u128(request) })
+        }
+    }
+}
+
+/// Nobody is somebody because of the user he runs as: in a container root is root, too.
+fn unknown(message: String) -> Stop {
+    Stop::Tip {
+        message,
+        tip:
+            "At an agent, say who you are: --pin file:PATH, with --as for a RAM user's own PIN, or --access-key-id and \
+              --access-key-secret."
+                .into(),
     }
 }
 

@@ -3,39 +3,43 @@
 //!
 //! A host finds its client's connection at its standard input.
 
+use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::parent_id;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use alikms_pkcs11::abi;
 use alikms_pkcs11::config::Config;
 use alikms_pkcs11::fork::{self, Actor};
 use alikms_pkcs11::link::{Greeting, Hello, Line, Peer};
 use alikms_pkcs11::protection::hsm::agent::Visitor;
 use alikms_pkcs11::remote::{Host, VERSION};
-use rustix::process::Signal;
+use rustix::process::{Resource, Rlimit, Signal};
 
 use crate::agent::{failed, limit, thread};
 use crate::output::Stop;
 
 /// Tells the host its worker's number, which it must not outlive.
 pub const WORKER: &str = "ALIKMS_AGENT_WORKER";
+/// The most memory of a host, in bytes.
+const MEMORY: u64 = 2 << 30;
 /// How long a host whose client is gone may take to end in order.
 const FAREWELL: Duration = Duration::from_secs(3);
 
 /// The hosts of a worker.
 pub struct Hosts {
-    count: AtomicUsize,
+    /// By the user whose processes the clients are.
+    counts: Mutex<HashMap<u32, usize>>,
     most: usize,
     is_on: bool,
 }
 
 impl Hosts {
     pub fn new(config: &Config) -> Self {
-        Self { count: AtomicUsize::new(0), most: config.agent.clients, is_on: config.agent.tokens }
+        Self { counts: Mutex::default(), most: config.agent.clients, is_on: config.agent.tokens }
     }
 
     /// Starts a host for this client and waits for its end: the kernel takes the end of the thread that started a process for
@@ -46,22 +50,40 @@ impl Hosts {
             _ if !self.is_on => {
                 Greeting::Refused("it serves devices only: its alikms.toml lacks tokens = true in [agent]".to_owned())
             }
-            Greeting::Welcome if self.count.fetch_add(1, Ordering::Relaxed) < self.most => {
-                if let Err(error) = run(line, config) {
-                    tracing::error!(%error, "a host cannot be started");
-                    line.greet(&Greeting::Busy);
+            Greeting::Welcome => match line.socket().and_then(Peer::of).filter(|peer| self.take(peer.user)) {
+                Some(peer) => {
+                    if let Err(error) = run(line, config) {
+                        tracing::error!(%error, "a host cannot be started");
+                        line.greet(&Greeting::Busy);
+                    }
+                    return self.give_back(peer.user);
                 }
-                self.count.fetch_sub(1, Ordering::Relaxed);
-                return;
-            }
-            Greeting::Welcome => {
-                self.count.fetch_sub(1, Ordering::Relaxed);
-                tracing::warn!(most = self.most, "too many clients");
-                Greeting::Busy
-            }
+                None => {
+                    tracing::warn!(most = self.most, "too many clients");
+                    Greeting::Busy
+                }
+            },
             other => other,
         };
         line.greet(&greeting);
+    }
+}
+
+impl Hosts {
+    /// A place for a client of this user's. The last quarter is for others than the one who has the most.
+    fn take(&self, user: u32) -> bool {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let (all, own) = (counts.values().sum::<usize>(), counts.entry(user).or_default());
+        let is_free = all < self.most && *own < (self.most - self.most / 4).max(1);
+        *own += usize::from(is_free);
+        is_free
+    }
+
+    fn give_back(&self, user: u32) {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = counts.get_mut(&user) {
+            *count -= 1;
+        }
     }
 }
 
@@ -86,14 +108,16 @@ pub fn host(config: Config, worker: &str) -> Result<ExitCode, Stop> {
         return Ok(ExitCode::FAILURE);
     }
     limit();
+    // What a client asks for, it has of its own host only.
+    let _ = rustix::process::setrlimit(Resource::Data, Rlimit { current: Some(MEMORY), maximum: Some(MEMORY) });
+    abi::silence_panics();
     let stdin = std::io::stdin();
     let socket = stdin.as_fd().try_clone_to_owned();
     let socket = socket.map_err(|error| failed("the connection cannot be used", &error))?;
     let Some(control) = Line::new(socket) else { return Ok(ExitCode::FAILURE) };
     let Some(peer) = control.socket().and_then(Peer::of) else { return Ok(ExitCode::FAILURE) };
     fork::work_for(actor(peer));
-    let is_trusted = [0, rustix::process::geteuid().as_raw()].contains(&peer.user);
-    let host = Arc::new(Host::new(config, is_trusted));
+    let host = Arc::new(Host::new(config));
     if control.greet(&Greeting::Welcome) {
         while let Ok(line) = control.receive_end() {
             if let Some(visitor) = host.admit(line)
