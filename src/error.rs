@@ -1,4 +1,4 @@
-//! The one error of the house. `abi/rv.rs` maps it to a `CK_RV`, `api/fault.rs` to an HTTP status and a KMS code;
+//! The one error of the house. `token/rv.rs` maps it to a `CK_RV`, `api/fault.rs` to an HTTP status and a KMS code;
 //! both maps are exhaustive, so a new variant does not compile until both doors know it.
 
 use crate::model::key::KeyState;

@@ -23,7 +23,7 @@ static LEAVING: AtomicBool = AtomicBool::new(false);
 const PATIENCE: Duration = Duration::from_secs(1);
 static FORKING: Forking = Forking(UnsafeCell::new(None));
 /// See [`at_birth`].
-static AT_BIRTH: OnceLock<fn()> = OnceLock::new();
+static AT_BIRTH: [OnceLock<fn()>; 2] = [OnceLock::new(), OnceLock::new()];
 
 struct Forking(UnsafeCell<Option<RwLockWriteGuard<'static, ()>>>);
 
@@ -81,7 +81,7 @@ extern "C" fn renew() {
     if let Some(page) = PAGE.get() {
         page.store(0, Ordering::Relaxed);
     }
-    if let Some(work) = AT_BIRTH.get() {
+    for work in AT_BIRTH.iter().filter_map(OnceLock::get) {
         // A panic must not leave a function of C.
         let _ = std::panic::catch_unwind(work);
     }
@@ -90,10 +90,24 @@ extern "C" fn renew() {
 
 /// What every forked child does before anything else runs in it, alone and with the gate held: letting go of descriptors
 /// while their numbers are certainly still those of the parent's files. A daemon that forks closes them itself soon, and
-/// then the numbers stand for files of its own. The first function that is given stays.
-pub fn at_birth(work: fn()) {
+/// then the numbers stand for files of its own. Of each room, the first function that is given stays.
+pub fn at_birth(whose: Birth, work: fn()) {
     epoch();
-    let _ = AT_BIRTH.set(work);
+    let _ = AT_BIRTH[whose as usize].set(work);
+}
+
+/// Who has something to let go of.
+#[derive(Debug, Clone, Copy)]
+pub enum Birth {
+    Remote,
+    Store,
+}
+
+/// Numbers, zero at first, that the processes forked from this one share with it. None if the system has no more memory.
+pub fn shared_words() -> Option<&'static [AtomicU64; 512]> {
+    let page = zeros(size_of::<[AtomicU64; 512]>(), libc::MAP_SHARED)?;
+    // SAFETY: `zeros` promises memory of this size that is valid, aligned and zeroed, for ever.
+    Some(unsafe { page.cast::<[AtomicU64; 512]>().as_ref() })
 }
 
 thread_local! {
@@ -278,14 +292,36 @@ pub fn is_elevated() -> bool {
     unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
 }
 
-/// The user that this process runs as.
-pub fn uid() -> u32 {
-    // SAFETY: getuid takes nothing and always succeeds.
-    unsafe { libc::getuid() }
+/// Who is behind what this process does, for the audit trail: itself, unless it works for another ([`work_for`]).
+pub struct Actor {
+    pub user: u32,
+    /// 0 if its number is not known here.
+    pub process: u32,
+    /// Its path; empty if the system does not tell.
+    pub program: String,
 }
 
-/// The program that this process runs, by its path; empty if the system does not tell.
+static CLIENT: OnceLock<Actor> = OnceLock::new();
+
+/// From now on this process does what this client asks. The first one that is given stays.
+pub fn work_for(client: Actor) {
+    let _ = CLIENT.set(client);
+}
+
+/// The user that this process runs as, or works for.
+pub fn uid() -> u32 {
+    // SAFETY: getuid takes nothing and always succeeds.
+    CLIENT.get().map_or_else(|| unsafe { libc::getuid() }, |client| client.user)
+}
+
+/// The number of this process, or of the one that it works for.
+pub fn pid() -> u32 {
+    CLIENT.get().map_or_else(std::process::id, |client| client.process)
+}
+
+/// The program that this process runs, or that it works for, by its path; empty if the system does not tell.
 pub fn program() -> &'static str {
     static PROGRAM: OnceLock<String> = OnceLock::new();
-    PROGRAM.get_or_init(|| std::env::current_exe().map(|path| path.to_string_lossy().into_owned()).unwrap_or_default())
+    let own = || std::env::current_exe().map(|path| path.to_string_lossy().into_owned()).unwrap_or_default();
+    CLIENT.get().map_or_else(|| PROGRAM.get_or_init(own), |client| &client.program)
 }

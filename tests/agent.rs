@@ -3,6 +3,8 @@
 // `call!` names C functions and their arguments.
 #![allow(clippy::macro_metavars_in_unsafe)]
 
+#[path = "agent/actions.rs"]
+mod actions;
 #[path = "agent/bed.rs"]
 mod bed;
 #[path = "agent/callers.rs"]
@@ -14,3 +16,7 @@ mod loss;
 #[path = "agent/speed.rs"]
 mod speed;
 mod support;
+#[path = "agent/tokens.rs"]
+mod tokens;
+#[path = "agent/whole.rs"]
+mod whole;

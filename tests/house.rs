@@ -18,13 +18,15 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("trace", &["fork"]),
     ("config", &["error", "fork", "model"]),
     ("crypto", &["error", "fork", "model"]),
+    ("link", &["error", "model"]),
     ("seal", &["error", "crypto", "fork", "model"]),
     ("store", &["error", "config", "crypto", "fork", "model", "seal"]),
-    ("protection", &["error", "config", "crypto", "fork", "model", "seal"]),
+    ("protection", &["error", "config", "crypto", "fork", "link", "model", "seal"]),
     ("kms", &["error", "config", "crypto", "fork", "model", "protection", "seal", "store"]),
     ("token", &["error", "config", "crypto", "fork", "kms", "model", "protection", "seal", "store"]),
     ("api", &["error", "config", "kms", "model", "store"]),
-    ("abi", &["error", "config", "fork", "kms", "model", "token", "trace"]),
+    ("remote", &["error", "api", "config", "fork", "kms", "link", "model", "token"]),
+    ("abi", &["error", "config", "fork", "kms", "model", "remote", "token", "trace"]),
 ];
 
 /// Where `unsafe` may stand, and what for.
@@ -32,6 +34,7 @@ const UNSAFE: &[(&str, &str)] = &[
     ("src/abi/", "pointers of C callers become Rust"),
     ("src/crypto/", "aws-lc by its C functions"),
     ("src/fork.rs", "fork handlers, and the page that a fork wipes"),
+    ("src/link/peer.rs", "asks the kernel who is at the other end of a socket"),
     ("src/protection/hsm/calls.rs", "calls into the device's library"),
     ("src/protection/hsm/device.rs", "loads the device's library"),
     ("src/store/counter.rs", "the counter is memory that processes share"),
@@ -40,7 +43,7 @@ const UNSAFE: &[(&str, &str)] = &[
 ];
 
 /// Where PKCS#11 is spoken.
-const CRYPTOKI: &[&str] = &["src/abi/", "src/token/", "src/protection/hsm/"];
+const CRYPTOKI: &[&str] = &["src/abi/", "src/remote/", "src/token/", "src/protection/hsm/"];
 
 /// Where the product may give up with a panic, which the guard at the door catches: never because of input.
 const PANICS: &[(&str, &str)] = &[

@@ -5,5 +5,5 @@ mod bytes;
 #[path = "../../src/model/iv.rs"]
 mod iv;
 
-pub use bytes::Bytes;
+pub use bytes::{Bytes, wiped};
 pub use iv::Iv;

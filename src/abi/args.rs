@@ -291,6 +291,9 @@ impl Out<u8> {
                 }
                 Room::Ask => (bytes.len(), Ok(())),
             },
+            Answer::Written(size) if !matches!(room, Room::Bytes(max) if size <= max) => {
+                return Err(Error::Internal("more output than there is room for".into()));
+            }
             Answer::Size(size) | Answer::Written(size) => (size, Ok(())),
             Answer::TooSmall(size) => (size, Err(ck(CKR_BUFFER_TOO_SMALL))),
         };

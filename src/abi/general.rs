@@ -7,7 +7,7 @@ use cryptoki_sys::*;
 use crate::abi::args::{Arg, In, Out};
 use crate::abi::{guard, list, run};
 use crate::error::Result;
-use crate::token::ck;
+use crate::token::{Provider, ck};
 
 cryptoki! {
     fn C_Initialize(args: In<c_void>) {
@@ -24,7 +24,8 @@ cryptoki! {
 
     /// Of the interface that C_GetFunctionList gives; the newer tables hold `info_3_0` and `info_3_2`.
     fn C_GetInfo(info: Out<CK_INFO>) |p| {
-        info.put(p.info(list::V2_40))
+        let _ = p;
+        info.put(Provider::info(list::V2_40))
     }
 
     fn C_GetFunctionList(functions: Out<*mut CK_FUNCTION_LIST>) {
@@ -60,7 +61,7 @@ pub(super) unsafe extern "C" fn info_3_2(info: CK_INFO_PTR) -> CK_RV {
 unsafe fn info_of(info: CK_INFO_PTR, version: CK_VERSION) -> CK_RV {
     // SAFETY: the argument is the C caller's, who vouches for it while the call lasts.
     let info = unsafe { Out::from_c(info) };
-    guard::with("C_GetInfo", move |p| info.put(p.info(version)))
+    guard::with("C_GetInfo", move |_| info.put(Provider::info(version)))
 }
 
 /// The longest path that C_Initialize takes, in bytes (PATH_MAX).

@@ -12,7 +12,8 @@ use tracing::level_filters::LevelFilter;
 use crate::abi::args::Out;
 use crate::abi::run;
 use crate::error::{Error, Result};
-use crate::token::{Answer, Provider, Room, Session, ck};
+use crate::remote::{Session, Tokens};
+use crate::token::{Answer, Room, ck};
 
 /// Does a function do its work, or does it exist for completeness only? `alikms features` prints it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +41,7 @@ pub(super) fn call(name: &'static str, work: impl FnOnce() -> Result<()>) -> CK_
 }
 
 /// Runs a function of the run in progress; without one it answers CKR_CRYPTOKI_NOT_INITIALIZED.
-pub(super) fn with(name: &'static str, work: impl FnOnce(&'static Provider) -> Result<()>) -> CK_RV {
+pub(super) fn with(name: &'static str, work: impl FnOnce(Tokens) -> Result<()>) -> CK_RV {
     call(name, || work(run::current()?))
 }
 
@@ -55,17 +56,17 @@ fn trace(name: &'static str, rv: CK_RV, error: Option<&Error>) {
 }
 
 /// Is the session there? For functions that look at it before their other arguments.
-pub(super) fn session_exists(p: &Provider, session: CK_SESSION_HANDLE) -> Result<()> {
+pub(super) fn session_exists(p: Tokens, session: CK_SESSION_HANDLE) -> Result<()> {
     p.session(session, |_| Ok(()))
 }
 
 /// An error in the arguments counts only if the session handle was good: that is checked first.
-pub(super) fn after_session<T>(p: &Provider, session: CK_SESSION_HANDLE, arguments: Result<T>) -> Result<T> {
+pub(super) fn after_session<T>(p: Tokens, session: CK_SESSION_HANDLE, arguments: Result<T>) -> Result<T> {
     arguments.or_else(|error| session_exists(p, session).and(Err(error)))
 }
 
 /// What a function without a counterpart in `token` answers.
-pub(super) fn not_supported(p: &Provider, session: CK_SESSION_HANDLE) -> Result<()> {
+pub(super) fn not_supported(p: Tokens, session: CK_SESSION_HANDLE) -> Result<()> {
     session_exists(p, session)?;
     Err(ck(CKR_FUNCTION_NOT_SUPPORTED))
 }
@@ -73,10 +74,10 @@ pub(super) fn not_supported(p: &Provider, session: CK_SESSION_HANDLE) -> Result<
 /// One step of the operation `flag` (CKF_SIGN and the like). Any error but CKR_BUFFER_TOO_SMALL ends the operation, bad
 /// arguments included (PKCS#11 3.2 §5.2 and the text of each function); a bad session handle has none to end.
 pub(super) fn step<T>(
-    p: &Provider,
+    p: Tokens,
     session: CK_SESSION_HANDLE,
     flag: CK_FLAGS,
-    work: impl FnOnce(&mut Session) -> Result<T>,
+    work: impl FnOnce(&mut Session<'_>) -> Result<T>,
 ) -> Result<T> {
     p.session(session, |s| {
         let outcome = work(s);
@@ -90,12 +91,12 @@ pub(super) fn step<T>(
 /// A step that has output: the convention of PKCS#11 3.2 §5.2. The output is copied when the inputs are no longer
 /// looked at, so they may lie in the same place.
 pub(super) fn output(
-    p: &Provider,
+    p: Tokens,
     session: CK_SESSION_HANDLE,
     flag: CK_FLAGS,
     out: Out<u8>,
     len: Out<CK_ULONG>,
-    work: impl FnOnce(&mut Session, Room) -> Result<Answer>,
+    work: impl FnOnce(&mut Session<'_>, Room) -> Result<Answer>,
 ) -> Result<()> {
     let (room, answer) = step(p, session, flag, |s| {
         let room = out.room(len)?;
@@ -107,7 +108,7 @@ pub(super) fn output(
 /// Panics are answered with CKR_GENERAL_ERROR and traced, not printed: the standard error of a host may be anybody's.
 /// The hook belongs to this library's own copy of the standard library.
 #[cfg(not(test))]
-pub(super) fn silence_panics() {
+pub fn silence_panics() {
     static ONCE: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
     if ONCE.swap(true, std::sync::atomic::Ordering::Relaxed) {
         return;
@@ -121,7 +122,7 @@ pub(super) fn silence_panics() {
 }
 
 #[cfg(test)]
-pub(super) fn silence_panics() {}
+pub fn silence_panics() {}
 
 /// Defines functions of the header. For each: the implementation, which the function tables point to, and the exported
 /// `C_*` symbol, which only calls it. The tables must not name an exported symbol: where another PKCS#11 library comes

@@ -5,13 +5,13 @@ use cryptoki_sys::*;
 use crate::abi::args::{In, Out};
 use crate::abi::{mechanism, template};
 use crate::error::Result;
-use crate::token::Provider;
+use crate::remote::Tokens;
 
 const NO_KEM: &str = "no key encapsulation mechanism";
 
 /// C_WrapKey and C_WrapKeyAuthenticated: the wrapped key, and where the token made the IV, that into the parameter.
 fn wrap(
-    p: &Provider,
+    p: Tokens,
     session: CK_SESSION_HANDLE,
     mechanism: In<CK_MECHANISM>,
     (wrapping, key): (CK_OBJECT_HANDLE, CK_OBJECT_HANDLE),
@@ -25,7 +25,7 @@ fn wrap(
         Ok((room, s.wrap_key(&mechanism, wrapping, key, associated, room)?, place))
     })?;
     if let (Some(iv), Some(place)) = (iv, place) {
-        place.fill(&iv);
+        place.fill(&iv)?;
     }
     wrapped.give(wrapped_len, room, answer)
 }

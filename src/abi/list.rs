@@ -42,7 +42,8 @@ static INTERFACES: Shared<[CK_INTERFACE; 3]> = Shared([
     standard((&raw const LIST_2_40).cast()),
 ]);
 
-/// A forked child goes on with a copy of the sessions, logins and operations: CKF_INTERFACE_FORK_SAFE (PKCS#11 3.2 §3.1).
+/// A forked child goes on with a copy of the sessions, logins and operations: CKF_INTERFACE_FORK_SAFE (PKCS#11 3.2 §3.1). With
+/// `[client]` it goes on without session objects and operations that were fed a part (docs/agent.md); this is a constant.
 const fn standard(list: *const std::ffi::c_void) -> CK_INTERFACE {
     CK_INTERFACE {
         pInterfaceName: C_NAME.as_ptr().cast_mut(),

@@ -136,34 +136,50 @@ fn oaep(p: CK_RSA_PKCS_OAEP_PARAMS) -> Result<Parameter> {
 }
 
 /// The mechanism of C_WrapKey, and where an IV that the token made goes: `pIv` of CK_GCM_WRAP_PARAMS.
-pub(super) fn wrapping(mechanism: In<CK_MECHANISM>) -> Result<(Mechanism, Option<Out<u8>>)> {
+pub(super) fn wrapping(mechanism: In<CK_MECHANISM>) -> Result<(Mechanism, Option<Room>)> {
     let given = mechanism.optional().ok_or_else(|| ck(CKR_ARGUMENTS_BAD))?;
     let parameter = parameter(&given)?;
-    let place = match &parameter {
-        Parameter::GcmWrap { .. } => Some(structure::<CK_GCM_WRAP_PARAMS>(&given)?.pIv),
+    let room = match &parameter {
+        Parameter::GcmWrap { iv, .. } => Some(Room::new(structure::<CK_GCM_WRAP_PARAMS>(&given)?.pIv, iv)),
         _ => None,
     };
-    // SAFETY: the pointer stands in a parameter of the caller's, who vouches for room for the IV there.
-    let place = place.map(|start| unsafe { Out::from_c(start) });
-    Ok((Mechanism { kind: given.mechanism, parameter }, place))
+    Ok((Mechanism { kind: given.mechanism, parameter }, room))
+}
+
+/// Room in a parameter of the caller's.
+#[derive(Clone, Copy)]
+pub(super) struct Room {
+    start: Out<u8>,
+    len: usize,
+}
+
+impl Room {
+    /// As much as was read there.
+    fn new(start: CK_BYTE_PTR, read: &[u8]) -> Self {
+        // SAFETY: the pointer stands in a parameter of the caller's, who vouches for so much room there.
+        Self { start: unsafe { Out::from_c(start) }, len: read.len() }
+    }
+
+    pub(super) fn fill(self, bytes: &[u8]) -> Result<()> {
+        if bytes.len() > self.len {
+            return Err(Error::Internal("more output than there is room for".into()));
+        }
+        self.start.fill(bytes);
+        Ok(())
+    }
 }
 
 /// Where the results of a message go: `pIv` and `pTag` of CK_GCM_MESSAGE_PARAMS.
 #[derive(Clone, Copy)]
 pub(super) struct MessagePlaces {
-    iv: Out<u8>,
-    tag: Out<u8>,
+    iv: Room,
+    tag: Room,
 }
 
 impl MessagePlaces {
-    /// They have the lengths that were read.
-    pub(super) fn fill(self, made: &Made) {
-        if let Some(iv) = &made.iv {
-            self.iv.fill(iv);
-        }
-        if let Some(tag) = &made.tag {
-            self.tag.fill(tag);
-        }
+    pub(super) fn fill(self, made: &Made) -> Result<()> {
+        made.iv.as_deref().map_or(Ok(()), |iv| self.iv.fill(iv))?;
+        made.tag.as_deref().map_or(Ok(()), |tag| self.tag.fill(tag))
     }
 }
 
@@ -180,9 +196,8 @@ pub(super) fn message(start: In<c_void>, len: CK_ULONG) -> Result<(GcmMessage, M
         tag: bytes(p.pTag, p.ulTagBits.div_ceil(8), MAX_BYTES)?,
         tag_bits: p.ulTagBits,
     };
-    // SAFETY: the pointers stand in a parameter of the caller's, who vouches for so much room there.
-    let (iv, tag) = unsafe { (Out::from_c(p.pIv), Out::from_c(p.pTag)) };
-    Ok((message, MessagePlaces { iv, tag }))
+    let places = MessagePlaces { iv: Room::new(p.pIv, &message.iv), tag: Room::new(p.pTag, &message.tag) };
+    Ok((message, places))
 }
 
 /// The parameter of a message whose mechanism takes none.

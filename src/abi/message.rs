@@ -42,7 +42,7 @@ cryptoki! {
             let (answer, made) = s.encrypt_message(&parameter, associated, plaintext.bytes(plaintext_len)?, room)?;
             Ok((room, answer, made, places))
         })?;
-        places.fill(&made);
+        places.fill(&made)?;
         ciphertext.give(ciphertext_len, room, answer)
     }
 
@@ -57,8 +57,7 @@ cryptoki! {
             let (parameter, places) = gcm(parameter, parameter_len)?;
             Ok((s.encrypt_message_begin(&parameter, associated.bytes(associated_len)?)?, places))
         })?;
-        places.fill(&made);
-        Ok(())
+        places.fill(&made)
     }
 
     fn C_EncryptMessageNext(
@@ -78,7 +77,7 @@ cryptoki! {
             let (answer, made) = s.encrypt_message_next(plaintext_part.bytes(plaintext_part_len)?, room, last)?;
             Ok((room, answer, made, places))
         })?;
-        places.fill(&made);
+        places.fill(&made)?;
         ciphertext_part.give(ciphertext_part_len, room, answer)
     }
 

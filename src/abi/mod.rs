@@ -20,14 +20,13 @@ mod object;
 mod parallel;
 mod random;
 mod run;
-mod rv;
 mod session;
 mod sign;
 mod slot_token;
 mod template;
 mod verify;
 
-pub use guard::State;
+pub use guard::{State, silence_panics};
 pub use list::FUNCTIONS;
 
 /// `token` counts in `u64` and `usize`, C in `unsigned long`: the same on every 64-bit Unix, and only there.

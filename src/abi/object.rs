@@ -49,7 +49,7 @@ cryptoki! {
     ) |p| {
         p.session(session, |s| {
             let asked = Asked::read(attributes, count)?;
-            s.show(object, |item| asked.answer(|kind| item.value(kind)))
+            s.show(object, || asked.kinds(), |shown| asked.answer(|kind| shown.value(kind)))
         })
     }
 

@@ -12,10 +12,11 @@ use cryptoki_sys::{CKR_CRYPTOKI_ALREADY_INITIALIZED, CKR_CRYPTOKI_NOT_INITIALIZE
 use crate::abi::guard;
 use crate::error::Result;
 use crate::fork::{PerProcess, epoch};
-use crate::token::{Provider, ck};
+use crate::remote::Tokens;
+use crate::token::ck;
 
 struct Run {
-    provider: &'static Provider,
+    tokens: Tokens,
     /// The configuration that C_Initialize named, if it did.
     conf: Option<String>,
     /// The process that began the run.
@@ -34,12 +35,12 @@ static EXITED: AtomicBool = AtomicBool::new(false);
 
 const _: () = {
     const fn shared<T: Send + Sync>() {}
-    shared::<Provider>();
+    shared::<Tokens>();
 };
 
-/// The provider of the run in progress, also in a forked child, which goes on with what it inherited.
-pub(super) fn current() -> Result<&'static Provider> {
-    look(&CURRENT).map(|run| run.provider).ok_or_else(|| ck(CKR_CRYPTOKI_NOT_INITIALIZED))
+/// The tokens of the run in progress, also in a forked child, which goes on with what it inherited.
+pub(super) fn current() -> Result<Tokens> {
+    look(&CURRENT).map(|run| run.tokens).ok_or_else(|| ck(CKR_CRYPTOKI_NOT_INITIALIZED))
 }
 
 fn look(place: &AtomicPtr<Run>) -> Option<&'static Run> {
@@ -60,15 +61,15 @@ pub(super) fn start(conf: Option<String>) -> Result<()> {
     if found.is_some_and(|run| run.epoch == epoch) {
         return Err(ck(CKR_CRYPTOKI_ALREADY_INITIALIZED));
     }
-    let provider = match found.or_else(|| look(&PARKED)) {
+    let tokens = match found.or_else(|| look(&PARKED)) {
         // Argon2id and opened keys are the parent's work: kept, as long as the configuration is the same.
         Some(inherited) if inherited.conf == conf => {
-            inherited.provider.fresh_in_child();
-            inherited.provider
+            inherited.tokens.fresh_in_child();
+            inherited.tokens
         }
-        _ => Box::leak(Box::new(Provider::start(conf.as_deref())?)),
+        _ => Tokens::start(conf.as_deref())?,
     };
-    let run = Box::leak(Box::new(Run { provider, conf, epoch }));
+    let run = Box::leak(Box::new(Run { tokens, conf, epoch }));
     CURRENT.store(run, Ordering::Release);
     PARKED.store(std::ptr::null_mut(), Ordering::Release);
     Ok(())
@@ -88,7 +89,7 @@ pub(super) fn stop() -> Result<()> {
         (!inherited).then_some(run)
     };
     if let Some(run) = ended {
-        run.provider.stop();
+        run.tokens.stop();
     }
     Ok(())
 }

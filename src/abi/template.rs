@@ -73,6 +73,7 @@ fn inside<T>(value: *mut c_void) -> In<T> {
 }
 
 /// What C_GetAttributeValue asks for: types, lengths and places.
+#[derive(Clone, Copy)]
 pub(super) struct Asked {
     place: Out<CK_ATTRIBUTE>,
     count: CK_ULONG,
@@ -85,6 +86,11 @@ impl Asked {
             return Err(ck(CKR_ARGUMENTS_BAD));
         }
         Ok(Self { place, count })
+    }
+
+    /// The types alone.
+    pub(super) fn kinds(&self) -> Result<Vec<CK_ATTRIBUTE_TYPE>> {
+        Ok(self.place.input().each(self.count)?.map(|asked| asked.type_).collect())
     }
 
     /// Answers every attribute, also when one of them makes the call an error (PKCS#11 3.2 §5.7.5). Each is read once, and

@@ -1,6 +1,7 @@
 //! The form of `alikms.toml`, and the sentence for each mistake in it: file, line, what is wrong and how to mend it.
 
 mod agent;
+mod client;
 mod members;
 
 use std::collections::BTreeMap;
@@ -11,7 +12,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::sm_alias::{OURS, SM_NAMES, VENDOR_DEFINED, VENDORS};
-use super::{AgentConfig, Config, CryptoAudit, DeviceConfig, Isolate, PinSource, TokenConfig, Unlock, nearest};
+use super::{AgentConfig, Config, CryptoAudit, DeviceConfig, Found, Isolate, PinSource, TokenConfig, Unlock, nearest};
 use crate::error::{Error, Result};
 use crate::model::key::Level;
 
@@ -22,8 +23,9 @@ type Text = Option<Spanned<String>>;
 struct File {
     store: Option<Spanned<Store>>,
     unlock: Option<Spanned<UnlockTable>>,
-    audit: Option<AuditTable>,
+    audit: Option<Spanned<AuditTable>>,
     agent: Option<Spanned<agent::Agent>>,
+    client: Option<Spanned<client::Client>>,
     #[serde(default)]
     device: Vec<Spanned<Device>>,
     #[serde(default)]
@@ -120,6 +122,9 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("socket", "socket = \"/run/alikms/agent.sock\""),
     ("allow", "allow = [\"www-data\", 1000]"),
     ("deadline", "deadline = 10"),
+    ("tokens", "tokens = true"),
+    ("clients", "clients = 256"),
+    ("client", "[client] with socket = \"/run/alikms/agent.sock\""),
     ("label", "label = \"alikms\""),
     ("account", "account = \"1000000000000001\""),
     ("region", "region = \"cn-hangzhou\""),
@@ -136,9 +141,12 @@ fn example(key: &str) -> &str {
 }
 
 /// Reads `text`, which was in the file `path`.
-pub(super) fn read(path: &Path, text: &str) -> Result<Config> {
+pub(super) fn read(path: &Path, text: &str) -> Result<Found> {
     let source = Source { path, text };
     let file: File = toml::from_str(text).map_err(|error| source.syntax(&error))?;
+    if file.client.is_some() {
+        return source.client(file).map(Found::Client);
+    }
 
     let store = file.store.ok_or_else(|| source.absent("store"))?;
     let unlock = file.unlock.ok_or_else(|| source.absent("unlock"))?;
@@ -172,7 +180,7 @@ pub(super) fn read(path: &Path, text: &str) -> Result<Config> {
         }
         tokens.push(token);
     }
-    Ok(Config {
+    Ok(Found::Own(Box::new(Config {
         path: path.to_owned(),
         store: source.store(store)?,
         unlock: source.unlock(unlock)?,
@@ -180,7 +188,7 @@ pub(super) fn read(path: &Path, text: &str) -> Result<Config> {
         agent,
         devices,
         tokens,
-    })
+    })))
 }
 
 struct Source<'a> {
@@ -220,10 +228,10 @@ impl Source<'_> {
         }
     }
 
-    fn audit(&self, table: Option<AuditTable>) -> Result<CryptoAudit> {
+    fn audit(&self, table: Option<Spanned<AuditTable>>) -> Result<CryptoAudit> {
         const CHOICES: &[(&str, CryptoAudit)] =
             &[("none", CryptoAudit::None), ("summary", CryptoAudit::Summary), ("all", CryptoAudit::All)];
-        let crypto = table.and_then(|table| table.crypto);
+        let crypto = table.and_then(|table| table.into_inner().crypto);
         crypto.map_or(Ok(CryptoAudit::default()), |crypto| self.choice("crypto", &crypto, CHOICES))
     }
 

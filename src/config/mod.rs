@@ -65,6 +65,28 @@ pub struct AgentConfig {
     pub allow: Option<Vec<User>>,
     /// How long a call may take, but for those that make keys: these have [`AgentConfig::SLOW`] times as long.
     pub deadline: Duration,
+    /// Serve whole tokens, too: store, keys, policies and audit trail are the agent's then.
+    pub tokens: bool,
+    /// So many processes may use the tokens at a time.
+    pub clients: usize,
+}
+
+/// `[client]`: the tokens are those of an agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientConfig {
+    /// The file that it was read from.
+    pub path: PathBuf,
+    pub socket: PathBuf,
+    /// As [`AgentConfig::deadline`].
+    pub deadline: Duration,
+}
+
+/// What an `alikms.toml` can be.
+#[derive(Debug)]
+pub enum Found {
+    /// Store and tokens are this process's own.
+    Own(Box<Config>),
+    Client(ClientConfig),
 }
 
 impl AgentConfig {
@@ -73,7 +95,13 @@ impl AgentConfig {
 
 impl Default for AgentConfig {
     fn default() -> Self {
-        Self { socket: "/run/alikms/agent.sock".into(), allow: None, deadline: Duration::from_secs(10) }
+        Self {
+            socket: "/run/alikms/agent.sock".into(),
+            allow: None,
+            deadline: Duration::from_secs(10),
+            tokens: false,
+            clients: 256,
+        }
     }
 }
 
@@ -149,7 +177,21 @@ impl Isolate {
     }
 }
 
-impl Config {
+impl Found {
+    fn own(self) -> Result<Config> {
+        match self {
+            Self::Own(config) => Ok(*config),
+            Self::Client(ClientConfig { path, socket, .. }) => Err(Error::Config {
+                place: path.display().to_string(),
+                reason: format!(
+                    "this alikms.toml is a client's: the store is the agent's at {}. Run this where the store is, with the \
+                     agent's alikms.toml",
+                    socket.display()
+                ),
+            }),
+        }
+    }
+
     /// `ALIKMS_CONF`, else `$XDG_CONFIG_HOME/alikms/alikms.toml`, `$HOME/.config/alikms/alikms.toml`, `/etc/alikms/alikms.toml`.
     /// A set-user-ID program looks at the last only: the environment is its caller's.
     pub fn find() -> Result<Self> {
@@ -193,6 +235,18 @@ impl Config {
             },
         })?;
         file::read(path, &text)
+    }
+}
+
+impl Config {
+    /// As [`Found::find`], for who needs the store itself.
+    pub fn find() -> Result<Self> {
+        Found::find()?.own()
+    }
+
+    /// As [`Found::read`], for who needs the store itself.
+    pub fn read(path: &Path) -> Result<Self> {
+        Found::read(path)?.own()
     }
 
     /// The device of this name.

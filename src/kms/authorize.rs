@@ -88,7 +88,7 @@ impl Kms {
             count: None,
             since: None,
             request: caller.request(),
-            pid: std::process::id(),
+            pid: fork::pid(),
             uid: fork::uid(),
             program: fork::program().to_owned(),
         }

@@ -79,3 +79,34 @@ impl fmt::Debug for Bytes {
         write!(f, "Bytes({})", self.0.len())
     }
 }
+
+/// [`Bytes`] in a message between our own processes (`#[serde(with = "…")]`): no copy of them is made that is not wiped. They
+/// have no such form by themselves, so that none gets into a message by mistake.
+pub mod wiped {
+    use std::fmt;
+
+    use serde::de::{Deserializer, Error, Visitor};
+    use serde::ser::Serializer;
+
+    use super::Bytes;
+
+    pub fn serialize<S: Serializer>(bytes: &Bytes, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(bytes)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Bytes, D::Error> {
+        struct Raw;
+        impl Visitor<'_> for Raw {
+            type Value = Bytes;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("bytes")
+            }
+
+            fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<Bytes, E> {
+                Ok(Bytes::new(bytes.to_vec()))
+            }
+        }
+        deserializer.deserialize_bytes(Raw)
+    }
+}

@@ -19,5 +19,5 @@ pub mod public;
 pub mod spec;
 pub mod time;
 
-pub use bytes::Bytes;
+pub use bytes::{Bytes, wiped};
 pub use iv::Iv;

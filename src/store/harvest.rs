@@ -273,7 +273,7 @@ fn lost(now: Moment, file: &Uuid, outcome: &str) -> Audit {
         count: None,
         since: None,
         request: Uuid::new_v4(),
-        pid: std::process::id(),
+        pid: fork::pid(),
         uid: fork::uid(),
         program: fork::program().to_owned(),
     }

@@ -110,7 +110,7 @@ impl Sqlite {
                 return Ok(link);
             }
         }
-        fork::at_birth(let_go);
+        fork::at_birth(fork::Birth::Store, let_go);
         let _ = self.counter.refresh(&beside(path, "-counter"));
         let flags =
             OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;

@@ -288,7 +288,7 @@ impl Live {
     fn fill(mut file: &File, store: &Path, realm: Uuid, path: &Path) -> io::Result<Self> {
         let mut header = [0; HEADER];
         header[0] = MAGIC;
-        header[PROCESS] = u64::from(std::process::id()) | u64::from(fork::uid()) << 32;
+        header[PROCESS] = u64::from(fork::pid()) | u64::from(fork::uid()) << 32;
         write_text(&mut header[PROGRAM], fork::program());
         let mut content: Vec<u8> = header.iter().flat_map(|word: &u64| word.to_ne_bytes()).collect();
         content.resize(LEN, 0);

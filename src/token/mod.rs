@@ -22,6 +22,7 @@ pub mod parameter;
 mod place;
 mod profile;
 pub mod provider;
+mod rv;
 pub mod separation;
 pub mod session;
 pub mod sessions;

@@ -4,12 +4,12 @@ use cryptoki_sys::*;
 
 use crate::config::Config;
 use crate::error::{Error, Result, StoreFault};
-use crate::kms::Service;
+use crate::kms::{Kms, Service};
 use crate::model::Bytes;
 use crate::model::caller::Caller;
 use crate::token::alias;
 use crate::token::mechanism::{MECHANISMS, MechanismRow};
-use crate::token::sessions::{Sessions, home};
+use crate::token::sessions::{Entry, Sessions, home};
 use crate::token::slot::{Login, Slot, own_version, padded};
 use crate::token::{Session, ck};
 
@@ -20,21 +20,27 @@ pub struct Provider {
 }
 
 impl Provider {
-    /// C_Initialize: reads the configuration and nothing else. `conf`: a path given through pReserved ("conf=PATH").
-    pub fn start(conf: Option<&str>) -> Result<Self> {
-        let config = match conf {
-            Some(path) => Config::read(path.as_ref())?,
-            None => Config::find()?,
-        };
+    /// Touches nothing.
+    pub fn new(config: Config) -> Self {
+        Self::with_objects_from(config, 0)
+    }
+
+    /// For a client that may come from another process like this one: the handles of session objects that it had there are
+    /// nobody's here.
+    pub fn hosted(config: Config) -> Self {
+        Self::with_objects_from(config, uuid::Uuid::new_v4().as_u64_pair().0 >> 8)
+    }
+
+    fn with_objects_from(config: Config, first_object: u64) -> Self {
         let service = Service::new(config);
         let mut taken = Vec::new();
         let mut slots: Vec<&'static Slot> = Vec::new();
         for kms in service.tokens() {
-            let slot = Slot::new(kms.clone(), &taken);
+            let slot = Slot::new(kms.clone(), &taken, first_object);
             taken.push(slot.id);
             slots.push(&*Box::leak(Box::new(slot)));
         }
-        Ok(Self { slots, sessions: Sessions::default() })
+        Self { slots, sessions: Sessions::default() }
     }
 
     /// C_Finalize: every session is closed; what another thread is doing in one is waited for.
@@ -52,7 +58,7 @@ impl Provider {
         }
     }
 
-    pub fn info(&self, version: CK_VERSION) -> CK_INFO {
+    pub fn info(version: CK_VERSION) -> CK_INFO {
         CK_INFO {
             cryptokiVersion: version,
             manufacturerID: padded("alikms"),
@@ -63,12 +69,18 @@ impl Provider {
     }
 
     /// In the order of `alikms.toml`; every token is always present.
-    pub fn slots(&self, _token_present: bool) -> Vec<u64> {
+    pub fn slots(&self) -> Vec<u64> {
         self.slots.iter().map(|slot| slot.id).collect()
     }
 
     fn slot(&self, id: u64) -> Result<&'static Slot> {
         self.slots.iter().copied().find(|slot| slot.id == id).ok_or(ck(CKR_SLOT_ID_INVALID))
+    }
+
+    /// The KMS behind the token of this label, or behind the first one.
+    pub fn kms(&self, label: Option<&str>) -> Option<&Kms> {
+        let slot = self.slots.iter().find(|slot| label.is_none_or(|label| slot.kms.label() == label));
+        slot.map(|slot| &*slot.kms)
     }
 
     pub fn slot_info(&self, slot: u64) -> Result<CK_SLOT_INFO> {
@@ -80,6 +92,18 @@ impl Provider {
             hardwareVersion: CK_VERSION { major: 0, minor: 0 },
             firmwareVersion: own_version(),
         })
+    }
+
+    /// The other names by which objects were found, in the order of their handles.
+    pub fn other_names(&self, slot: u64) -> Result<Vec<(u64, Vec<u8>)>> {
+        self.slot(slot).map(Slot::other_names)
+    }
+
+    /// What another process like this one told to [`Self::other_names`], before anything was looked for here.
+    pub fn set_other_names(&self, slot: u64, names: &[(u64, Vec<u8>)]) -> Result<()> {
+        let slot = self.slot(slot)?;
+        names.iter().for_each(|(object, label)| _ = slot.named(*object, label));
+        Ok(())
     }
 
     pub fn token_info(&self, slot: u64) -> Result<CK_TOKEN_INFO> {
@@ -219,6 +243,12 @@ impl Provider {
         }
         slot.logged_out();
         Ok(())
+    }
+
+    /// Checks the handle; the session to itself, until `entry` is dropped.
+    #[inline(always)]
+    pub fn enter<'a, 'e>(&'a self, session: u64, entry: &'e mut Entry<'a>) -> Result<&'e mut Session> {
+        self.sessions.enter(session, false, entry)
     }
 
     /// Checks the handle, then runs `work` with the session to itself.

@@ -76,6 +76,14 @@ struct Seat {
 
 type Guard<'a> = MutexGuard<'a, Option<Session>>;
 
+/// What holds a session for one call. It stays where it is made: to hand it on costs a call more than the lock does.
+#[derive(Default)]
+pub struct Entry<'a> {
+    // The lock goes first.
+    guard: Option<Guard<'a>>,
+    leaving: Option<Leaving<'a>>,
+}
+
 /// Lets those go first who wait to end something. The standard library's locks are not fair: a thread that comes back at
 /// once takes the lock again before anybody whom it woke is there. Of equals that is right, for handing over costs a hundred
 /// times what a small call does; but C_CloseAllSessions, C_Logout and C_Finalize want to come to an end.
@@ -103,13 +111,11 @@ impl Sessions {
                 let number = (index * ROW + place) as u64;
                 let uses = seat.uses.fetch_add(1, Ordering::Relaxed) + 1;
                 let handle = ((uses + number * SPREAD) << SEAT_BITS) | number;
-                return seat.alone(false, |session| {
-                    match session {
-                        Some(closed) => closed.renew(handle, slot, home, read_write),
-                        none => *none = Some(Session::new(handle, slot, home, read_write)),
-                    }
-                    Ok(handle)
-                });
+                match seat.enter(false, &mut Entry::default())? {
+                    Some(closed) => closed.renew(handle, slot, home, read_write),
+                    none => *none = Some(Session::new(handle, slot, home, read_write)),
+                }
+                return Ok(handle);
             }
         }
         Err(ck(CKR_SESSION_COUNT))
@@ -141,11 +147,19 @@ impl Sessions {
 
     #[inline(always)]
     fn take<T>(&self, handle: u64, ends: bool, work: impl FnOnce(&mut Session) -> Result<T>) -> Result<T> {
+        let mut entry = Entry::default();
+        work(self.enter(handle, ends, &mut entry)?)
+    }
+
+    /// The session to itself, until `entry` is dropped. `ends`: for what ends something.
+    #[inline(always)]
+    pub fn enter<'a, 'e>(&'a self, handle: u64, ends: bool, entry: &'e mut Entry<'a>) -> Result<&'e mut Session> {
         let (row, place) = self.seat(handle)?;
-        row.seats[place].alone(ends, |session| match session {
-            Some(session) if session.handle() == handle => work(session),
+        let session = row.seats[place].enter(ends, entry)?;
+        match session {
+            Some(session) if session.handle() == handle => Ok(session),
             _ => Err(ck(CKR_SESSION_HANDLE_INVALID)),
-        })
+        }
     }
 
     /// Closes a session; the caller lets go of what belongs to it.
@@ -166,9 +180,12 @@ impl Sessions {
                 row.seats.iter().enumerate().filter(move |(place, _)| taken & (1 << place) != 0).map(|(_, seat)| seat)
             })
             .collect();
-        let chosen =
-            |session: &mut Option<Session>| Ok(session.as_ref().filter(|session| which(session)).map(Session::handle));
-        seats.into_iter().filter_map(|seat| seat.alone(true, chosen).ok()?).collect()
+        let chosen = seats.into_iter().filter_map(|seat| {
+            let mut entry = Entry::default();
+            let session = seat.enter(true, &mut entry).ok()?;
+            session.as_ref().filter(|session| which(session)).map(Session::handle)
+        });
+        chosen.collect()
     }
 }
 
@@ -194,24 +211,16 @@ impl Row {
 }
 
 impl Seat {
-    /// Runs `work` with the seat to itself. Inlined, and the guard stays where it is made: to hand one on costs a call more
-    /// than the lock does.
     #[inline(always)]
-    fn alone<T>(&self, ends: bool, work: impl FnOnce(&mut Option<Session>) -> Result<T>) -> Result<T> {
-        // Dropped after the guard.
-        let _leaving;
-        let mut guard = None;
+    fn enter<'a, 'e>(&'a self, ends: bool, entry: &'e mut Entry<'a>) -> Result<&'e mut Option<Session>> {
         match self.session.try_lock() {
-            Ok(free) => guard = Some(free),
-            Err(TryLockError::Poisoned(poisoned)) => guard = Some(poisoned.into_inner()),
-            Err(TryLockError::WouldBlock) => self.wait(ends, &mut guard)?,
+            Ok(free) => entry.guard = Some(free),
+            Err(TryLockError::Poisoned(poisoned)) => entry.guard = Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => self.wait(ends, &mut entry.guard)?,
         }
-        _leaving = Leaving(self);
+        entry.leaving = Some(Leaving(self));
         self.holder.store(epoch(), Ordering::Relaxed);
-        match &mut guard {
-            Some(session) => work(session),
-            None => Err(ck(CKR_SESSION_HANDLE_INVALID)),
-        }
+        entry.guard.as_deref_mut().ok_or(ck(CKR_SESSION_HANDLE_INVALID))
     }
 
     #[cold]

@@ -25,7 +25,7 @@ use crate::token::state::Saved;
 
 /// Handles of session objects have this bit, handles of other names of a token object that one; the rest are store rows.
 const SESSION_OBJECT: u64 = 1 << 62;
-const OTHER_NAME: u64 = 1 << 61;
+pub const OTHER_NAME: u64 = 1 << 61;
 /// So many token objects are kept worked out, and so many answers to searches.
 const KEPT: usize = 4096;
 /// Longer answers to searches are not kept.
@@ -55,6 +55,8 @@ pub struct Slot {
     owned: AtomicUsize,
     /// Grows with every session object that goes or changes: what sessions remember of objects holds only for one value.
     changes: AtomicU64,
+    /// How often somebody logged in or out.
+    logins: AtomicU64,
     names: Lock<Vec<(u64, Vec<u8>)>>,
     kept: PerProcess<Mutex<Kept>>,
     /// What C_GetOperationState saved.
@@ -89,10 +91,11 @@ struct Owned {
     item: Arc<Item>,
 }
 
-/// What is true of one generation of the store.
+/// What is true of one generation of the store, for whoever is logged in.
 #[derive(Default)]
 struct Kept {
     generation: u64,
+    logins: u64,
     items: HashMap<u64, Arc<Item>>,
     /// What searches found, by [`Asked`].
     found: HashMap<Asked, Vec<u64>>,
@@ -106,7 +109,8 @@ pub struct Asked {
 }
 
 impl Slot {
-    pub fn new(kms: Arc<Kms>, taken: &[u64]) -> Self {
+    /// `first_object`: from where on session objects are numbered, below 2^60.
+    pub fn new(kms: Arc<Kms>, taken: &[u64], first_object: u64) -> Self {
         let identity = kms.realm().key_arn(uuid::Uuid::nil());
         let digest = hash(Hash::Sha256, identity.as_bytes());
         let mut id = u64::from(u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]) & 0x7fff_ffff);
@@ -122,8 +126,9 @@ impl Slot {
             is_user: AtomicBool::new(false),
             turn: Lock::new(()),
             counts: Default::default(),
-            objects: Lock::new(Objects::default()),
+            objects: Lock::new(Objects { last: first_object, ..Objects::default() }),
             owned: AtomicUsize::new(0),
+            logins: AtomicU64::default(),
             changes: AtomicU64::new(0),
             names: Lock::new(Vec::new()),
             kept: PerProcess::new(Mutex::default),
@@ -171,6 +176,7 @@ impl Slot {
         *self.user.lock() = is_user.then_some((self.kms.generation(), caller));
         self.is_user.store(is_user, Ordering::Release);
         self.set_login(Login::User);
+        self.forget_views();
     }
 
     fn set_login(&self, login: Login) {
@@ -226,7 +232,7 @@ impl Slot {
             let _turn = self.turn.lock();
             if self.counts().all == 0 {
                 self.login.store(Login::Nobody as u8, Ordering::SeqCst);
-                self.changes.fetch_add(1, Ordering::Release);
+                self.forget_views();
             }
         }
     }
@@ -237,6 +243,12 @@ impl Slot {
         self.is_user.store(false, Ordering::Release);
         *self.user.lock() = None;
         self.forget_objects(|owned| owned.item.is_private());
+        self.forget_views();
+    }
+
+    /// What one login saw is not for the next.
+    fn forget_views(&self) {
+        self.logins.fetch_add(1, Ordering::Release);
         self.changes.fetch_add(1, Ordering::Release);
     }
 
@@ -319,6 +331,10 @@ impl Slot {
         OTHER_NAME | index as u64
     }
 
+    pub fn other_names(&self) -> Vec<(u64, Vec<u8>)> {
+        self.names.lock().clone()
+    }
+
     /// The row behind a handle, and the other name that it stands for.
     pub fn row_of(&self, handle: u64) -> Option<(u64, Option<Vec<u8>>)> {
         if handle & OTHER_NAME == 0 {
@@ -341,7 +357,8 @@ impl Slot {
     }
 
     fn token_object(&self, handle: u64) -> Result<Option<Arc<Item>>> {
-        let generation = self.kms.generation();
+        // Before the caller is asked for: what an earlier one sees is not kept for a later one.
+        let generation = (self.kms.generation(), self.logins.load(Ordering::Acquire));
         if let Some(item) = self.kept(generation, |kept| kept.items.get(&handle).cloned()) {
             return Ok(Some(item));
         }
@@ -370,7 +387,8 @@ impl Slot {
 
     /// The token objects that a search found before, if none may have changed since.
     pub fn known(&self, asked: &Asked) -> Option<Vec<u64>> {
-        self.kept(self.kms.generation(), |kept| kept.found.get(asked).cloned())
+        let generation = (self.kms.generation(), self.logins.load(Ordering::Acquire));
+        self.kept(generation, |kept| kept.found.get(asked).cloned())
     }
 
     /// Keeps what a search found that began when the store had this generation.
@@ -378,7 +396,7 @@ impl Slot {
         if found.len() > FEW || generation != self.kms.generation() {
             return;
         }
-        self.kept(generation, |kept| {
+        self.kept((generation, self.logins.load(Ordering::Acquire)), |kept| {
             if kept.found.len() >= KEPT {
                 kept.found.clear();
             }
@@ -386,12 +404,12 @@ impl Slot {
         });
     }
 
-    fn kept<T>(&self, generation: u64, work: impl FnOnce(&mut Kept) -> T) -> T {
+    fn kept<T>(&self, generation: (u64, u64), work: impl FnOnce(&mut Kept) -> T) -> T {
         let mut kept = self.kept.get().lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.generation != generation {
+        if (kept.generation, kept.logins) != generation {
             kept.items.clear();
             kept.found.clear();
-            kept.generation = generation;
+            (kept.generation, kept.logins) = generation;
         }
         work(&mut kept)
     }

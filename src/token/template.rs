@@ -1,6 +1,7 @@
 //! Attribute templates as the caller gave them, and typed looks at them.
 
 use cryptoki_sys::*;
+use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::model::Bytes;
@@ -8,7 +9,8 @@ use crate::token::ck;
 
 /// Pairs in the caller's order. A length of CK_UNAVAILABLE_INFORMATION or a NULL value with a length was refused at the door.
 /// Values are raw bytes; array attributes (CKA_WRAP_TEMPLATE …) are nested templates.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(into = "Flat", try_from = "Flat")]
 pub struct Template(pub Vec<Entry>);
 
 #[derive(Debug, Clone)]
@@ -99,6 +101,64 @@ impl Template {
     /// What C_GetAttributeValue shows of what [`Template::decode`] reads.
     pub fn shown(bytes: &[u8]) -> Vec<(u64, Value<'_>)> {
         encoded(bytes).map(|(kind, value)| (kind, Value::Bytes(value))).collect()
+    }
+}
+
+/// A template in a message: what is within an entry follows it, one level deeper, so that no message can be deeper than this
+/// program's stack.
+#[derive(Serialize, Deserialize)]
+struct Flat(Vec<FlatEntry>);
+
+#[derive(Serialize, Deserialize)]
+struct FlatEntry {
+    depth: u8,
+    kind: u64,
+    is_nested: bool,
+    #[serde(with = "crate::model::wiped")]
+    value: Bytes,
+}
+
+/// Templates within templates; what comes through the door has fewer.
+const DEEPEST: u8 = 8;
+
+impl From<Template> for Flat {
+    fn from(template: Template) -> Self {
+        fn add(flat: &mut Vec<FlatEntry>, template: Template, depth: u8) {
+            for Entry { kind, value } in template.0 {
+                match value {
+                    EntryValue::Bytes(value) => flat.push(FlatEntry { depth, kind, is_nested: false, value }),
+                    EntryValue::Nested(inner) => {
+                        flat.push(FlatEntry { depth, kind, is_nested: true, value: Bytes::default() });
+                        add(flat, inner, depth.saturating_add(1));
+                    }
+                }
+            }
+        }
+        let mut flat = Vec::new();
+        add(&mut flat, template, 0);
+        Self(flat)
+    }
+}
+
+impl TryFrom<Flat> for Template {
+    type Error = &'static str;
+
+    fn try_from(flat: Flat) -> Result<Self, Self::Error> {
+        /// Takes the entries of this depth, and with each what is within it.
+        fn take(rest: &mut std::iter::Peekable<std::vec::IntoIter<FlatEntry>>, depth: u8) -> Template {
+            let mut entries = Vec::new();
+            while let Some(FlatEntry { kind, is_nested, value, .. }) = rest.next_if(|entry| entry.depth == depth) {
+                let value = match is_nested && depth < DEEPEST {
+                    true => EntryValue::Nested(take(rest, depth + 1)),
+                    false => EntryValue::Bytes(value),
+                };
+                entries.push(Entry { kind, value });
+            }
+            Template(entries)
+        }
+        let mut rest = flat.0.into_iter().peekable();
+        let template = take(&mut rest, 0);
+        if rest.peek().is_some() { Err("a template that does not fit together") } else { Ok(template) }
     }
 }
 

@@ -84,3 +84,29 @@ fn speed() {
         }
     }
 }
+
+/// C_SignInit and C_Sign with a P-256 key: `cargo test --release --test agent -- --ignored --nocapture speed_of_tokens`.
+#[test]
+#[ignore = "a measurement, not a test"]
+fn speed_of_tokens() {
+    let whole = crate::whole::Whole::new(false, 10, "");
+    let alone = Installation::software();
+    let here = alone.client();
+    let key = here.ec_pair(P256, &[b(CKA_TOKEN, true)]).unwrap().1;
+    let (there, pair) = whole.client();
+    let time = |c: Client, key| {
+        let mut signature = [0u8; 64];
+        let begun = Instant::now();
+        for _ in 0..3000 {
+            c.sign_init(CKM_ECDSA, key).unwrap();
+            let mut len = 64;
+            let (data, out) = ([1u8; 32].as_mut_ptr(), signature.as_mut_ptr());
+            assert_eq!(crate::call!(c.m, C_Sign(c.h, data, 32, out, &raw mut len)), CKR_OK);
+        }
+        begun.elapsed().as_secs_f64() * 1e6 / 3000.0
+    };
+    for _ in 0..3 {
+        let (within, agent) = (time(here, key), time(there, pair.private));
+        println!("{within:5.0} us in process, {agent:5.0} us by the agent, {:.2}", agent / within);
+    }
+}

@@ -7,7 +7,7 @@ set -- HSM # lib.sh reads a level
 
 # client: seconds for one run: levels ("once" for a script that goes through the levels itself)
 CLIENTS="documents:300:once openssl:300:both pkcs11-tool:400:both p11tool:200:both openssh:300:both osslsigncode:200:both
-  java:500:both authority:300:both nginx:500:both agent:300:once renewal:400:both readme:300:once c-programs:400:once p11-kit:200:both
+  java:500:both authority:300:both nginx:500:both agent:300:once tokens:300:once renewal:400:both readme:300:once c-programs:400:once p11-kit:200:both
   nss:200:both apache:200:both stunnel:200:both knot:200:both graphene:100:both pykcs11:300:both"
 
 W=$(mktemp -d "${TMPDIR:-/tmp}/alikms-interop.XXXXXX")

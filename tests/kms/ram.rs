@@ -179,8 +179,8 @@ fn a_user_at_the_token_is_limited_per_key_and_per_action() {
     world.user("alice", &allow("AsymmetricSign", &[arn(&format!("key/{key}"))]));
     world.kms().set_user_pin(&Caller::account(), "alice", b"alice-pin").unwrap();
 
-    let provider = Provider::start(world._home.config().to_str()).unwrap();
-    let slot = provider.slots(true)[0];
+    let provider = Provider::new(alikms_pkcs11::config::Config::read(&world._home.config()).unwrap());
+    let slot = provider.slots()[0];
     let session = provider.open_session(slot, CKF_SERIAL_SESSION | CKF_RW_SESSION).unwrap();
     provider.login(session, CKU_USER, Some(b"alice:alice-pin"), None).unwrap();
     let mechanism = Mechanism { kind: CKM_SHA256_RSA_PKCS, parameter: Parameter::None };
@@ -221,4 +221,38 @@ fn a_user_at_the_token_is_limited_per_key_and_per_action() {
     assert_eq!(rejected, Err(Error::Cryptoki(CKR_FUNCTION_REJECTED)));
     assert!(sign().is_err());
     assert!(find(CKO_PRIVATE_KEY).is_empty());
+}
+
+/// What was looked at before a RAM user logged in, by nobody or by the account, is not for him to see.
+#[test]
+fn a_user_does_not_see_what_was_looked_at_before() {
+    use alikms_pkcs11::token::Provider;
+    use cryptoki_sys::*;
+
+    let world = World::new(Level::Software);
+    let (mine, other) = (world.key(&[("KeySpec", "EC_P256")]), world.key(&[("KeySpec", "EC_P256")]));
+    world.user("alice", &allow("AsymmetricSign", &[arn(&format!("key/{mine}"))]));
+    world.kms().set_user_pin(&Caller::account(), "alice", b"alice-pin").unwrap();
+    let page = world.kms().find_objects(&Caller::account(), &Search::default(), 0, 100).unwrap();
+    let hidden = |found: &&alikms_pkcs11::kms::objects::Found| found.object.key.unwrap().to_string() == other;
+    let hidden: Vec<u64> = page.found.iter().filter(hidden).map(|found| found.object.handle).collect();
+
+    let provider = Provider::new(alikms_pkcs11::config::Config::read(&world._home.config()).unwrap());
+    let session = provider.open_session(provider.slots()[0], CKF_SERIAL_SESSION).unwrap();
+    let seen = || {
+        let look = |handle: &&u64| provider.session(session, |session| session.show(**handle, |_| Ok(()))).is_ok();
+        hidden.iter().filter(look).count()
+    };
+    assert_eq!(seen(), 1, "the public key, as long as nobody is logged in");
+    for account in [false, true] {
+        if account {
+            provider.login(session, CKU_USER, Some(super::common::PIN.as_bytes()), None).unwrap();
+            assert_eq!(seen(), 2);
+            provider.logout(session).unwrap();
+        }
+        provider.login(session, CKU_USER, Some(b"alice:alice-pin"), None).unwrap();
+        assert_eq!(seen(), 0);
+        provider.logout(session).unwrap();
+    }
+    assert_eq!(seen(), 1);
 }

@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use cryptoki_sys::*;
 
 use crate::call;
-use crate::support::{Client, Installation, KEY_ID, P256, b, s};
+use crate::support::{Client, Installation, KEY_ID, P256, agent, b, s};
 
 /// Runs `work` in a forked child and answers whether it came to its end; whatever panics or hangs is the child's alone.
 pub fn in_child(work: impl FnOnce() -> bool) -> bool {
@@ -91,17 +91,26 @@ fn children(level: &str) {
 
 #[test]
 fn in_software() {
+    if agent::is_client() {
+        return; // What a fork loses there is in tests/agent/whole.rs.
+    }
     children("SOFTWARE");
 }
 
 #[test]
 fn in_a_device() {
+    if agent::is_client() {
+        return; // What a fork loses there is in tests/agent/whole.rs.
+    }
     children("HSM");
 }
 
 /// Session objects and their keys are inherited too.
 #[test]
 fn session_keys() {
+    if agent::is_client() {
+        return; // What a fork loses there is in tests/agent/whole.rs.
+    }
     let installation = Installation::software();
     let c = installation.client();
     let (_, key) = c.session_pair();

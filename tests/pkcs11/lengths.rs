@@ -5,7 +5,7 @@ use cryptoki_sys::*;
 
 use crate::call;
 use crate::fork::in_child;
-use crate::support::{Attr, Client, Installation, Mech, PIN, SO_PIN, b, u};
+use crate::support::{Attr, Client, Installation, Mech, PIN, SO_PIN, agent, b, u};
 
 /// What the input has, what an output may be longer than that, and what the child may still have, in bytes.
 const LONG: usize = 256 << 20;
@@ -126,6 +126,9 @@ fn long_inputs(level: &str) {
 
 #[test]
 fn long_inputs_of_ciphers() {
+    if agent::is_client() {
+        return; // What a fork loses there is in tests/agent/whole.rs.
+    }
     long_inputs("SOFTWARE");
 }
 
@@ -136,6 +139,9 @@ fn long_inputs_of_ciphers_in_a_device() {
 
 #[test]
 fn long_inputs_of_chinese_ciphers() {
+    if agent::is_client() {
+        return; // What a fork loses there is in tests/agent/whole.rs.
+    }
     let installation = Installation::software();
     let c = installation.client();
     let uses = [CKA_ENCRYPT, CKA_DECRYPT].map(|kind| b(kind, true));
@@ -162,6 +168,9 @@ fn long_inputs_of_chinese_ciphers() {
 
 #[test]
 fn long_inputs_of_everything_else() {
+    if agent::is_client() {
+        return; // What a fork loses there is in tests/agent/whole.rs.
+    }
     let installation = Installation::software();
     let c = installation.client();
     let (public, private) = c.rsa_pair(2048, &[b(CKA_ENCRYPT, true)], &[b(CKA_DECRYPT, true)]).unwrap();

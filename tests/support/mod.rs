@@ -2,6 +2,7 @@
 //! PKCS#11 in short words. Each test binary uses a part of it.
 #![allow(dead_code, unused_imports)]
 
+pub mod agent;
 mod client;
 mod dice;
 mod installation;

@@ -78,6 +78,7 @@ impl Module {
 
     /// C_Initialize with `pReserved = "conf=PATH"`.
     pub fn try_initialize(&self, conf: &Path) -> CK_RV {
+        let conf = super::agent::seen_by_clients(conf);
         let text = CString::new(format!("conf={}", conf.display())).unwrap();
         let mut args = CK_C_INITIALIZE_ARGS {
             CreateMutex: None,

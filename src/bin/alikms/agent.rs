@@ -1,6 +1,8 @@
 //! `alikms agent`: two processes. The monitor holds the socket and starts the worker; the worker has the devices. When a
 //! device's library takes the worker down or hangs, the monitor starts another one, and callers have lost nothing but time.
 //!
+//! With `[agent] tokens` the worker starts hosts (`host.rs`), which end with it.
+//!
 //! A worker finds the listening socket at its standard input, whether the monitor or systemd put it there.
 
 use std::fs::{DirBuilder, File, Permissions};
@@ -15,13 +17,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use alikms_pkcs11::config::{Config, User};
+use alikms_pkcs11::link::Wants;
 use alikms_pkcs11::protection::hsm::Hsm;
-use alikms_pkcs11::protection::hsm::agent::{self, Server};
+use alikms_pkcs11::protection::hsm::agent::{self, Server, Visitor};
 use rustix::fs::FlockOperation;
 use rustix::net::{AddressFamily, sockopt};
 use rustix::process::{Resource, Rlimit, Signal};
 
 use crate::args::Line;
+use crate::host::{self, Hosts, WORKER};
 use crate::output::{self, Stop};
 use crate::{config, ids};
 
@@ -37,10 +41,13 @@ const LOOK: Duration = Duration::from_millis(200);
 /// `alikms agent`.
 pub fn run(line: &Line, _: &[&str]) -> Result<ExitCode, Stop> {
     let config = config(line)?;
-    if !config.devices.iter().any(|device| device.agent.is_some()) {
+    if let Ok(worker) = std::env::var(WORKER) {
+        return host::host(config, &worker);
+    }
+    if !config.agent.tokens && !config.devices.iter().any(|device| device.agent.is_some()) {
         return Err(Stop::Tip {
             message: format!("{} has no device for the agent", config.path.display()),
-            tip: "Write device_mode = \"agent\" into a [[device]] table.".into(),
+            tip: "Write device_mode = \"agent\" into a [[device]] table, or tokens = true into [agent].".into(),
         });
     }
     let users = users(&config)?;
@@ -197,7 +204,8 @@ fn work(config: &Config, users: Vec<u32>, listener: &UnixListener) -> Result<Exi
     thread("devices", move || server.devices().for_each(greet))?;
     let server = Arc::clone(&guard);
     let listener = listener.try_clone().map_err(|error| failed("the socket cannot be used", &error))?;
-    thread("door", move || accept(&server, &listener))?;
+    let (hosts, path) = (Arc::new(Hosts::new(config)), config.path.clone());
+    thread("door", move || accept(&server, &hosts, &path, &listener))?;
     loop {
         std::thread::sleep(LOOK);
         if let Some(reason) = guard.hangs() {
@@ -216,13 +224,13 @@ fn greet(device: &Hsm) {
 }
 
 /// No memory with secrets in a core file, and as many connections as the system allows.
-fn limit() {
+pub fn limit() {
     let _ = rustix::process::setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
     let files = rustix::process::getrlimit(Resource::Nofile);
     let _ = rustix::process::setrlimit(Resource::Nofile, Rlimit { current: files.maximum, ..files });
 }
 
-fn accept(server: &Arc<Server>, listener: &UnixListener) {
+fn accept(server: &Arc<Server>, hosts: &Arc<Hosts>, config: &Path, listener: &UnixListener) {
     loop {
         let Ok((stream, _)) = listener.accept() else {
             // No more descriptors: they come back when somebody leaves.
@@ -230,17 +238,27 @@ fn accept(server: &Arc<Server>, listener: &UnixListener) {
             continue;
         };
         let Some(visitor) = server.admit(stream.into()) else { continue };
-        if let Err(Stop::Failed(error)) = thread("caller", move || visitor.serve()) {
+        let (hosts, config) = (Arc::clone(hosts), config.to_owned());
+        if let Err(Stop::Failed(error)) = thread("caller", move || attend(visitor, &hosts, &config)) {
             tracing::error!(error, "a connection is closed");
         }
     }
 }
 
-fn thread(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), Stop> {
+fn attend(visitor: Visitor, hosts: &Hosts, config: &Path) {
+    let Some(hello) = visitor.hello() else { return };
+    match hello.wants() {
+        Some(Wants::Devices) => visitor.serve(&hello),
+        Some(Wants::Tokens) => hosts.serve(&visitor, &hello, config),
+        None => {}
+    }
+}
+
+pub fn thread(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), Stop> {
     let started = std::thread::Builder::new().name(name.to_owned()).spawn(work);
     started.map(|_| ()).map_err(|error| failed("no thread can be started", &error))
 }
 
-fn failed(what: &str, error: &std::io::Error) -> Stop {
+pub fn failed(what: &str, error: &std::io::Error) -> Stop {
     Stop::Failed(format!("{what}: {error}"))
 }

@@ -3,11 +3,13 @@
 mod agent;
 mod args;
 mod backup;
+mod client;
 mod convert;
 mod deploy;
 mod doctor;
 mod features;
 mod help;
+mod host;
 mod ids;
 mod local;
 mod output;
@@ -23,7 +25,7 @@ use std::sync::Arc;
 
 use alikms_pkcs11::Error;
 use alikms_pkcs11::api::{self, Entry, Fault, Params};
-use alikms_pkcs11::config::{Config, PinSource, nearest};
+use alikms_pkcs11::config::{Config, Found, PinSource, nearest};
 use alikms_pkcs11::kms::{Kms, Service};
 use alikms_pkcs11::model::caller::Caller;
 use uuid::Uuid;
@@ -73,11 +75,13 @@ fn action(line: &Line, entry: &Entry) -> Result<(), Stop> {
     let needed = parameters.iter().filter(|parameter| parameter.required).map(|parameter| parameter.name.as_str());
     check(line, entry.name, &names, needed)?;
 
-    let mut params = Params::default();
     let own = |name: &str| names.contains(&name.split('.').next().unwrap_or_default());
-    for (name, value) in line.options.iter().filter(|(name, _)| own(name)) {
-        params.push(name, value);
+    let given = line.options.iter().filter(|(name, _)| own(name));
+    if let Found::Client(client) = found(line)? {
+        return client::action(line, entry.name, given.map(|(name, value)| (name.as_str(), value.as_str())), client);
     }
+    let mut params = Params::default();
+    given.for_each(|(name, value)| params.push(name, value));
     let kms = open(line)?;
     let request = Uuid::new_v4();
     let answer = entry.run(&kms, &caller(line, &kms)?, &params, request);
@@ -139,6 +143,14 @@ fn caller(line: &Line, kms: &Kms) -> Result<Caller, Stop> {
         (None, Some(id), Some(secret)) => Ok(kms.login_with_access_key(id, &PinSource::parse(secret)?.read()?)?),
         _ => Err(Stop::usage("give --as, or --access-key-id and --access-key-secret".to_owned())),
     }
+}
+
+/// What the command line or the environment names.
+fn found(line: &Line) -> Result<Found, Stop> {
+    Ok(match line.option("config") {
+        Some(path) => Found::read(Path::new(path))?,
+        None => Found::find()?,
+    })
 }
 
 /// The configuration that the command line or the environment names.

@@ -55,7 +55,12 @@ pub const GLOBAL: &[Opt] = &[
         "PATH",
         "Print only this field of the answer, as plain text: KeyMetadata.KeyId, Keys.Key.0.KeyId.",
     ),
-    option("as", false, "USER", "Act as this RAM user, limited by its policies; else as the account itself."),
+    option(
+        "as",
+        false,
+        "USER",
+        "Act as this RAM user, limited by its policies; else as the account itself. By an agent, with its own PIN (--pin).",
+    ),
     option("access-key-id", false, "ID", "Act as the RAM user who has this access key; needs --access-key-secret."),
     option(
         "access-key-secret",
@@ -73,8 +78,9 @@ pub static VERBS: &[Verb] = &[
     Verb {
         name: "agent",
         words: "",
-        summary: "Serves the devices with device_mode = \"agent\" to the modules of this machine, until it is ended",
-        text: "It alone loads the devices' libraries and reads their PINs. Modules ask it over the Unix socket of [agent] \
+        summary: "Serves devices and whole tokens to the modules of this machine, until it is ended",
+        text: "It alone loads the libraries of devices with device_mode = \"agent\" and reads their PINs; with tokens = true in [agent] \
+               it has the store, too, and modules with [client] in their alikms.toml need neither. Modules ask it over the Unix socket of [agent] \
                in alikms.toml, by default /run/alikms/agent.sock; who may is [agent] allow, by default the owner of the store. \
                A worker that a library takes down is started again at once. systemd/alikms-agent.service runs it.",
         options: &[],

@@ -26,11 +26,43 @@ device = "softhsm"                   # optional: without it the token has SOFTWA
 protection_level = "HSM"             # default for keys that generic tools create
 "#;
 
+/// Of who has a store.
+fn read(path: &Path, text: &str) -> Result<Config> {
+    super::read(path, text)?.own()
+}
+
 fn sentence(text: &str) -> String {
     match read(Path::new("a.toml"), text) {
         Ok(_) => "accepted".into(),
         Err(error) => error.to_string(),
     }
+}
+
+#[test]
+fn a_client_needs_no_more_than_a_socket() {
+    let found = |text: &str| super::read(Path::new("a.toml"), text).unwrap();
+    let Found::Client(client) = found("[client]\n") else { panic!() };
+    assert_eq!((client.socket, client.deadline), (AgentConfig::default().socket, AgentConfig::default().deadline));
+    let Found::Client(client) = found("[client]\nsocket = \"/run/a/s\"\ndeadline = 3\n") else { panic!() };
+    assert_eq!((client.socket, client.deadline), ("/run/a/s".into(), Duration::from_secs(3)));
+    assert!(
+        sentence("[client]\n").starts_with("a.toml: this alikms.toml is a client's: the store is the agent's at /run/")
+    );
+    let beside = |name: &str| {
+        format!(
+            "a.toml:1: {name} cannot stand beside [client]: store, devices, tokens and audit trail are the agent's, and \
+             written in its alikms.toml. Remove one of the two"
+        )
+    };
+    for name in ["[store]", "[unlock]", "[audit]", "[agent]", "[[device]]", "[[token]]"] {
+        assert_eq!(sentence(&format!("{name}\n[client]\n")), beside(name));
+    }
+    let said = sentence("[client]\nsocket = \"run/s\"\n");
+    assert!(said.contains("socket must be a path that begins with a slash"), "{said}");
+    assert!(sentence("[client]\ndeadline = 0\n").contains("deadline is 1 to 600 seconds"));
+    assert!(sentence("[client]\nsockets = \"/s\"\n").contains("did you mean socket?"));
+    assert!(sentence(&format!("{GOOD}[agent]\nclients = 0\n")).contains("clients is 1 to 1000 processes"));
+    assert!(sentence(&format!("{GOOD}[agent]\ntokens = 1\n")).contains("tokens cannot be"));
 }
 
 #[test]
@@ -59,6 +91,8 @@ fn everything_else_that_may_be_said() {
         socket = "/run/a/s"
         allow = ["www-data", 33]
         deadline = 3
+        tokens = true
+        clients = 9
         [store]
         url = "sqlite:/k.db"
         [unlock]
@@ -92,7 +126,13 @@ fn everything_else_that_may_be_said() {
         (Some(4294967295), Some("42"), Some(Isolate::Share))
     );
     let allow = vec![User::Name("www-data".into()), User::Id(33)];
-    let agent = AgentConfig { socket: "/run/a/s".into(), allow: Some(allow), deadline: Duration::from_secs(3) };
+    let agent = AgentConfig {
+        socket: "/run/a/s".into(),
+        allow: Some(allow),
+        deadline: Duration::from_secs(3),
+        tokens: true,
+        clients: 9,
+    };
     assert_eq!((&config.agent, device.agent.as_ref()), (&agent, Some(&agent)));
     assert_eq!((device.profile.as_str(), device.env["ChrystokiConfigurationPath"].as_str()), ("auto", "/etc"));
     let levels: Vec<_> = config.tokens.iter().map(|token| (token.protection_level, token.destroy_immediate)).collect();

@@ -4,17 +4,15 @@
 use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use rustix::io::Errno;
 use uuid::Uuid;
 
-use super::line::{Line, Lost};
-use super::peer;
-use super::wire::{self, Ask, Call, Greeting, Hello, Told, Which};
+use super::wire::{Ask, Call, Told, VERSION, Which};
 use crate::config::{AgentConfig, DeviceConfig};
 use crate::error::{Error, Result};
 use crate::fork::PerProcess;
+use crate::link::{self, Line, Lost, Wants};
 use crate::model::Bytes;
 use crate::model::algorithm::Job;
 use crate::model::key::Material;
@@ -26,9 +24,6 @@ use crate::protection::hsm::replication::Under;
 use crate::protection::hsm::{DeviceReport, parts};
 use crate::protection::{Generated, Key, Stream, Usages};
 
-/// How long an agent that does not listen is waited for, once: it may just be starting again.
-const PATIENCE: Duration = Duration::from_secs(5);
-const PAUSE: Duration = Duration::from_millis(10);
 /// How many connections are kept that nobody uses.
 const KEPT: usize = 16;
 
@@ -46,13 +41,6 @@ struct Pool {
     is_absent: AtomicBool,
     /// What the parent process had is let go.
     is_alone: AtomicBool,
-}
-
-/// Why an attempt to connect failed.
-enum Refusal {
-    /// Another attempt may succeed.
-    Now(String),
-    Ever(String),
 }
 
 /// How a call failed.
@@ -189,11 +177,11 @@ impl Client {
     }
 
     fn exchange(&self, ask: &Ask<'_>, deadline: Instant, may_be_used: bool) -> Result<Told, Broken> {
-        let message = wire::encode(&Call { device: &self.device, ask }).ok_or(Error::DataLength)?;
+        let message = link::encode(&Call { device: &self.device, ask }).ok_or(Error::DataLength)?;
         let line = self.line(deadline, may_be_used)?;
         let outcome = line.send(&message, deadline).and_then(|()| line.receive(Some(deadline)));
         match outcome {
-            Ok(body) => match wire::decode(&body) {
+            Ok(body) => match link::decode(&body) {
                 Some(told) => {
                     self.keep(line);
                     Ok(told)
@@ -224,51 +212,8 @@ impl Client {
                 return Ok(line);
             }
         }
-        let begun = Instant::now();
-        loop {
-            let reason = match self.connect(deadline) {
-                Ok(line) => {
-                    pool.is_absent.store(false, Ordering::Relaxed);
-                    return Ok(line);
-                }
-                Err(Refusal::Ever(reason)) => return Err(self.unavailable(reason)),
-                Err(Refusal::Now(reason)) => reason,
-            };
-            let now = Instant::now();
-            if pool.is_absent.load(Ordering::Relaxed) || now >= deadline || now >= begun + PATIENCE {
-                pool.is_absent.store(true, Ordering::Relaxed);
-                return Err(self.unavailable(reason));
-            }
-            std::thread::sleep(PAUSE);
-        }
-    }
-
-    fn connect(&self, deadline: Instant) -> Result<Line, Refusal> {
-        let path = &self.agent.socket;
-        let line = Line::connect(path, deadline).map_err(|error| {
-            let reason = format!("no agent listens at {} ({error}): start `alikms agent`", path.display());
-            if error == Errno::ACCESS { Refusal::Ever(reason) } else { Refusal::Now(reason) }
-        })?;
-        let user = line.socket().and_then(peer::user);
-        if !user.is_some_and(|user| peer::may_be_agent(user, path)) {
-            return Err(Refusal::Ever(format!(
-                "who listens at {} is neither root, nor this user, nor the owner of its directory",
-                path.display()
-            )));
-        }
-        let hello = wire::encode(&Hello::new()).unwrap_or_default();
-        // Who is not welcome hears so without having been asked, and then the line is closed.
-        let _ = line.send(&hello, deadline);
-        match line.receive(Some(deadline)) {
-            Ok(body) => match wire::decode(&body) {
-                Some(Greeting::Welcome) => Ok(line),
-                Some(Greeting::Busy) => Err(Refusal::Now("the agent has too many connections".to_owned())),
-                Some(Greeting::Refused(reason)) => Err(Refusal::Ever(format!("the agent refuses: {reason}"))),
-                None => Err(Refusal::Ever(format!("no agent of ours listens at {}", path.display()))),
-            },
-            Err(Lost::Garbage) => Err(Refusal::Ever(format!("no agent of ours listens at {}", path.display()))),
-            Err(Lost::Closed | Lost::Late) => Err(Refusal::Now("the agent does not answer".to_owned())),
-        }
+        let reached = link::reach(&self.agent.socket, Wants::Devices, VERSION, deadline, &pool.is_absent);
+        reached.map_err(|reason| self.unavailable(reason))
     }
 
     fn keep(&self, line: Line) {

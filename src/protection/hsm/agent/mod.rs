@@ -2,12 +2,9 @@
 //! the modules ask it over a Unix socket. What is asked are whole pieces of work, one message there and one back, so
 //! that sessions, recovery and the PIN stay in the agent.
 //!
-//! From the socket upwards: `wire` says what the messages are, `line` carries them, `peer` says who may be at the other
-//! end, `client` asks and `server` answers.
+//! `wire` says what the messages are, `client` asks and `server` answers; `link` carries them.
 
 mod client;
-mod line;
-mod peer;
 mod server;
 mod wire;
 

@@ -8,12 +8,11 @@ use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
-use super::line::{Line, Lost};
-use super::peer;
-use super::wire::{self, Ask, Call, Greeting, Hello, LONGEST, Told, Which};
+use super::wire::{self, Ask, Call, Told, Which};
 use crate::config::AgentConfig;
 use crate::config::{Config, DeviceConfig, Isolate};
 use crate::error::{Error, Result};
+use crate::link::{self, Greeting, Hello, LONGEST, Line, Lost, Peer};
 use crate::model::Bytes;
 use crate::model::key::Material;
 use crate::protection::hsm::Hsm;
@@ -83,7 +82,7 @@ impl Server {
     /// Looks who has connected, and counts. None: whoever it was has been sent away.
     pub fn admit(self: &Arc<Self>, socket: OwnedFd) -> Option<Visitor> {
         let line = Line::new(socket)?;
-        let user = line.socket().and_then(peer::user);
+        let user = line.socket().and_then(Peer::of).map(|peer| peer.user);
         let greeting = match user {
             Some(user) if self.users.contains(&user) => {
                 let mut work = self.lock();
@@ -100,8 +99,7 @@ impl Server {
             }
             None => return None,
         };
-        // It fits into the empty buffer of a new connection: nobody is waited for.
-        let _ = line.send(&wire::encode(&greeting)?, Instant::now() + MARGIN);
+        line.greet(&greeting);
         None
     }
 
@@ -125,7 +123,7 @@ impl Server {
 
     /// The answer to one call; None if it is none.
     fn answer(&self, message: &[u8], line: &Line) -> Option<()> {
-        let Call { device, ask } = wire::decode::<Call<'_, Ask<'_>>>(message)?;
+        let Call { device, ask } = link::decode::<Call<'_, Ask<'_>>>(message)?;
         let begun = Instant::now();
         let until = begun + if ask.makes().is_some() { self.deadline * AgentConfig::SLOW } else { self.deadline };
         let Some(served) = self.devices.get(device) else {
@@ -173,9 +171,19 @@ impl Drop for Running<'_> {
 }
 
 impl Visitor {
+    /// What it says first; None if that is nothing of ours.
+    pub fn hello(&self) -> Option<Hello> {
+        link::decode(&self.line.receive(Some(Instant::now() + GREETING)).ok()?)
+    }
+
+    pub fn line(&self) -> &Line {
+        &self.line
+    }
+
     /// Answers until the other side goes away or talks nonsense.
-    pub fn serve(self) {
-        if self.greet().is_none() {
+    pub fn serve(self, hello: &Hello) {
+        let greeting = Greeting::of_version(wire::VERSION, hello.version);
+        if !self.line.greet(&greeting) || greeting != Greeting::Welcome {
             return;
         }
         loop {
@@ -188,21 +196,6 @@ impl Visitor {
                 return;
             }
         }
-    }
-
-    fn greet(&self) -> Option<()> {
-        let until = Instant::now() + GREETING;
-        let body = self.line.receive(Some(until)).ok()?;
-        let hello: Hello = wire::decode(&body).filter(Hello::is_ours)?;
-        let greeting = match hello.version {
-            wire::VERSION => Greeting::Welcome,
-            other => Greeting::Refused(format!(
-                "it speaks version {}, this program version {other}: restart the older of the two",
-                wire::VERSION
-            )),
-        };
-        self.line.send(&wire::encode(&greeting)?, until).ok()?;
-        (greeting == Greeting::Welcome).then_some(())
     }
 }
 
@@ -291,7 +284,7 @@ impl Served {
 
 fn reply(line: &Line, outcome: Result<Told>, until: Instant) -> Option<()> {
     let told = outcome.unwrap_or_else(|error| Told::Failed(error.into()));
-    let bytes: Bytes = wire::encode(&told).or_else(|| wire::encode(&Told::Failed(Error::DataLength.into())))?;
+    let bytes: Bytes = link::encode(&told).or_else(|| link::encode(&Told::Failed(Error::DataLength.into())))?;
     // Who gave up waiting has closed the line; who is only slow to read has a moment more.
     line.send(&bytes, until.max(Instant::now() + MARGIN)).ok()
 }

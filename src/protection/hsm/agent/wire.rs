@@ -20,35 +20,6 @@ use crate::protection::{Generated, Usages};
 
 /// To be raised with every change of what is below.
 pub const VERSION: u16 = 3;
-/// The longest message, in bytes.
-pub const LONGEST: usize = 64 << 20;
-
-/// What the module says first. Its form never changes.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Hello {
-    magic: [u8; 6],
-    pub version: u16,
-}
-
-impl Hello {
-    pub fn new() -> Self {
-        Self { magic: *b"ALIKMS", version: VERSION }
-    }
-
-    pub fn is_ours(&self) -> bool {
-        self.magic == *b"ALIKMS"
-    }
-}
-
-/// What the agent answers. The form of these three never changes.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Greeting {
-    Welcome,
-    /// Not at the moment.
-    Busy,
-    Refused(String),
-}
-
 /// `A` is [`Ask`] where it is read, `&Ask` where it is written.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Call<'a, A> {
@@ -145,7 +116,7 @@ pub struct Which {
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Told {
     Blobs(Vec<Vec<u8>>),
-    Bytes(#[serde(with = "wiped")] Bytes),
+    Bytes(#[serde(with = "crate::model::wiped")] Bytes),
     Copies(Copies, Option<PublicKey>),
     Done,
     Failed(Fault),
@@ -255,62 +226,10 @@ const CALLS: &[&str] = &[
     "C_WrapKey",
 ];
 
-/// A message in memory that is wiped, with its length before it; None if it is too long or has no form here.
-pub fn encode(message: &impl Serialize) -> Option<Bytes> {
-    let size = postcard::serialize_with_flavor(message, postcard::ser_flavors::Size::default()).ok()?;
-    let length = u32::try_from(size).ok().filter(|_| size <= LONGEST)?;
-    // One buffer from the start: a growing one would leave copies of plaintext behind.
-    let mut bytes = Bytes::new(vec![0; size + HEAD]);
-    let (head, body) = bytes.split_at_mut(HEAD);
-    head.copy_from_slice(&length.to_le_bytes());
-    postcard::to_slice(message, body).ok()?;
-    Some(bytes)
-}
-
-/// The length before a message, in bytes.
-pub const HEAD: usize = size_of::<u32>();
-
-/// A message without its length; None for anything else.
-pub fn decode<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Option<T> {
-    match postcard::take_from_bytes(body) {
-        Ok((message, [])) => Some(message),
-        _ => None,
-    }
-}
-
-/// [`Bytes`] in a message: no copy of them is made that is not wiped.
-mod wiped {
-    use std::fmt;
-
-    use serde::de::{Deserializer, Error, Visitor};
-    use serde::ser::Serializer;
-
-    use crate::model::Bytes;
-
-    pub fn serialize<S: Serializer>(bytes: &Bytes, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_bytes(bytes)
-    }
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Bytes, D::Error> {
-        struct Raw;
-        impl Visitor<'_> for Raw {
-            type Value = Bytes;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("bytes")
-            }
-
-            fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<Bytes, E> {
-                Ok(Bytes::new(bytes.to_vec()))
-            }
-        }
-        deserializer.deserialize_bytes(Raw)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::link::{HEAD, decode, encode};
     use crate::model::hash::Hash;
 
     #[test]

@@ -9,7 +9,7 @@ use crate::error::{Error, StoreFault};
 
 impl Error {
     /// What a `C_*` function answers for this error.
-    pub(super) fn rv(&self) -> CK_RV {
+    pub fn rv(&self) -> CK_RV {
         match self {
             // `token` answers CKR_FUNCTION_REJECTED itself where the operation had begun before (DESIGN.md §3).
             Self::AccessDenied { .. }

@@ -4,6 +4,8 @@
 //! its back (as `closefrom` does) and the number now stands for something else.
 
 use std::cell::Cell;
+use std::io::{IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -12,14 +14,16 @@ use rustix::fs::fstat;
 use rustix::io::Errno;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{
-    AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType, connect, recv, send, socket_with,
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, SocketAddrUnix, SocketFlags, SocketType, connect, recv, recvmsg, send, sendmsg, socket_with, socketpair,
 };
 
-use super::wire::{HEAD, LONGEST};
+use super::message::{Greeting, HEAD, LONGEST, encode};
 use crate::model::Bytes;
 
 /// How long the rest of a message may take once it has begun, where nobody waits for it.
 const REST: Duration = Duration::from_secs(10);
+const GREETING: Duration = Duration::from_secs(1);
 /// Most messages are shorter.
 const USUAL: usize = 4096;
 
@@ -46,6 +50,8 @@ pub enum Lost {
 impl Line {
     pub fn new(socket: OwnedFd) -> Option<Self> {
         let identity = identity(&socket)?;
+        // Who had it before may have waited for less than for ever.
+        set_socket_timeout(&socket, Timeout::Recv, None).ok()?;
         Some(Self { socket: Some(socket), identity, patience: Cell::new(None) })
     }
 
@@ -60,6 +66,57 @@ impl Line {
             }
         }
         Self::new(socket).ok_or(Errno::BADF)
+    }
+
+    /// The two ends of a new line.
+    pub fn pair() -> Option<(Self, OwnedFd)> {
+        let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).ok()?;
+        Some((Self::new(ours)?, theirs))
+    }
+
+    /// Whether the descriptor is still that of this line.
+    pub fn is_ours(&self) -> bool {
+        self.socket.as_ref().is_some_and(|socket| identity(socket) == Some(self.identity))
+    }
+
+    /// Hands the end of another line over. Never waits.
+    pub fn send_end(&self, end: &OwnedFd) -> bool {
+        let Some(socket) = self.socket() else { return false };
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        let ends = [end.as_fd()];
+        control.push(SendAncillaryMessage::ScmRights(&ends));
+        let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+        loop {
+            match sendmsg(socket, &[IoSlice::new(&[1])], &mut control, flags) {
+                Err(Errno::INTR) => {}
+                sent => return sent == Ok(1),
+            }
+        }
+    }
+
+    /// The end of a line that is handed over. Waits for ever.
+    pub fn receive_end(&self) -> Result<Self, Lost> {
+        let socket = self.socket().ok_or(Lost::Closed)?;
+        self.be_patient(socket, None)?;
+        let mut one = [0; 1];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let received = loop {
+            match recvmsg(socket, &mut [IoSliceMut::new(&mut one)], &mut control, RecvFlags::CMSG_CLOEXEC) {
+                Err(Errno::INTR) => {}
+                received => break received.map_err(|_| Lost::Closed)?,
+            }
+        };
+        let ends = control.drain().filter_map(|message| match message {
+            RecvAncillaryMessage::ScmRights(ends) => Some(ends),
+            _ => None,
+        });
+        let end = ends.flatten().last();
+        match received.bytes {
+            0 => Err(Lost::Closed),
+            _ => end.and_then(Self::new).ok_or(Lost::Garbage),
+        }
     }
 
     pub fn socket(&self) -> Option<BorrowedFd<'_>> {
@@ -94,6 +151,11 @@ impl Line {
             }
         }
         Ok(())
+    }
+
+    /// Answers a new connection. It fits into the empty buffer: nobody is waited for.
+    pub fn greet(&self, greeting: &Greeting) -> bool {
+        encode(greeting).is_some_and(|message| self.send(&message, Instant::now() + GREETING).is_ok())
     }
 
     /// Waits for so long, or a fiftieth longer, from now on: most calls need no other time than the one before.
