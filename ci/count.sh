@@ -2,7 +2,7 @@
 # Counts the instructions of some operations (benches/count.rs) and compares with benches/count.txt: 3 % more or less is an
 # error, so that nothing gets dearer unnoticed.  ALIKMS_BLESS=1 writes the file anew.
 #
-# And the module's size: at most 6.25 MB (docs/performance.md).
+# And the module's size: at most 6.45 MB (docs/performance.md).
 #
 # The counts are the same on every machine with AVX2: valgrind shows programs a CPU of its own making. They are those of one
 # compiler; with another one than the file names, a tenth more or less is an error.
@@ -13,7 +13,7 @@ cargo build --release --locked --quiet
 module=$ROOT/target/release/libalikms_pkcs11.so
 size=$(stat --format=%s "$module")
 say "$(basename "$module") has $size bytes"
-[ "$size" -le 6250000 ] || die "the module is larger than 6.25 MB."
+[ "$size" -le 6450000 ] || die "the module is larger than 6.45 MB."
 # Unoptimised, for it is built anyway for the tests: what is counted is in the module.
 program=$(cargo build --locked --bench count --message-format=json 2>/dev/null | sed -nE 's/.*"executable":"([^"]*\/count-[^"]*)".*/\1/p' | tail -n 1)
 [ -x "$program" ] || die "cargo built no benches/count.rs."
