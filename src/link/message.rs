@@ -104,12 +104,13 @@ impl Wiped {
 impl Flavor for Wiped {
     type Output = Bytes;
 
-    #[inline]
+    // Called from everywhere that something is serialized: small rather than fast, as each message is a system call.
+    #[inline(never)]
     fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
         self.try_extend(&[byte])
     }
 
-    #[inline]
+    #[inline(never)]
     fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
         if self.0.capacity() - self.0.len() < bytes.len() {
             self.grow(bytes.len())?;

@@ -153,7 +153,7 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     (
         "[store]\n",
         "[limits]\nkeys = 3\n[store]\n",
-        "1: unknown key limits: known here are store, unlock, audit, agent, device, token",
+        "1: unknown key limits: known here are store, unlock, audit, agent, client, device, token",
     ),
     (
         "[store]\n",
@@ -164,7 +164,7 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     (
         "[store]\n",
         "[policy]\n[store]\n",
-        "1: unknown key policy: known here are store, unlock, audit, agent, device, token",
+        "1: unknown key policy: known here are store, unlock, audit, agent, client, device, token",
     ),
     (
         "[store]\nurl = \"sqlite:/var/lib/alikms/kms.db\"\n",
@@ -273,7 +273,11 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     ),
     ("[store]\n", "[agent]\ndeadline = 0\n[store]\n", "2: deadline is 1 to 600 seconds: deadline = 10"),
     ("[store]\n", "[agent]\ndeadline = \"3\"\n[store]\n", "2: deadline cannot be string \"3\": write deadline = 10"),
-    ("[store]\n", "[agent]\nport = 3\n[store]\n", "2: unknown key port: known here are socket, allow, deadline"),
+    (
+        "[store]\n",
+        "[agent]\nport = 3\n[store]\n",
+        "2: unknown key port: known here are socket, allow, deadline, tokens, clients",
+    ),
     ("[[device]]", "[device]", "6: device cannot be map: write [[device]], with two brackets on each side"),
     ("label = \"alikms\"", "label = \"\"", "14: a label cannot be empty: label = \"alikms\""),
     ("label = \"alikms\"", "label = \"alikms \"", "14: a label cannot begin or end with a blank: label = \"alikms\""),

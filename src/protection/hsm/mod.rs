@@ -397,7 +397,8 @@ impl Hsm {
 /// Is it worth asking once more?
 fn may_pass(error: &Error) -> bool {
     match error {
-        Error::Device { rv, .. } => VAGUE.contains(rv),
+        // SoftHSM forgets an object that it has just made when another process changes the token: its files are being read.
+        Error::Device { rv, .. } => VAGUE.contains(rv) || *rv == CKR_OBJECT_HANDLE_INVALID,
         Error::DeviceLacks { .. } => true,
         _ => false,
     }
