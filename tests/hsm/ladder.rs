@@ -179,6 +179,11 @@ fn a_generation_that_fails_half_way_leaves_nothing_behind() {
                 let Material::Device { id, .. } = &made.material else { panic!("{made:?}") };
                 hsm.destroy(Uuid::from_slice(id).unwrap(), &made.material).unwrap();
             }
+            // It forgets one that it has just made, at such a moment: another is made.
+            faulty.order(Call::Get, CKR_OBJECT_HANDLE_INVALID, 1);
+            let made = make().unwrap();
+            let [left] = hsm.ids().unwrap()[..] else { panic!("one is there") };
+            hsm.destroy(left, &made.material).unwrap();
             // What is found by its CKA_ID and then says that it has another one may be anybody's: it is not destroyed.
             faulty.order_after(Call::Get, CKA_ID, 2, 2);
             assert!(make().is_err());
