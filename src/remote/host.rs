@@ -21,7 +21,7 @@ use crate::token::{Provider, ck};
 /// To be raised with every change of what is sent.
 pub const VERSION: u16 = 1;
 /// So many calls of one client at a time.
-pub const LINES: usize = 1024;
+pub const LINES: usize = 64;
 /// How long an answer may take to be read.
 const READING: Duration = Duration::from_secs(60);
 /// So much random a time, and so many handles, whatever is asked for.
@@ -84,7 +84,9 @@ impl Host {
             Ask::InitPin { pin } => reply(p.init_pin(session, pin.map(|pin| &**pin))),
             Ask::InitToken { slot, pin, label } => reply(p.init_token(*slot, pin.map(|pin| &**pin), label)),
             Ask::Login { user, pin, name } => {
-                reply(p.login(session, *user, pin.map(|pin| &**pin), name.map(|name| &**name)))
+                let outcome = p.login(session, *user, pin.map(|pin| &**pin), name.map(|name| &**name));
+                let user = || p.session(session, |session| Ok(session.slot().caller().user_name().map(str::to_owned)));
+                reply(outcome.and_then(|()| user()))
             }
             Ask::Logout => reply(p.logout(session)),
             Ask::MechanismInfo { slot, kind } => reply(p.mechanism_info(*slot, *kind).map(MechanismInfo::from)),
