@@ -79,9 +79,9 @@ impl Line {
         self.socket.as_ref().is_some_and(|socket| identity(socket) == Some(self.identity))
     }
 
-    /// Hands the end of another line over. Never waits.
-    pub fn send_end(&self, end: &OwnedFd) -> bool {
-        let Some(socket) = self.socket() else { return false };
+    /// Hands the end of another line over. Never waits: `Late` if it cannot be done at the moment.
+    pub fn send_end(&self, end: &OwnedFd) -> Result<(), Lost> {
+        let socket = self.socket().ok_or(Lost::Closed)?;
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut control = SendAncillaryBuffer::new(&mut space);
         let ends = [end.as_fd()];
@@ -89,8 +89,11 @@ impl Line {
         let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
         loop {
             match sendmsg(socket, &[IoSlice::new(&[1])], &mut control, flags) {
+                Ok(1) => return Ok(()),
                 Err(Errno::INTR) => {}
-                sent => return sent == Ok(1),
+                // The other side has yet to take those before, or the system has no more memory.
+                Err(Errno::AGAIN | Errno::TOOMANYREFS | Errno::NOBUFS | Errno::NOMEM) => return Err(Lost::Late),
+                _ => return Err(Lost::Closed),
             }
         }
     }

@@ -74,6 +74,7 @@ macro_rules! calls {
             Info,
             InitPin { pin: Option<&'a Raw> },
             InitToken { slot: u64, pin: Option<&'a Raw>, label: &'a Raw },
+            /// Answered with the name of the RAM user that it is.
             Login { user: u64, pin: Option<&'a Raw>, name: Option<&'a Raw> },
             Logout,
             MechanismInfo { slot: u64, kind: u64 },

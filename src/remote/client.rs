@@ -9,20 +9,19 @@ use std::time::Instant;
 use cryptoki_sys::*;
 use serde::de::DeserializeOwned;
 use serde_bytes::Bytes as Raw;
-use subtle::ConstantTimeEq;
 
 use super::act::{Act, Acted};
 use super::calls::{Ask, Does, Op};
 use super::host::VERSION;
-use super::hosted::{Broken, Hosted, lock};
+use super::hosted::{Broken, Hosted, agree, lock, unless_final};
 use super::info::{MechanismInfo, SessionInfo, SlotInfo, TokenInfo};
+use super::login::Login;
 use super::seat::{Seat, Seated, Work};
 use super::tries::Tries;
 use crate::config::{AgentConfig, ClientConfig};
 use crate::error::{Error, Result};
 use crate::fork::{self, Lock, PerProcess};
 use crate::link::{self, Wants};
-use crate::model::Bytes;
 use crate::token::ck;
 use crate::token::slot::OTHER_NAME;
 
@@ -41,7 +40,16 @@ struct State {
     is_heir: Once,
     known: Lock<Known>,
     current: Mutex<Option<Arc<Hosted>>>,
+    /// Held while a host is sought. When none was found last, and why: true for whoever waited for it.
+    failed: Mutex<Option<(Instant, Error)>>,
     is_absent: AtomicBool,
+}
+
+impl State {
+    /// The host that is asked at the moment.
+    fn live(&self) -> Option<Arc<Hosted>> {
+        lock(&self.current).clone().filter(|hosted| !hosted.is_lost())
+    }
 }
 
 #[derive(Default)]
@@ -54,11 +62,17 @@ struct Known {
     names: HashMap<u64, Vec<(u64, Vec<u8>)>>,
 }
 
-struct Login {
-    number: u64,
-    user: u64,
-    pin: Bytes,
-    name: Option<Vec<u8>>,
+/// What a host must have been told before it is asked: what this process knows of a slot. One host is known to know it.
+#[derive(Clone, Copy)]
+pub(super) struct Needs {
+    pub slot: u64,
+    pub told: u64,
+}
+
+impl Needs {
+    fn slot(slot: u64) -> Option<Self> {
+        Some(Self { slot, told: 0 })
+    }
 }
 
 impl Client {
@@ -68,6 +82,7 @@ impl Client {
             is_heir: Once::new(),
             known: Lock::new(Known::default()),
             current: Mutex::default(),
+            failed: Mutex::default(),
             is_absent: AtomicBool::new(false),
         };
         Self { config, state: PerProcess::new(state), tries: Tries::default() }
@@ -80,17 +95,11 @@ impl Client {
         state.is_heir.call_once(|| {
             let Some(parent) = self.state.inherited() else { return };
             let mut known = state.known.lock();
-            let theirs = parent.known.lock();
-            known.opened = theirs.opened;
-            known.logins = theirs.logins.clone();
-            known.names = theirs.names.clone();
-            for (handle, seat) in &theirs.sessions {
-                // What another thread of the parent was doing in a session is going on nowhere here.
-                let Ok(work) = seat.work.try_lock() else { continue };
-                let Seat { handle: own, slot, flags, .. } = **seat;
-                let seat = Seat { handle: own, slot, flags, work: Mutex::new(work.inherited()) };
-                known.sessions.insert(*handle, Arc::new(seat));
-            }
+            // Nothing is left in this process's copy of what the parent knew: a PIN that is forgotten is in no other place.
+            *known = std::mem::take(&mut *parent.known.lock());
+            let inherited = std::mem::take(&mut known.sessions).into_iter();
+            let heirs = inherited.filter_map(|(handle, seat)| Some((handle, Arc::new(seat.heir()?))));
+            known.sessions = heirs.collect();
             if let Ok(mut current) = parent.current.try_lock() {
                 *current = None;
             }
@@ -111,12 +120,14 @@ impl Client {
     pub(super) fn insist<T>(
         &self,
         does: Does,
+        needs: Option<Needs>,
         mut call: impl FnMut(&Hosted, Instant) -> Result<T, Broken>,
     ) -> Result<T> {
-        let deadline = self.deadline(does);
         let mut is_last = false;
         loop {
-            let hosted = self.hosted(deadline)?;
+            let hosted = self.prepared(needs)?;
+            // From now on: what a new host had to be told first is not the call's.
+            let deadline = self.deadline(does);
             let reason = match call(&hosted, deadline) {
                 Ok(answer) => return Ok(answer),
                 Err(Broken::Failed(error)) => return Err(error),
@@ -138,95 +149,155 @@ impl Client {
         }
     }
 
-    /// The host of this process, which knows its sessions and logins.
-    fn hosted(&self, deadline: Instant) -> Result<Arc<Hosted>> {
-        let state = self.state();
-        let mut current = lock(&state.current);
-        if let Some(hosted) = current.as_ref().filter(|hosted| !hosted.is_lost()) {
-            return Ok(Arc::clone(hosted));
-        }
-        *current = None;
+    /// The host of this process, which has been told what it needs.
+    fn prepared(&self, needs: Option<Needs>) -> Result<Arc<Hosted>> {
+        let mut until = None;
         for _ in 0..HOSTS {
-            let reached = link::reach(&self.config.socket, Wants::Tokens, VERSION, deadline, &state.is_absent);
-            let hosted = Hosted::new(reached.map_err(|reason| self.unavailable(reason))?);
-            match self.brief(state, &hosted, deadline) {
-                Ok(()) => return Ok(Arc::clone(current.insert(Arc::new(hosted)))),
+            let hosted = self.hosted()?;
+            let Some(needs) = needs.filter(|needs| needs.told != hosted.number) else { return Ok(hosted) };
+            // Logins take their time, and those of other processes are waited for.
+            let until = *until.get_or_insert_with(|| self.deadline(Does::Changes));
+            if Instant::now() >= until {
+                break;
+            }
+            match self.brief(&hosted, needs.slot, until) {
+                Ok(()) => return Ok(hosted),
                 Err(Broken::Failed(error)) => return Err(error),
-                Err(Broken::Late) => break,
-                Err(Broken::Away | Broken::Unsent) => {}
+                Err(Broken::Late) => {
+                    hosted.lose();
+                    break;
+                }
+                Err(Broken::Away | Broken::Unsent) => hosted.lose(),
             }
         }
         Err(self.unavailable("no host lasts"))
     }
 
-    /// Tells a new host of the names, sessions and logins of this process.
-    fn brief(&self, state: &State, hosted: &Hosted, deadline: Instant) -> Result<(), Broken> {
-        let (mut seats, logins, names) = {
-            let known = state.known.lock();
-            let seats: Vec<_> = known.sessions.values().cloned().collect();
-            (seats, known.logins.clone(), known.names.clone())
-        };
-        for (slot, names) in names {
-            hosted.ask::<()>(0, &Ask::SetNames { slot, names }, deadline)?;
+    fn hosted(&self) -> Result<Arc<Hosted>> {
+        let state = self.state();
+        if let Some(hosted) = state.live() {
+            return Ok(hosted);
         }
-        seats.sort_by_key(|seat| seat.handle);
-        for Seat { handle, slot, flags, .. } in seats.iter().map(|seat| &**seat) {
-            let theirs = hosted.ask(0, &Ask::Open { slot: *slot, flags: *flags }, deadline)?;
-            hosted.opened(*handle, theirs);
+        let came = Instant::now();
+        let mut failed = lock(&state.failed);
+        if let Some(hosted) = state.live() {
+            return Ok(hosted);
         }
-        for (slot, login) in logins {
-            let Some(seat) = seats.iter().find(|seat| seat.slot == slot) else { continue };
-            if let Some(turn) = self.tries.turn(login.number) {
-                let theirs = hosted.theirs(seat.handle).unwrap_or_default();
-                match hosted.ask::<()>(theirs, &login.ask(), self.deadline(Does::Changes)) {
-                    Ok(()) => continue,
-                    Err(Broken::Failed(Error::Cryptoki(
-                        CKR_PIN_INCORRECT | CKR_PIN_LOCKED | CKR_PIN_EXPIRED | CKR_USER_PIN_NOT_INITIALIZED,
-                    ))) => turn.refused(),
-                    Err(broken) => return Err(broken),
-                }
+        if let Some((_, error)) = failed.as_ref().filter(|(at, _)| *at >= came) {
+            return Err(error.clone());
+        }
+        let deadline = self.deadline(Does::Looks);
+        let reached = link::reach(&self.config.socket, Wants::Tokens, VERSION, deadline, &state.is_absent);
+        match reached {
+            Ok(control) => {
+                let hosted = Arc::new(Hosted::new(control));
+                *lock(&state.current) = Some(Arc::clone(&hosted));
+                Ok(hosted)
             }
-            // The PIN is another one by now: whoever knows it must say it.
+            Err(reason) => {
+                let error = self.unavailable(reason);
+                *failed = Some((Instant::now(), error.clone()));
+                Err(error)
+            }
+        }
+    }
+
+    /// This host, if it is still the one that is asked.
+    pub(super) fn at(&self, number: u64) -> Option<Arc<Hosted>> {
+        self.state().live().filter(|hosted| hosted.number == number)
+    }
+
+    /// Tells a new host of a slot's names, sessions and login, once. What it refuses for good is forgotten.
+    fn brief(&self, hosted: &Hosted, slot: u64, until: Instant) -> Result<(), Broken> {
+        let state = self.state();
+        let briefed = hosted.briefed(slot);
+        let mut briefed = lock(&briefed);
+        if hosted.is_lost() {
+            return Err(Broken::Unsent);
+        }
+        if briefed.is_done {
+            return Ok(());
+        }
+        let soon = || self.deadline(Does::Looks).min(until);
+        let names = state.known.lock().names.get(&slot).cloned().unwrap_or_default();
+        if !names.is_empty() {
+            let count = names.len();
+            if unless_final(hosted.ask::<()>(0, &Ask::SetNames { slot, names }, soon()))?.is_some() {
+                briefed.names = count;
+            } else {
+                state.known.lock().names.remove(&slot);
+            }
+        }
+        let mut seats = self.seats(state, |seat| seat.slot == slot);
+        seats.sort_by_key(|seat| seat.handle);
+        for seat in seats.iter().filter(|seat| hosted.theirs(seat.handle).is_none()) {
+            match unless_final(hosted.ask(0, &Ask::Open { slot, flags: seat.flags }, soon()))? {
+                Some(theirs) => hosted.opened(seat.handle, theirs),
+                None => drop(state.known.lock().sessions.remove(&seat.handle)),
+            }
+        }
+        self.forget_logins(state);
+        let login = state.known.lock().logins.get(&slot).cloned();
+        if let (Some(login), Some(theirs)) = (login, seats.iter().find_map(|seat| hosted.theirs(seat.handle)))
+            && !self.replay(hosted, theirs, &login, until)?
+        {
+            // Whoever knows the right PIN must say it.
             let mut known = state.known.lock();
             if known.logins.get(&slot).is_some_and(|current| current.number == login.number) {
                 known.logins.remove(&slot);
             }
         }
+        briefed.is_done = true;
         Ok(())
     }
 
+    /// Logs in again; false if that will not succeed another time either.
+    fn replay(&self, hosted: &Hosted, theirs: u64, login: &Login, until: Instant) -> Result<bool, Broken> {
+        let Some(turn) = self.tries.turn(login.number, until)? else { return Ok(false) };
+        match hosted.ask::<Option<String>>(theirs, &login.ask(), until) {
+            Err(Broken::Failed(Error::Cryptoki(
+                CKR_PIN_INCORRECT | CKR_PIN_LOCKED | CKR_PIN_EXPIRED | CKR_USER_PIN_NOT_INITIALIZED,
+            ))) => {
+                turn.refused();
+                Ok(false)
+            }
+            outcome => Ok(unless_final(outcome)?.is_some()),
+        }
+    }
+
     /// Asks about no session.
-    fn ask<T: DeserializeOwned>(&self, does: Does, ask: &Ask<'_>) -> Result<T> {
-        self.insist(does, |hosted, deadline| hosted.ask(0, ask, deadline))
+    fn ask<T: DeserializeOwned>(&self, does: Does, needs: Option<Needs>, ask: &Ask<'_>) -> Result<T> {
+        self.insist(does, needs, |hosted, deadline| hosted.ask(0, ask, deadline))
     }
 
     /// An action of the API.
     pub fn act(&self, act: Act<'_>) -> Result<Acted> {
-        self.ask(Does::Changes, &Ask::Act(act))
+        self.ask(Does::Changes, None, &Ask::Act(act))
     }
 
     pub fn slots(&self) -> Result<Vec<u64>> {
-        self.ask(Does::Looks, &Ask::Slots)
+        self.ask(Does::Looks, None, &Ask::Slots)
     }
 
     pub fn slot_info(&self, slot: u64) -> Result<CK_SLOT_INFO> {
-        self.ask::<SlotInfo>(Does::Looks, &Ask::SlotInfo { slot }).map(CK_SLOT_INFO::from)
+        self.ask::<SlotInfo>(Does::Looks, None, &Ask::SlotInfo { slot }).map(CK_SLOT_INFO::from)
     }
 
     pub fn token_info(&self, slot: u64) -> Result<CK_TOKEN_INFO> {
-        self.ask::<TokenInfo>(Does::Looks, &Ask::TokenInfo { slot }).map(CK_TOKEN_INFO::from)
+        self.ask::<TokenInfo>(Does::Looks, Needs::slot(slot), &Ask::TokenInfo { slot }).map(CK_TOKEN_INFO::from)
     }
 
     pub fn mechanisms(&self, slot: u64) -> Result<Vec<u64>> {
-        self.ask(Does::Looks, &Ask::Mechanisms { slot })
+        self.ask(Does::Looks, None, &Ask::Mechanisms { slot })
     }
 
     pub fn mechanism_info(&self, slot: u64, kind: u64) -> Result<CK_MECHANISM_INFO> {
-        self.ask::<MechanismInfo>(Does::Looks, &Ask::MechanismInfo { slot, kind }).map(CK_MECHANISM_INFO::from)
+        self.ask::<MechanismInfo>(Does::Looks, None, &Ask::MechanismInfo { slot, kind }).map(CK_MECHANISM_INFO::from)
     }
 
     pub fn init_token(&self, slot: u64, pin: Option<&[u8]>, label: &[u8]) -> Result<()> {
-        self.ask(Does::Changes, &Ask::InitToken { slot, pin: pin.map(Raw::new), label: Raw::new(label) })
+        let ask = Ask::InitToken { slot, pin: pin.map(Raw::new), label: Raw::new(label) };
+        self.ask(Does::Changes, Needs::slot(slot), &ask)
     }
 
     pub fn open_session(&self, slot: u64, flags: u64) -> Result<u64> {
@@ -237,7 +308,7 @@ impl Client {
             known.opened * SPREAD
         };
         // Known before the next host is told of the sessions, and only if this one opened it.
-        self.insist(Does::Looks, |hosted, deadline| {
+        self.insist(Does::Looks, Needs::slot(slot), |hosted, deadline| {
             hosted.opened(handle, hosted.ask(0, &Ask::Open { slot, flags }, deadline)?);
             let work = Mutex::new(Work::at(hosted.number));
             let seat = Arc::new(Seat { handle, slot, flags, work });
@@ -251,7 +322,7 @@ impl Client {
         let state = self.state();
         let seat = state.known.lock().sessions.remove(&handle).ok_or(ck(CKR_SESSION_HANDLE_INVALID))?;
         lock(&seat.work).is_closed = true;
-        let hosted = lock(&state.current).clone().filter(|hosted| !hosted.is_lost());
+        let hosted = state.live();
         // A host that is gone has no session of ours.
         if let Some(hosted) = hosted
             && let Some(theirs) = hosted.theirs(handle)
@@ -276,8 +347,12 @@ impl Client {
 
     pub fn close_all_sessions(&self, slot: u64) -> Result<()> {
         let state = self.state();
-        self.slot_info(slot)?;
-        for seat in self.seats(state, |seat| seat.slot == slot) {
+        let seats = self.seats(state, |seat| seat.slot == slot);
+        // A host that cannot be asked has none either.
+        if seats.is_empty() && self.slot_info(slot).is_err_and(|error| error == ck(CKR_SLOT_ID_INVALID)) {
+            return Err(ck(CKR_SLOT_ID_INVALID));
+        }
+        for seat in seats {
             let _ = self.close_session(seat.handle);
         }
         Ok(())
@@ -295,8 +370,15 @@ impl Client {
         for seat in known.sessions.values() {
             lock(&seat.work).is_closed = true;
         }
+        // Who seeks a host meanwhile is waited for.
+        let mut failed = lock(&state.failed);
+        *failed = None;
         *lock(&state.current) = None;
         state.is_absent.store(false, Ordering::Relaxed);
+    }
+
+    pub(super) fn knows(&self, handle: u64) -> bool {
+        self.state().known.lock().sessions.contains_key(&handle)
     }
 
     #[cold]
@@ -319,15 +401,13 @@ impl Client {
     pub fn login(&self, handle: u64, user: u64, pin: Option<&[u8]>, name: Option<&[u8]>) -> Result<()> {
         let ask = Ask::Login { user, pin: pin.map(Raw::new), name: name.map(Raw::new) };
         self.seated(handle, |mut s| {
-            s.ask::<()>(Does::Changes, &ask)?;
+            let is = s.ask::<Option<String>>(Does::Changes, &ask)?;
             if user == CKU_CONTEXT_SPECIFIC {
                 // Another host would wait for the PIN again: the operation is begun anew by who knows it.
                 s.work.forget(&[Op::Decrypt, Op::Sign]);
                 return Ok(());
             }
-            let pin = Bytes::copy_of(pin.unwrap_or_default())?;
-            let number = Tries::number();
-            let login = Login { number, user, pin, name: name.map(<[u8]>::to_vec) };
+            let login = Login::new(user, pin.unwrap_or_default(), name, is)?;
             let state = self.state();
             state.known.lock().logins.insert(s.seat.slot, Arc::new(login));
             self.brought_up(state, &s);
@@ -337,7 +417,7 @@ impl Client {
 
     /// A host that was briefed before the login was known here does not know it.
     fn brought_up(&self, state: &State, seated: &Seated<'_>) {
-        if let Some(hosted) = lock(&state.current).as_ref().filter(|hosted| hosted.number != seated.work.host) {
+        if let Some(hosted) = state.live().filter(|hosted| hosted.number != seated.work.host) {
             hosted.lose();
         }
     }
@@ -345,10 +425,19 @@ impl Client {
     pub fn logout(&self, handle: u64) -> Result<()> {
         let state = self.state();
         let slot = self.seated(handle, |mut s| {
-            s.ask::<()>(Does::Looks, &Ask::Logout)?;
-            state.known.lock().logins.remove(&s.seat.slot);
-            self.brought_up(state, &s);
-            Ok(s.seat.slot)
+            let slot = s.seat.slot;
+            // Whatever becomes of the host, nobody says this PIN again.
+            let was_in = state.known.lock().logins.remove(&slot).is_some();
+            if was_in && state.live().is_none() {
+                return Ok(slot);
+            }
+            match s.ask::<()>(Does::Looks, &Ask::Logout) {
+                Err(error) if !was_in => return Err(error),
+                // A new host knows of no login.
+                Ok(()) | Err(Error::Cryptoki(CKR_USER_NOT_LOGGED_IN)) => self.brought_up(state, &s),
+                Err(_) => state.live().into_iter().for_each(|hosted| hosted.lose()),
+            }
+            Ok(slot)
         })?;
         for seat in self.seats(state, |seat| seat.slot == slot) {
             lock(&seat.work).logged_out();
@@ -373,38 +462,32 @@ impl Client {
         })
     }
 
-    /// Objects that were found by other names than their own: their handles are the places of these names in a list.
+    /// Objects that were found by other names than their own: their handles are the places of these names in a list, which every
+    /// host must have in the same order.
     pub(super) fn learn_names(&self, seated: &mut Seated<'_>, found: &[u64]) -> Result<()> {
-        let slot = seated.seat.slot;
-        let last = found.iter().filter(|handle| *handle & OTHER_NAME != 0).max().map(|handle| handle & !OTHER_NAME);
-        let state = self.state();
-        let is_known = |last: u64| state.known.lock().names.get(&slot).is_some_and(|names| names.len() as u64 > last);
-        let Some(_) = last.filter(|last| *last < OTHER_NAME && !is_known(*last)) else { return Ok(()) };
-        let names: Vec<(u64, Vec<u8>)> = seated.ask(Does::Looks, &Ask::Names { slot })?;
-        let mut known = state.known.lock();
-        let kept = known.names.entry(slot).or_default();
-        if names.len() > kept.len() {
-            *kept = names;
+        let places = found.iter().filter(|handle| *handle & OTHER_NAME != 0).map(|handle| handle & !OTHER_NAME);
+        let Some(last) = places.filter(|place| *place < OTHER_NAME).max() else { return Ok(()) };
+        let (slot, host) = (seated.seat.slot, seated.work.host);
+        // Nobody knows any more what the host that found them called them.
+        let Some(hosted) = self.at(host) else { return Err(ck(CKR_DEVICE_ERROR)) };
+        let briefed = hosted.briefed(slot);
+        if lock(&briefed).names as u64 > last {
+            return Ok(());
         }
+        let names: Vec<(u64, Vec<u8>)> = seated.ask(Does::Looks, &Ask::Names { slot })?;
+        if seated.work.host != host || names.len() as u64 <= last {
+            return Err(ck(CKR_DEVICE_ERROR));
+        }
+        let count = names.len();
+        if !agree(self.state().known.lock().names.entry(slot).or_default(), names) {
+            hosted.lose();
+            return Err(ck(CKR_DEVICE_ERROR));
+        }
+        let mut briefed = lock(&briefed);
+        briefed.names = briefed.names.max(count);
         Ok(())
     }
 }
 
-impl Login {
-    fn ask(&self) -> Ask<'_> {
-        Ask::Login { user: self.user, pin: Some(Raw::new(&self.pin)), name: self.name.as_deref().map(Raw::new) }
-    }
-
-    /// With another PIN, if it was this one; behind a user's name, if it was there.
-    fn with_pin(&self, old: &[u8], new: &[u8]) -> Result<Option<Self>> {
-        let Some(start) = self.pin.len().checked_sub(old.len()) else { return Ok(None) };
-        let (name, pin) = self.pin.split_at(start);
-        if !bool::from(pin.ct_eq(old)) || !(name.is_empty() || name.ends_with(b":")) {
-            return Ok(None);
-        }
-        let mut pin = Bytes::with_room(name.len() + new.len())?;
-        pin.extend_from_slice(name);
-        pin.extend_from_slice(new);
-        Ok(Some(Self { number: Tries::number(), user: self.user, pin, name: self.name.clone() }))
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -96,7 +96,9 @@ impl Host {
             Ask::InitPin { pin } => reply(p.init_pin(session, pin.map(|pin| &**pin))),
             Ask::InitToken { slot, pin, label } => reply(p.init_token(*slot, pin.map(|pin| &**pin), label)),
             Ask::Login { user, pin, name } => {
-                reply(p.login(session, *user, pin.map(|pin| &**pin), name.map(|name| &**name)))
+                let outcome = p.login(session, *user, pin.map(|pin| &**pin), name.map(|name| &**name));
+                let user = || p.session(session, |session| Ok(session.slot().caller().user_name().map(str::to_owned)));
+                reply(outcome.and_then(|()| user()))
             }
             Ask::Logout => reply(p.logout(session)),
             Ask::MechanismInfo { slot, kind } => reply(p.mechanism_info(*slot, *kind).map(MechanismInfo::from)),

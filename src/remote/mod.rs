@@ -2,7 +2,7 @@
 //! `alikms.toml`). Both have the same methods, so that the door does not know which it is.
 //!
 //! `calls` is the table of what can be asked, `forms`, `info` and `show` are how it travels; `tokens` is what the door sees; `client`
-//! (sessions and logins), `seat` (one session), `hosted` (a connection) and `tries` are the asking side, `host` the answering one. `act` is the
+//! (sessions), `login`, `seat` (one session), `hosted` (a connection) and `tries` are the asking side, `host` the answering one. `act` is the
 //! command's part.
 
 mod act;
@@ -12,6 +12,7 @@ mod forms;
 mod host;
 mod hosted;
 mod info;
+mod login;
 mod seat;
 mod show;
 mod tokens;

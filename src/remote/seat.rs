@@ -6,7 +6,7 @@ use cryptoki_sys::*;
 use serde::de::DeserializeOwned;
 
 use super::calls::{Ask, Does, Op};
-use super::client::Client;
+use super::client::{Client, Needs};
 use super::host::MOST;
 use super::hosted::{Broken, answer, lock, question};
 use super::info::SessionInfo;
@@ -26,6 +26,12 @@ pub struct Seat {
 }
 
 impl Seat {
+    /// In a forked child. What another thread of the parent was doing with it is going on nowhere here: None.
+    pub fn heir(&self) -> Option<Self> {
+        let work = Mutex::new(self.work.try_lock().ok()?.inherited());
+        Some(Self { handle: self.handle, slot: self.slot, flags: self.flags, work })
+    }
+
     #[cold]
     #[inline(never)]
     pub fn enter(&self) -> Result<MutexGuard<'_, Work>> {
@@ -50,9 +56,9 @@ impl Work {
         Self { host, ..Self::default() }
     }
 
-    /// What another process like this one goes on with.
-    pub fn inherited(&self) -> Self {
-        Self { is_closed: self.is_closed, host: 0, begun: self.begun.clone(), is_searching: self.is_searching }
+    /// What another process like this one goes on with; this copy is left without it.
+    pub fn inherited(&mut self) -> Self {
+        Self { host: 0, ..std::mem::take(self) }
     }
 
     pub fn forget(&mut self, ops: &[Op]) {
@@ -102,7 +108,7 @@ macro_rules! given {
     };
 }
 
-given! { (), u64, (u64, u64), Vec<u8>, Vec<u64>, Vec<(u64, Vec<u8>)>, Made, (Answer, Made), Wrapped, SessionInfo, Vec<(u64, Told)> }
+given! { (), u64, (u64, u64), Option<String>, Vec<u8>, Vec<u64>, Vec<(u64, Vec<u8>)>, Made, (Answer, Made), Wrapped, SessionInfo, Vec<(u64, Told)> }
 
 impl Given for Answer {
     fn ends(&self) -> bool {
@@ -149,9 +155,11 @@ impl Seated<'_> {
 
     /// The answer to a message about this session.
     fn exchange(&mut self, message: &mut Bytes, does: Does) -> Result<Bytes> {
-        self.client.insist(does, |hosted, deadline| {
+        let needs = Needs { slot: self.seat.slot, told: self.work.host };
+        self.client.insist(does, Some(needs), |hosted, deadline| {
             let theirs = match hosted.theirs(self.seat.handle) {
                 Some(theirs) => theirs,
+                None if !self.client.knows(self.seat.handle) => return Err(ck(CKR_SESSION_HANDLE_INVALID).into()),
                 // Opened when this host had been told of the others already.
                 None => {
                     let ask = Ask::Open { slot: self.seat.slot, flags: self.seat.flags };
@@ -162,25 +170,37 @@ impl Seated<'_> {
             };
             if self.work.host != hosted.number {
                 // What was begun at another host is begun anew; what had gone further is lost.
-                for begun in self.work.begun.iter_mut() {
+                let mut refusal = None;
+                for (op, begun) in Op::ALL.into_iter().zip(&mut self.work.begun) {
                     let Some(message) = begun.as_mut() else { continue };
                     address(message, theirs);
-                    if let Err(error) = answer::<()>(&hosted.exchange(message, deadline)?) {
-                        *begun = None;
-                        return Err(error);
+                    match hosted.exchange(message, deadline).and_then(|body| answer::<()>(&body)) {
+                        Ok(()) => {}
+                        Err(Broken::Failed(error)) => {
+                            *begun = None;
+                            refusal = refusal.or((does == Does::Ends(op)).then_some(error));
+                        }
+                        Err(broken) => return Err(broken),
                     }
                 }
                 self.work.host = hosted.number;
+                // Of interest only to who wants the operation ended.
+                if let Some(error) = refusal {
+                    return Err(error.into());
+                }
             }
             address(message, theirs);
             hosted.exchange(message, deadline)
         })
     }
 
-    /// As `abort` of a session here, which cannot fail.
+    /// As `abort` of a session here, which cannot fail. A host that is gone has nothing that could be ended.
     #[cold]
     pub fn abort(&mut self, flags: u64) {
-        let _ = self.cancel(flags);
+        self.work.forget_flags(flags);
+        if self.client.at(self.work.host).is_some() {
+            let _ = self.cancel(flags);
+        }
     }
 
     #[cold]
