@@ -98,10 +98,18 @@ macro_rules! calls {
             pub fn $name<'a>(&mut self, $($arg: <$form as Form<'a>>::Arg),*) -> Result<$out> {
                 match self {
                     Self::Here(session) => session.$name($($arg),*),
-                    Self::There(seated) => {
-                        seated.ask(Does::$does $(($op))?, &Ask::$Name { $($arg: Form::of($arg)),* })
-                    }
+                    Self::There(seated) => seated.$name($($arg),*),
                 }
+            })*
+        }
+
+        // Apart, so that the way here has not to make room for what is asked there.
+        impl Seated<'_> {
+            $(#[cold]
+            #[inline(never)]
+            #[allow(clippy::extra_unused_lifetimes)]
+            pub fn $name<'a>(&mut self, $($arg: <$form as Form<'a>>::Arg),*) -> Result<$out> {
+                self.ask(Does::$does $(($op))?, &Ask::$Name { $($arg: Form::of($arg)),* })
             })*
         }
 

@@ -275,31 +275,45 @@ impl Client {
         self.ask(Does::Changes, None, &Ask::Act(act))
     }
 
+    #[cold]
+    #[inline(never)]
     pub fn slots(&self) -> Result<Vec<u64>> {
         self.ask(Does::Looks, None, &Ask::Slots)
     }
 
+    #[cold]
+    #[inline(never)]
     pub fn slot_info(&self, slot: u64) -> Result<CK_SLOT_INFO> {
         self.ask::<SlotInfo>(Does::Looks, None, &Ask::SlotInfo { slot }).map(CK_SLOT_INFO::from)
     }
 
+    #[cold]
+    #[inline(never)]
     pub fn token_info(&self, slot: u64) -> Result<CK_TOKEN_INFO> {
         self.ask::<TokenInfo>(Does::Looks, Needs::slot(slot), &Ask::TokenInfo { slot }).map(CK_TOKEN_INFO::from)
     }
 
+    #[cold]
+    #[inline(never)]
     pub fn mechanisms(&self, slot: u64) -> Result<Vec<u64>> {
         self.ask(Does::Looks, None, &Ask::Mechanisms { slot })
     }
 
+    #[cold]
+    #[inline(never)]
     pub fn mechanism_info(&self, slot: u64, kind: u64) -> Result<CK_MECHANISM_INFO> {
         self.ask::<MechanismInfo>(Does::Looks, None, &Ask::MechanismInfo { slot, kind }).map(CK_MECHANISM_INFO::from)
     }
 
+    #[cold]
+    #[inline(never)]
     pub fn init_token(&self, slot: u64, pin: Option<&[u8]>, label: &[u8]) -> Result<()> {
         let ask = Ask::InitToken { slot, pin: pin.map(Raw::new), label: Raw::new(label) };
         self.ask(Does::Changes, Needs::slot(slot), &ask)
     }
 
+    #[cold]
+    #[inline(never)]
     pub fn open_session(&self, slot: u64, flags: u64) -> Result<u64> {
         let state = self.state();
         let handle = {
@@ -318,6 +332,8 @@ impl Client {
         Ok(handle)
     }
 
+    #[cold]
+    #[inline(never)]
     pub fn close_session(&self, handle: u64) -> Result<()> {
         let state = self.state();
         let seat = state.known.lock().sessions.remove(&handle).ok_or(ck(CKR_SESSION_HANDLE_INVALID))?;
@@ -345,6 +361,8 @@ impl Client {
         logins.retain(|slot, _| sessions.values().any(|seat| seat.slot == *slot));
     }
 
+    #[cold]
+    #[inline(never)]
     pub fn close_all_sessions(&self, slot: u64) -> Result<()> {
         let state = self.state();
         let seats = self.seats(state, |seat| seat.slot == slot);
@@ -363,6 +381,8 @@ impl Client {
     }
 
     /// Ends everything: sessions, logins, and the host.
+    #[cold]
+    #[inline(never)]
     pub fn stop(&self) {
         let state = self.state();
         let known = std::mem::take(&mut *state.known.lock());
@@ -394,10 +414,14 @@ impl Client {
         work(Seated { client: self, seat: &seat, work: &mut taken })
     }
 
+    #[cold]
+    #[inline(never)]
     pub fn session_info(&self, handle: u64) -> Result<CK_SESSION_INFO> {
         self.seated(handle, |mut s| s.ask::<SessionInfo>(Does::Looks, &Ask::Info)).map(CK_SESSION_INFO::from)
     }
 
+    #[cold]
+    #[inline(never)]
     pub fn login(&self, handle: u64, user: u64, pin: Option<&[u8]>, name: Option<&[u8]>) -> Result<()> {
         let ask = Ask::Login { user, pin: pin.map(Raw::new), name: name.map(Raw::new) };
         self.seated(handle, |mut s| {
@@ -422,6 +446,8 @@ impl Client {
         }
     }
 
+    #[cold]
+    #[inline(never)]
     pub fn logout(&self, handle: u64) -> Result<()> {
         let state = self.state();
         let slot = self.seated(handle, |mut s| {
@@ -445,10 +471,14 @@ impl Client {
         Ok(())
     }
 
+    #[cold]
+    #[inline(never)]
     pub fn init_pin(&self, handle: u64, pin: Option<&[u8]>) -> Result<()> {
         self.seated(handle, |mut s| s.ask(Does::Changes, &Ask::InitPin { pin: pin.map(Raw::new) }))
     }
 
+    #[cold]
+    #[inline(never)]
     pub fn set_pin(&self, handle: u64, old: Option<&[u8]>, new: Option<&[u8]>) -> Result<()> {
         self.seated(handle, |mut s| {
             s.ask::<()>(Does::Changes, &Ask::SetPin { old: old.map(Raw::new), new: new.map(Raw::new) })?;

@@ -1,9 +1,11 @@
 //! A session of this process and what a new host must be told of it, and the call that has it to itself.
 
+use std::borrow::Cow;
 use std::sync::{Mutex, MutexGuard};
 
 use cryptoki_sys::*;
 use serde::de::DeserializeOwned;
+use serde_bytes::Bytes as Raw;
 
 use super::calls::{Ask, Does, Op};
 use super::client::{Client, Needs};
@@ -16,7 +18,7 @@ use crate::link::HEAD;
 use crate::model::Bytes;
 use crate::token::parameter::Made;
 use crate::token::wrap::Wrapped;
-use crate::token::{Answer, ck};
+use crate::token::{Answer, Room, Template, ck};
 
 pub struct Seat {
     pub handle: u64,
@@ -153,6 +155,19 @@ impl Seated<'_> {
         }
     }
 
+    #[cold]
+    #[inline(never)]
+    pub fn encrypt(&mut self, data: &[u8], room: Room) -> Result<Answer> {
+        self.ask(Does::Ends(Op::Encrypt), &Ask::Encrypt { data: Raw::new(data), room })
+    }
+
+    /// What is told of an object.
+    #[cold]
+    #[inline(never)]
+    pub fn show(&mut self, object: u64, kinds: Vec<u64>) -> Result<Vec<(u64, Told)>> {
+        self.ask(Does::Looks, &Ask::Show { object, kinds })
+    }
+
     /// The answer to a message about this session.
     fn exchange(&mut self, message: &mut Bytes, does: Does) -> Result<Bytes> {
         let needs = Needs { slot: self.seat.slot, told: self.work.host };
@@ -196,6 +211,7 @@ impl Seated<'_> {
 
     /// As `abort` of a session here, which cannot fail. A host that is gone has nothing that could be ended.
     #[cold]
+    #[inline(never)]
     pub fn abort(&mut self, flags: u64) {
         self.work.forget_flags(flags);
         if self.client.at(self.work.host).is_some() {
@@ -204,19 +220,22 @@ impl Seated<'_> {
     }
 
     #[cold]
+    #[inline(never)]
     pub fn cancel(&mut self, flags: u64) -> Result<()> {
         self.work.forget_flags(flags);
         self.ask(Does::Looks, &Ask::Cancel { flags })
     }
 
     #[cold]
-    pub fn find_init(&mut self, ask: &Ask<'_>) -> Result<()> {
-        self.ask::<()>(Does::Begins(Op::Find), ask)?;
+    #[inline(never)]
+    pub fn find_init(&mut self, template: &Template) -> Result<()> {
+        self.ask::<()>(Does::Begins(Op::Find), &Ask::FindInit { template: Cow::Borrowed(template) })?;
         self.work.is_searching = true;
         Ok(())
     }
 
     #[cold]
+    #[inline(never)]
     pub fn find(&mut self, max: usize) -> Result<Vec<u64>> {
         let max = max.min(MOST);
         let found: Vec<u64> = self.ask(Does::Ends(Op::Find), &Ask::Find { max })?;
@@ -226,6 +245,7 @@ impl Seated<'_> {
 
     /// A search that was lost with its host is over, too.
     #[cold]
+    #[inline(never)]
     pub fn find_final(&mut self) -> Result<()> {
         let was_searching = std::mem::take(&mut self.work.is_searching);
         match self.ask(Does::Feeds(&[Op::Find]), &Ask::FindFinal) {

@@ -3,13 +3,11 @@
 use std::mem::MaybeUninit;
 
 use cryptoki_sys::*;
-use serde_bytes::Bytes as Raw;
-use std::borrow::Cow;
 
-use super::calls::{Ask, Does, Op, Session};
+use super::calls::Session;
 use super::client::Client;
 use super::seat::Seated;
-use super::show::{Shown, Told};
+use super::show::Shown;
 use crate::config::Found;
 use crate::error::Result;
 use crate::token::provider::Provider;
@@ -109,7 +107,7 @@ impl Session<'_> {
     pub fn encrypt(&mut self, data: &[u8], room: Room, out: Option<&mut [MaybeUninit<u8>]>) -> Result<Answer> {
         match self {
             Self::Here(session) => session.encrypt(data, room, out),
-            Self::There(seated) => seated.ask(Does::Ends(Op::Encrypt), &Ask::Encrypt { data: Raw::new(data), room }),
+            Self::There(seated) => seated.encrypt(data, room),
         }
     }
 
@@ -134,7 +132,7 @@ impl Session<'_> {
     pub fn find_init(&mut self, template: &Template) -> Result<()> {
         match self {
             Self::Here(session) => session.find_init(template),
-            Self::There(seated) => seated.find_init(&Ask::FindInit { template: Cow::Borrowed(template) }),
+            Self::There(seated) => seated.find_init(template),
         }
     }
 
@@ -165,8 +163,7 @@ impl Session<'_> {
         match self {
             Self::Here(session) => session.show(object, |item| look(Shown::Here(item))),
             Self::There(seated) => {
-                let kinds = kinds()?;
-                let told: Vec<(u64, Told)> = seated.ask(Does::Looks, &Ask::Show { object, kinds })?;
+                let told = seated.show(object, kinds()?)?;
                 look(Shown::There(&told))
             }
         }
