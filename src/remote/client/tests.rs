@@ -30,11 +30,13 @@ const SLOT: u64 = 7;
 /// What it answers to a question, told the host's number, from 1 on; None: the line is closed.
 type Answers = dyn Fn(u64, &Ask<'_>) -> Option<Bytes> + Send + Sync;
 
+/// By which name, and the PIN.
+type Said = Vec<(Option<String>, String)>;
+
 struct Fake {
     client: &'static Client,
     hosts: Arc<AtomicU64>,
-    /// The PINs that were said, and by which name.
-    logins: Arc<Mutex<Vec<(Option<String>, String)>>>,
+    logins: Arc<Mutex<Said>>,
     _folder: TempDir,
 }
 
@@ -85,12 +87,12 @@ impl Fake {
         Tokens::There(self.client).session(handle, work)
     }
 
-    fn logins(&self) -> Vec<(Option<String>, String)> {
+    fn logins(&self) -> Said {
         self.logins.lock().unwrap().clone()
     }
 }
 
-fn host(control: &Line, number: u64, answers: &Arc<Answers>, said: &Arc<Mutex<Vec<(Option<String>, String)>>>) {
+fn host(control: &Line, number: u64, answers: &Arc<Answers>, said: &Arc<Mutex<Said>>) {
     control.receive(None).unwrap();
     assert!(control.greet(&Greeting::Welcome));
     while let Ok(line) = control.receive_end() {
