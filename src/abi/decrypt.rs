@@ -18,7 +18,7 @@ cryptoki! {
         out: Out<u8>,
         out_len: Out<CK_ULONG>,
     ) |p| {
-        output(p, session, CKF_DECRYPT, out, out_len, |s, room| s.decrypt(input.bytes(input_len)?, room))
+        output(p, session, CKF_DECRYPT, out, out_len, &mut |s, room| s.decrypt(input.bytes(input_len)?, room))
     }
 
     fn C_DecryptUpdate(
@@ -28,10 +28,10 @@ cryptoki! {
         out: Out<u8>,
         out_len: Out<CK_ULONG>,
     ) |p| {
-        output(p, session, CKF_DECRYPT, out, out_len, |s, room| s.decrypt_update(part.bytes(part_len)?, room))
+        output(p, session, CKF_DECRYPT, out, out_len, &mut |s, room| s.decrypt_update(part.bytes(part_len)?, room))
     }
 
     fn C_DecryptFinal(session: CK_SESSION_HANDLE, out: Out<u8>, out_len: Out<CK_ULONG>) |p| {
-        output(p, session, CKF_DECRYPT, out, out_len, |s, room| s.decrypt_final(room))
+        output(p, session, CKF_DECRYPT, out, out_len, &mut |s, room| s.decrypt_final(room))
     }
 }

@@ -18,7 +18,7 @@ cryptoki! {
         digest: Out<u8>,
         digest_len: Out<CK_ULONG>,
     ) |p| {
-        output(p, session, CKF_DIGEST, digest, digest_len, |s, room| s.digest(data.bytes(data_len)?, room))
+        output(p, session, CKF_DIGEST, digest, digest_len, &mut |s, room| s.digest(data.bytes(data_len)?, room))
     }
 
     fn C_DigestUpdate(session: CK_SESSION_HANDLE, part: In<u8>, part_len: CK_ULONG) |p| {
@@ -30,6 +30,6 @@ cryptoki! {
     }
 
     fn C_DigestFinal(session: CK_SESSION_HANDLE, digest: Out<u8>, digest_len: Out<CK_ULONG>) |p| {
-        output(p, session, CKF_DIGEST, digest, digest_len, |s, room| s.digest_final(room))
+        output(p, session, CKF_DIGEST, digest, digest_len, &mut |s, room| s.digest_final(room))
     }
 }

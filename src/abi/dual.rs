@@ -13,7 +13,7 @@ cryptoki! {
         out: Out<u8>,
         out_len: Out<CK_ULONG>,
     ) |p| {
-        output(p, session, CKF_DIGEST | CKF_ENCRYPT, out, out_len, |s, room| {
+        output(p, session, CKF_DIGEST | CKF_ENCRYPT, out, out_len, &mut |s, room| {
             s.digest_encrypt_update(part.bytes(part_len)?, room)
         })
     }
@@ -25,7 +25,7 @@ cryptoki! {
         out: Out<u8>,
         out_len: Out<CK_ULONG>,
     ) |p| {
-        output(p, session, CKF_DECRYPT | CKF_DIGEST, out, out_len, |s, room| {
+        output(p, session, CKF_DECRYPT | CKF_DIGEST, out, out_len, &mut |s, room| {
             s.decrypt_digest_update(part.bytes(part_len)?, room)
         })
     }
@@ -37,7 +37,7 @@ cryptoki! {
         out: Out<u8>,
         out_len: Out<CK_ULONG>,
     ) |p| {
-        output(p, session, CKF_SIGN | CKF_ENCRYPT, out, out_len, |s, room| {
+        output(p, session, CKF_SIGN | CKF_ENCRYPT, out, out_len, &mut |s, room| {
             s.sign_encrypt_update(part.bytes(part_len)?, room)
         })
     }
@@ -49,7 +49,7 @@ cryptoki! {
         out: Out<u8>,
         out_len: Out<CK_ULONG>,
     ) |p| {
-        output(p, session, CKF_DECRYPT | CKF_VERIFY, out, out_len, |s, room| {
+        output(p, session, CKF_DECRYPT | CKF_VERIFY, out, out_len, &mut |s, room| {
             s.decrypt_verify_update(part.bytes(part_len)?, room)
         })
     }

@@ -18,7 +18,7 @@ cryptoki! {
         out: Out<u8>,
         out_len: Out<CK_ULONG>,
     ) |p| {
-        output(p, session, CKF_ENCRYPT, out, out_len, |s, room| {
+        output(p, session, CKF_ENCRYPT, out, out_len, &mut |s, room| {
             let (input, mut out) = (input.bytes(input_len)?, out);
             s.encrypt(input, room, out.apart(room, input))
         })
@@ -31,10 +31,10 @@ cryptoki! {
         out: Out<u8>,
         out_len: Out<CK_ULONG>,
     ) |p| {
-        output(p, session, CKF_ENCRYPT, out, out_len, |s, room| s.encrypt_update(part.bytes(part_len)?, room))
+        output(p, session, CKF_ENCRYPT, out, out_len, &mut |s, room| s.encrypt_update(part.bytes(part_len)?, room))
     }
 
     fn C_EncryptFinal(session: CK_SESSION_HANDLE, out: Out<u8>, out_len: Out<CK_ULONG>) |p| {
-        output(p, session, CKF_ENCRYPT, out, out_len, |s, room| s.encrypt_final(room))
+        output(p, session, CKF_ENCRYPT, out, out_len, &mut |s, room| s.encrypt_final(room))
     }
 }

@@ -89,14 +89,15 @@ pub(super) fn step<T>(
 }
 
 /// A step that has output: the convention of PKCS#11 3.2 §5.2. The output is copied when the inputs are no longer
-/// looked at, so they may lie in the same place.
+/// looked at, so they may lie in the same place. Compiled once, and not for each function that calls it.
+#[inline(never)]
 pub(super) fn output(
     p: Tokens,
     session: CK_SESSION_HANDLE,
     flag: CK_FLAGS,
     out: Out<u8>,
     len: Out<CK_ULONG>,
-    work: impl FnOnce(&mut Session<'_>, Room) -> Result<Answer>,
+    work: &mut dyn FnMut(&mut Session<'_>, Room) -> Result<Answer>,
 ) -> Result<()> {
     let (room, answer) = step(p, session, flag, |s| {
         let room = out.room(len)?;

@@ -21,7 +21,7 @@ cryptoki! {
         signature: Out<u8>,
         signature_len: Out<CK_ULONG>,
     ) |p| {
-        output(p, session, CKF_SIGN, signature, signature_len, |s, room| s.sign(data.bytes(data_len)?, room))
+        output(p, session, CKF_SIGN, signature, signature_len, &mut |s, room| s.sign(data.bytes(data_len)?, room))
     }
 
     fn C_SignUpdate(session: CK_SESSION_HANDLE, part: In<u8>, part_len: CK_ULONG) |p| {
@@ -29,7 +29,7 @@ cryptoki! {
     }
 
     fn C_SignFinal(session: CK_SESSION_HANDLE, signature: Out<u8>, signature_len: Out<CK_ULONG>) |p| {
-        output(p, session, CKF_SIGN, signature, signature_len, |s, room| s.sign_final(room))
+        output(p, session, CKF_SIGN, signature, signature_len, &mut |s, room| s.sign_final(room))
     }
 
     fn C_SignRecoverInit(

@@ -24,6 +24,7 @@ const NESTED: &[CK_ATTRIBUTE_TYPE] =
 /// A template that the caller gives. Nothing of it is looked at twice.
 ///
 /// CKR_ARGUMENTS_BAD for null with a count and for absurd counts, CKR_ATTRIBUTE_VALUE_INVALID for a value that cannot be read.
+#[inline(never)]
 pub(super) fn read(attributes: In<CK_ATTRIBUTE>, count: CK_ULONG) -> Result<Template> {
     let mut left = Left { attributes: MAX_ATTRIBUTES, bytes: MAX_BYTES };
     left.level(attributes, count, 0)

@@ -21,8 +21,12 @@ fn main() {
         println!("cargo:rustc-cdylib-link-arg=-Wl,--defsym={aws_lc}_RSA_check_fips={aws_lc}_FIPS_mode");
         // Ed25519's product with the base point comes in two forms, for processors with ADX and BMI2 and for all, each with a
         // table of 48 KB. The second alone takes 7.6 us where the first takes 6.8.
-        let product = format!("{aws_lc}_edwards25519_scalarmulbase");
-        println!("cargo:rustc-cdylib-link-arg=-Wl,--defsym={product}={product}_alt");
+        // So do what verifies by it, X25519, and the doubling of points of P-521, without tables: 16 to 24 % slower.
+        for product in
+            ["edwards25519_scalarmulbase", "edwards25519_scalarmuldouble", "curve25519_x25519_byte", "p521_jdouble"]
+        {
+            println!("cargo:rustc-cdylib-link-arg=-Wl,--defsym={aws_lc}_{product}={aws_lc}_{product}_alt");
+        }
     }
     if packs_relocations() {
         println!("cargo:rustc-cdylib-link-arg=-Wl,-z,pack-relative-relocs");
