@@ -18,7 +18,7 @@ by_threads() { # WORK CONTENDER
 }
 
 if [ -s "$at/keys.txt" ]; then
-  for who in alikms softhsm; do
+  for who in alikms softhsm kryoptic nss; do
     lines $who "find by label and class, warm, us" >"$scratch/$who.warm"
     lines $who "first find, us" >"$scratch/$who.first"
     lines $who "initialise and random, us" >"$scratch/$who.start"
@@ -27,11 +27,14 @@ if [ -s "$at/keys.txt" ]; then
   scale="set logscale xy; set format x '10^{%T}';"
   plot find "Finding a key by its label" "keys in the token" "microseconds" "$scale plot \
     '$scratch/alikms.first' title 'alikms, first', '$scratch/alikms.warm' title 'alikms, again', \
-    '$scratch/softhsm.first' title 'SoftHSM, first', '$scratch/softhsm.warm' title 'SoftHSM, again'"
+    '$scratch/softhsm.first' title 'SoftHSM, first', '$scratch/softhsm.warm' title 'SoftHSM, again', \
+    '$scratch/kryoptic.warm' title 'kryoptic, again', '$scratch/nss.warm' title 'NSS, again'"
   plot start "C_Initialize and the first random byte" "keys in the token" "microseconds" "$scale plot \
-    '$scratch/alikms.start' title 'alikms', '$scratch/softhsm.start' title 'SoftHSM'"
+    '$scratch/alikms.start' title 'alikms', '$scratch/softhsm.start' title 'SoftHSM', \
+    '$scratch/kryoptic.start' title 'kryoptic', '$scratch/nss.start' title 'NSS'"
   plot memory "Memory of a process that found a key and signed" "keys in the token" "KiB" "$scale plot \
-    '$scratch/alikms.memory' title 'alikms', '$scratch/softhsm.memory' title 'SoftHSM'"
+    '$scratch/alikms.memory' title 'alikms', '$scratch/softhsm.memory' title 'SoftHSM', \
+    '$scratch/kryoptic.memory' title 'kryoptic', '$scratch/nss.memory' title 'NSS'"
 fi
 if [ -s "$at/threads.txt" ]; then
   commands=""

@@ -5,8 +5,8 @@
 #   ci/bench.sh keys [--keys N,N…] [--peer-keys N,N…] [--rounds N]  start, search and memory by the number of keys, to a million
 #   ci/bench.sh writers [--rounds N] [--turn MS]       durable creation by the number of processes (1 minute)
 #   ci/bench.sh nginx [--workers N,N…] [--rounds N] [--seconds N]   CPU of a TLS handshake by where the key is (10 minutes)
-#   ci/bench.sh all       all of it, into docs/performance/, with its plots and the tables of docs/performance.md: some 25
-#                         minutes on two idle cores, of which a third for a million keys, which want 6 GB of /dev/shm
+#   ci/bench.sh all       all of it, into docs/performance/, with its plots and the tables of docs/performance.md: some 35
+#                         minutes on two idle cores, of which half for a million keys, which want 6 GB of /dev/shm
 #   ci/bench.sh quick     the same in a few small rounds, into target/performance/: whether all of it works, no figures to keep
 #   ci/bench.sh report    plots and tables of what was measured before
 # On a machine that does something else the numbers are rough.
