@@ -2,9 +2,10 @@
 //! `alikms.toml`). Both have the same methods, so that the door does not know which it is.
 //!
 //! `calls` is the table of what can be asked, `forms`, `info` and `show` are how it travels; `tokens` is what the door sees; `client`
-//! (sessions), `login`, `seat` (one session), `hosted` (a connection) and `tries` are the asking side, `host` the answering one. `act` is the
-//! command's part.
+//! (sessions), `about` (tokens), `login`, `seat` (one session), `hosted` (a connection) and `tries` are the asking side, `host` the
+//! answering one. `act` is the command's part.
 
+mod about;
 mod act;
 mod calls;
 mod client;
