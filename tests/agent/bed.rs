@@ -43,6 +43,15 @@ pub struct Bed {
     agent: Option<Child>,
 }
 
+/// An agent that was started and listens. The command's standard output is piped.
+pub fn listening(command: &mut Command) -> Child {
+    let mut agent = command.spawn().unwrap();
+    let mut said = String::new();
+    BufReader::new(agent.stdout.take().unwrap()).read_line(&mut said).unwrap();
+    assert!(said.starts_with("listening at "), "{said}");
+    agent
+}
+
 impl Bed {
     /// With its agent at work. `deadline` in seconds.
     pub fn new(deadline: u64) -> Self {
@@ -86,11 +95,7 @@ impl Bed {
 
     /// Starts the agent and waits until it listens.
     pub fn start(&mut self) {
-        let mut agent = self.command().stderr(Stdio::null()).spawn().unwrap();
-        let mut said = String::new();
-        BufReader::new(agent.stdout.take().unwrap()).read_line(&mut said).unwrap();
-        assert!(said.starts_with("listening at "), "{said}");
-        self.agent = Some(agent);
+        self.agent = Some(listening(self.command().stderr(Stdio::null())));
     }
 
     /// `kill -9` of the whole agent.

@@ -1,7 +1,6 @@
 //! An installation whose tokens are the agent's (`[agent] tokens = true`), and what its clients read.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
 
@@ -9,7 +8,7 @@ use cryptoki_sys::*;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::bed::{Pair, within};
+use crate::bed::{Pair, listening, within};
 use crate::support::*;
 
 /// An installation, its agent, and what its clients read.
@@ -43,11 +42,7 @@ impl Whole {
 
     pub fn start(&mut self) {
         let mut agent = self.installation.command(env!("CARGO_BIN_EXE_alikms"));
-        let mut agent = agent.arg("agent").stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
-        let mut said = String::new();
-        BufReader::new(agent.stdout.take().unwrap()).read_line(&mut said).unwrap();
-        assert!(said.starts_with("listening at "), "{said}");
-        self.agent = Some(agent);
+        self.agent = Some(listening(agent.arg("agent").stdin(Stdio::null()).stdout(Stdio::piped())));
     }
 
     /// `kill -9` of the whole agent.

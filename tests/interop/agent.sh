@@ -44,25 +44,13 @@ check "no process of nginx has the device's library" maps
 
 device() { ps -o pid= --ppid "$agent" | tr -d ' '; } # the agent's worker
 renewed() { for _ in {1..100}; do [ -n "$(device)" ] && [ "$(device)" != "$1" ] && return; sleep 0.1; done; echo "no new worker"; return 1; }
-under_load() { # COMMAND…: requests run until it has ended
-  local load status=0
-  rm -f ended
-  { while [ ! -e ended ]; do requests 200 loaded 16 || exit 1; done; } >load.out 2>&1 & load=$!
-  sleep 0.5
-  "$@" || status=1
-  touch ended
-  wait $load || status=1
-  tail -n 3 load.out
-  return $status
-}
 kill_workers() { local old; for _ in 1 2 3 4 5; do old=$(device); kill -9 "$old" && renewed "$old" || return 1; sleep 0.7; done; }
-check "the agent's worker killed five times under load, no failed handshake" under_load kill_workers
+check "the agent's worker killed five times under load, no failed handshake" under_load 200 kill_workers
 restart_agent() { for _ in 1 2 3; do kill -9 "$agent"; sleep 0.2; start_agent || return 1; sleep 0.7; done; }
-check "the agent killed and restarted three times under load, no failed handshake" under_load restart_agent
+check "the agent killed and restarted three times under load, no failed handshake" under_load 200 restart_agent
 crashes() { local old; for _ in 1 2 3 4 5; do old=$(device); crash_next_signature; renewed "$old" || return 1; sleep 0.7; done; }
-check "the library crashes five times under load, no failed handshake" under_load crashes
-same() { echo "before $before"; echo "now    $(workers)"; [ "$(workers)" = "$before" ]; }
-check "every worker of nginx lived through it" same
+check "the library crashes five times under load, no failed handshake" under_load 200 crashes
+check "every worker of nginx lived through it" same "$before"
 quiet() { ! grep -E '\[(emerg|alert|crit)\]' error.log; }
 check "nothing worse than an error in the log" quiet
 finish

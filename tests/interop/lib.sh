@@ -223,6 +223,19 @@ requests() { # HOW-MANY FILE [AT-ONCE]
   echo "$good of $1 answered"
   [ "$good" = "$1" ] || { sort "$2" | uniq -c; grep -E 'alert|emerg|crit|SSL' error.log | tail -n 5; return 1; }
 }
+under_load() { # HOW-MANY COMMAND…: so many requests at a time run again and again until it has ended
+  local load status=0 count=$1
+  shift
+  rm -f ended
+  { while [ ! -e ended ]; do requests "$count" loaded 16 || exit 1; done; } >load.out 2>&1 & load=$!
+  sleep 0.5
+  "$@" || status=1
+  touch ended
+  wait $load || status=1
+  tail -n 3 load.out
+  return $status
+}
+same() { echo "before $1"; echo "now    $(workers)"; [ "$(workers)" = "$1" ]; } # are nginx's workers those that were?
 
 pages() { # PORT HOW-MANY [PAGE]: by 8 clients at once; each page has the word "served"
   local good

@@ -202,7 +202,7 @@ pub fn mac_hash(spec: Spec) -> Hash {
 
 /// What a derivation makes: a secret that can be read, for this session only.
 pub fn shared_secret(len: usize) -> Vec<Attribute> {
-    let mut all = secret_here(false);
+    let mut all = secret_here(CKK_GENERIC_SECRET, false, true);
     all.push(number(CKA_VALUE_LEN, len));
     all
 }
@@ -231,31 +231,17 @@ pub fn only_sensitive() -> Attribute {
 
 /// A secret that wraps other secrets for this session and never leaves the device.
 pub fn passing_wrapper() -> Vec<Attribute> {
-    vec![
-        Attribute { id: CKA_CLASS, value: Value::Ulong(CKO_SECRET_KEY) },
-        Attribute { id: CKA_KEY_TYPE, value: Value::Ulong(CKK_AES) },
-        flag(CKA_TOKEN, false),
-        flag(CKA_PRIVATE, true),
-        flag(CKA_SENSITIVE, true),
-        flag(CKA_EXTRACTABLE, false),
-        flag(CKA_WRAP, true),
-        number(CKA_VALUE_LEN, 32),
-    ]
+    let mut all = secret_here(CKK_AES, true, false);
+    all.extend([flag(CKA_WRAP, true), number(CKA_VALUE_LEN, 32)]);
+    all
 }
 
 /// A secret that unwraps another one in this session, does nothing else and never leaves the device. `unsent`: attributes
 /// that the device refuses.
 pub fn passing_unwrapper(unsent: &[CK_ATTRIBUTE_TYPE]) -> Vec<Attribute> {
     let none = [CKA_ENCRYPT, CKA_DECRYPT, CKA_SIGN, CKA_VERIFY, CKA_WRAP, CKA_DERIVE];
-    let mut all = vec![
-        Attribute { id: CKA_CLASS, value: Value::Ulong(CKO_SECRET_KEY) },
-        Attribute { id: CKA_KEY_TYPE, value: Value::Ulong(CKK_AES) },
-        flag(CKA_TOKEN, false),
-        flag(CKA_PRIVATE, true),
-        flag(CKA_SENSITIVE, true),
-        flag(CKA_EXTRACTABLE, false),
-        flag(CKA_UNWRAP, true),
-    ];
+    let mut all = secret_here(CKK_AES, true, false);
+    all.push(flag(CKA_UNWRAP, true));
     all.extend(none.map(|id| flag(id, false)));
     all.retain(|attribute| !unsent.contains(&attribute.id));
     all
@@ -263,24 +249,25 @@ pub fn passing_unwrapper(unsent: &[CK_ATTRIBUTE_TYPE]) -> Vec<Attribute> {
 
 /// A secret of this process, for this session only, to be wrapped and for nothing else.
 pub fn passing_secret(value: &[u8]) -> Vec<Attribute> {
-    let mut all = secret_here(true);
+    let mut all = secret_here(CKK_GENERIC_SECRET, true, true);
     all.push(Attribute { id: CKA_VALUE, value: Value::Secret(Bytes::new(value.to_vec())) });
     all
 }
 
 /// A secret that comes to this process, for this session only.
 pub fn readable_secret() -> Vec<Attribute> {
-    secret_here(false)
+    secret_here(CKK_GENERIC_SECRET, false, true)
 }
 
-fn secret_here(is_sensitive: bool) -> Vec<Attribute> {
+/// A secret for one session.
+fn secret_here(kind: CK_KEY_TYPE, is_sensitive: bool, is_extractable: bool) -> Vec<Attribute> {
     vec![
         Attribute { id: CKA_CLASS, value: Value::Ulong(CKO_SECRET_KEY) },
-        Attribute { id: CKA_KEY_TYPE, value: Value::Ulong(CKK_GENERIC_SECRET) },
+        Attribute { id: CKA_KEY_TYPE, value: Value::Ulong(kind) },
         flag(CKA_TOKEN, false),
         flag(CKA_PRIVATE, true),
         flag(CKA_SENSITIVE, is_sensitive),
-        flag(CKA_EXTRACTABLE, true),
+        flag(CKA_EXTRACTABLE, is_extractable),
     ]
 }
 
