@@ -1,7 +1,7 @@
 #!/bin/bash
 # Installs what is missing, builds, and runs every test: cargo's own and the real clients of tests/interop.
 #   ALIKMS_RUNNER=cargo   plain `cargo test` even where nextest is installed
-# The last line says how many checks passed and failed. Nothing is left behind but target/.
+# What went wrong is said once more in the end; the last line says how many checks passed and failed. Nothing is left behind but target/.
 . "$(dirname "$0")/common.sh"
 
 scratch=$(mktemp -d); trap 'rm -rf "$scratch"' EXIT
@@ -22,6 +22,12 @@ count() { # FILE WORD
   { grep -aE '^( *Summary \[|test result: )' "$1" || true; } | { grep -oE "[0-9]+ (tests? )?$2" || true; } | awk '{sum += $1} END {print sum + 0}'
 }
 
+# Where logs are long, and cut, the words of what failed are to be found.
+remember() { # FILE
+  { grep -aE -A 12 "panicked at |^error(\[|:)|^FAIL - |^not ok" "$1" || true; } | { grep -avE '^ *([0-9]+: |at )' || true; } \
+    | head -n 80 >>"$scratch/wrong"
+}
+
 run_cargo() {
   local status=0
   cargo_tests "$@" 2>&1 | tee "$scratch/cargo.log" || status=$?
@@ -30,7 +36,7 @@ run_cargo() {
   # A build that fails, a test program that dies and a run without any test are failures that no closing line counts.
   if [ $((good + bad)) = 0 ] || { [ $status != 0 ] && [ "$bad" = 0 ]; }; then bad=$((bad + 1)); fi
   passed=$((passed + good)) failed=$((failed + bad))
-  [ "$bad" = 0 ]
+  [ "$bad" = 0 ] || { remember "$scratch/cargo.log"; return 1; }
 }
 
 # The door once more, the token being in a host of the agent's (docs/agent.md): what its answers are made of.
@@ -50,7 +56,7 @@ run_counted() { # SCRIPT…
   else
     failed=$((failed + 1))
   fi
-  [ $status = 0 ]
+  [ $status = 0 ] || { remember "$scratch/counted.log"; return 1; }
 }
 
 # One check more: nothing has become dearer.
@@ -68,5 +74,6 @@ timed "marshalling under Miri" run_counted ci/miri.sh || true
 timed "fuzzers" run_counted ci/fuzz.sh || true
 timed "AddressSanitizer" run_counted ci/sanitize.sh || true
 timings
+[ ! -s "$scratch/wrong" ] || { say "== what went wrong"; cat "$scratch/wrong"; }
 say "$passed passed, $failed failed"
 [ $failed = 0 ]

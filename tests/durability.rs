@@ -53,8 +53,13 @@ const MAKER: &str = "ALIKMS_TEST_MAKER";
 /// So many processes make so many keys each.
 const MAKERS: usize = 4;
 const KEYS: usize = 3;
+const SMALL_KEYS: usize = 60;
+/// So many times so many processes begin meanwhile.
+const LOOKERS: usize = 3;
+const LOOKS: usize = 30;
 
-/// Makes keys in the device; then, told to, says which it sees there. Does nothing unless a test below started it.
+/// Does in the device what it is told, line by line, and says when it is done: makes keys of a spec, looks at all that are
+/// there. Does nothing unless a test below started it.
 #[test]
 fn maker() {
     let Ok(conf) = std::env::var(MAKER) else { return };
@@ -62,20 +67,57 @@ fn maker() {
     let kms = service.token(None).unwrap();
     kms.unlock().unwrap();
     let device = kms.device().unwrap();
-    device.ids().unwrap();
-    let mut told = String::new();
-    let mut wait = |word: &str| {
+    let mut seen = device.ids().unwrap().len();
+    let say = |word: &str| {
         print!("\n@{word}\n");
         std::io::stdout().flush().unwrap();
-        std::io::stdin().read_line(&mut told).unwrap();
     };
-    wait("ready");
-    for _ in 0..KEYS {
-        let spec = [("ProtectionLevel", "HSM"), ("KeySpec", "RSA_2048"), ("KeyUsage", "SIGN/VERIFY")];
-        writer::act(kms, "CreateKey", &spec).unwrap();
+    say("ready");
+    for told in std::io::stdin().lines() {
+        let told = told.unwrap();
+        let (what, times) = told.split_once(' ').unwrap();
+        for _ in 0..times.parse().unwrap() {
+            if what == "look" {
+                seen = device.ids().unwrap().len();
+            } else {
+                let spec = [("ProtectionLevel", "HSM"), ("KeySpec", what), ("KeyUsage", "SIGN/VERIFY")];
+                writer::act(kms, "CreateKey", &spec).unwrap();
+            }
+        }
+        say(&format!("sees {seen}"));
     }
-    wait("made");
-    wait(&format!("sees {}", device.ids().unwrap().len()));
+}
+
+/// A process that is told what to do.
+struct Worker {
+    child: Child,
+    lines: std::io::Lines<BufReader<std::process::ChildStdout>>,
+}
+
+impl Worker {
+    fn start(conf: &Path) -> Self {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "maker", "--nocapture", "--test-threads=1"]).env(MAKER, conf);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut worker = Self { child, lines };
+        assert_eq!(worker.said(), "ready");
+        worker
+    }
+
+    fn said(&mut self) -> String {
+        let line = self.lines.find(|line| line.as_ref().unwrap().starts_with('@'));
+        line.expect("a worker failed").unwrap()[1..].to_owned()
+    }
+
+    fn tell(&mut self, what: &str) {
+        self.child.stdin.as_mut().unwrap().write_all(format!("{what}\n").as_bytes()).unwrap();
+    }
+
+    fn end(mut self) {
+        self.child.stdin.take();
+        assert!(self.child.wait().unwrap().success());
+    }
 }
 
 /// SoftHSM never showed a process the keys that another one made at the same moment (docs/decisions.md).
@@ -83,38 +125,37 @@ fn maker() {
 fn keys_that_several_processes_make_at_once_are_seen_by_all() {
     let installation = Installation::with_device();
     let _connected = installation.client();
-    let conf = installation.conf();
-    let start = || {
-        let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args(["--exact", "maker", "--nocapture", "--test-threads=1"]).env(MAKER, &conf);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap()
-    };
-    let mut makers = Vec::new();
-    for _ in 0..MAKERS {
-        let mut child = start();
-        let out = BufReader::new(child.stdout.take().unwrap());
-        makers.push((child, out.lines()));
-    }
-    for (_, lines) in &mut makers {
-        assert!(lines.any(|line| line.unwrap() == "@ready"));
-    }
-    let go = |makers: &mut Vec<(Child, std::io::Lines<BufReader<std::process::ChildStdout>>)>| {
-        for (child, _) in makers.iter_mut() {
-            child.stdin.as_mut().unwrap().write_all(b"go\n").unwrap();
-        }
-    };
-    go(&mut makers);
-    for (_, lines) in &mut makers {
-        assert!(lines.any(|line| line.unwrap() == "@made"), "a maker failed");
-    }
-    go(&mut makers);
-    for (child, lines) in &mut makers {
-        let seen = lines.map(|line| line.unwrap()).find(|line| line.starts_with("@sees")).unwrap();
+    let mut makers = Vec::from_iter((0..MAKERS).map(|_| Worker::start(&installation.conf())));
+    makers.iter_mut().for_each(|maker| maker.tell(&format!("RSA_2048 {KEYS}")));
+    makers.iter_mut().for_each(|maker| drop(maker.said()));
+    for mut maker in makers {
+        maker.tell("look 1");
         // And the one that connected the device.
-        assert_eq!(seen, format!("@sees {}", MAKERS * KEYS + 1));
-        child.stdin.take();
-        assert!(child.wait().unwrap().success());
+        assert_eq!(maker.said(), format!("sees {}", MAKERS * KEYS + 1));
+        maker.end();
     }
+}
+
+/// SoftHSM writes default values over a key that it is asked about if it has read it while another process made it
+/// (docs/decisions.md).
+#[test]
+fn who_begins_with_a_device_harms_no_key_that_is_made_meanwhile() {
+    let installation = Installation::with_device();
+    let _connected = installation.client();
+    let mut makers = Vec::from_iter((0..MAKERS).map(|_| Worker::start(&installation.conf())));
+    makers.iter_mut().for_each(|maker| maker.tell(&format!("EC_P256 {SMALL_KEYS}")));
+    std::thread::scope(|scope| {
+        for _ in 0..LOOKERS {
+            scope.spawn(|| (0..LOOKS).for_each(|_| Worker::start(&installation.conf()).end()));
+        }
+    });
+    makers.iter_mut().for_each(|maker| drop(maker.said()));
+    for mut maker in makers {
+        maker.tell("look 1");
+        assert_eq!(maker.said(), format!("sees {}", MAKERS * SMALL_KEYS + 1));
+        maker.end();
+    }
+    assert_eq!(installation.print(&["check"]), "everything is in order\n");
 }
 
 /// SoftHSM empties the token's file when somebody logs in, and who begins at that moment finds no token.

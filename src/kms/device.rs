@@ -18,6 +18,7 @@ use crate::store::{Intent, IntentKind, Records, Store};
 pub(super) fn turnstile(store: Arc<Store>) -> Turnstile {
     Arc::new(move |turn| {
         let lock = match turn {
+            Turn::Look => store.device_look_lock(),
             Turn::Objects => store.device_lock(),
             Turn::LogIn => store.login_lock(),
         };

@@ -28,6 +28,8 @@ pub(super) trait Database: Send + Sync {
     fn generation(&self) -> u64;
     /// A lock over all processes, on the file beside the store whose name ends like this. See [`super::Store::attempt_lock`].
     fn file_lock(&self, suffix: &str) -> Result<AttemptLock>;
+    /// The same, shared with others who share it.
+    fn shared_file_lock(&self, suffix: &str) -> Result<AttemptLock>;
 }
 
 /// A transaction; dropping it without `commit` rolls back. The process cannot fork while it lives, so it must be short.

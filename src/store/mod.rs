@@ -206,6 +206,11 @@ impl Store {
         self.0.file_lock("-devices")
     }
 
+    /// While nobody does that, together with others. Waits for up to a second.
+    pub fn device_look_lock(&self) -> Result<AttemptLock> {
+        self.0.shared_file_lock("-devices")
+    }
+
     /// The same for a device that only one process at a time may log in to.
     pub fn login_lock(&self) -> Result<AttemptLock> {
         self.0.file_lock("-logins")

@@ -232,6 +232,10 @@ impl Database for Sqlite {
     fn file_lock(&self, suffix: &str) -> Result<AttemptLock> {
         AttemptLock::take(&beside(self.real(), suffix), self.real())
     }
+
+    fn shared_file_lock(&self, suffix: &str) -> Result<AttemptLock> {
+        AttemptLock::share(&beside(self.real(), suffix), self.real())
+    }
 }
 
 impl Drop for Sqlite {

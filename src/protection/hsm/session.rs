@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use cryptoki_sys::*;
 
-use super::arguments::{Attribute, Mechanism};
+use super::arguments::{Attribute, Mechanism, Value};
 use super::calls::{Act, Answer, Failed};
 use super::connection::Connection;
 use super::device::Module;
@@ -149,7 +149,10 @@ impl Session {
     /// calls that no error. A key whose public half alone was destroyed would be left behind.
     pub fn find(&self, template: &[Attribute], max: usize) -> Answer<Vec<CK_OBJECT_HANDLE>> {
         let _company = self.in_company();
-        let found = self.module().find(self.handle, template, max)?;
+        // See `turns`.
+        let on_token = self.connection.objects.is_some().then(|| Attribute { id: CKA_TOKEN, value: Value::Bool(true) });
+        let template: Vec<_> = template.iter().cloned().chain(on_token).collect();
+        let found = self.module().find(self.handle, &template, max)?;
         if found.is_empty() && !self.connection.is_logged_in(self.handle) {
             return Err(Failed { call: "C_FindObjects", rv: CKR_USER_NOT_LOGGED_IN });
         }

@@ -1,10 +1,16 @@
-//! Turns at a shy device: one process at a time makes or destroys objects on its token, and one at a time logs in.
+//! Turns at a shy device: one process at a time makes or destroys objects on its token, while nobody looks what is there;
+//! and one at a time logs in.
 //!
 //! SoftHSM 2.6 counts the changes of a token in the file `generation`. Whoever makes an object adds one to what is in the
 //! file and takes the sum for what it has seen, so that it never looks for what another process made since its own last
 //! look (`Generation::commit`): two processes that make keys at the same moment do not see each other's until a third
 //! changes something. So a turn begins with a search, which makes the library read the count, and nobody else changes it
 //! before the turn ends.
+//!
+//! It writes a new object some 25 times, each time emptied first and with one attribute more. Whoever has read it half
+//! (at C_Initialize and C_Login, in searches) and asks for an attribute of it has it write default values over all that
+//! was not read: the key is gone. So nobody looks while somebody makes; and because other programs do not wait, searches
+//! ask for CKA_TOKEN, which comes to the file in one write with all that was in the template, after the default values.
 //!
 //! It also empties `token.object` at every C_Login and writes it anew. Whoever begins just then sees no token, and when
 //! many processes begin together, as a server's workers do, looking again a few times is not enough.
@@ -21,11 +27,13 @@ use super::templates;
 use crate::error::Result;
 use crate::fork::{self, Hold};
 
-/// What for. Neither waits for the other.
+/// What for. `LogIn` and the others do not wait for each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Turn {
-    Objects,
     LogIn,
+    /// Together with others who look.
+    Look,
+    Objects,
 }
 
 /// Waits for this process's turn; the turn lasts as long as what is answered, and ends with the process at the latest.
@@ -40,12 +48,25 @@ pub struct Alone<'a> {
     _hold: Option<Hold>,
 }
 
+/// The time in which no other process makes or destroys objects, together with others who look.
+pub struct Company<'a> {
+    _turn: Option<Box<dyn Any>>,
+    _objects: Option<RwLockReadGuard<'a, ()>>,
+    /// As with `Alone`.
+    _hold: Option<Hold>,
+}
+
 impl Device {
-    /// The time in which no other process logs in. Who does not get it goes on without: what it prevents is rare, and
-    /// the store may be one that this process cannot write beside.
+    /// The time in which no other process logs in, and none makes or destroys objects. Who does not get it goes on
+    /// without: what it prevents is rare, and the store may be one that this process cannot write beside.
     pub fn alone_at_login(&self) -> Option<Box<dyn Any>> {
+        let turns = [Turn::LogIn, Turn::Look].map(|turn| self.turn(turn));
+        turns.iter().any(Option::is_some).then(|| -> Box<dyn Any> { Box::new(turns) })
+    }
+
+    fn turn(&self, turn: Turn) -> Option<Box<dyn Any>> {
         let turnstile = self.turnstile.as_ref().filter(|_| self.profile().is_ok_and(|profile| profile.shy));
-        turnstile.and_then(|turnstile| turnstile(Turn::LogIn).ok())
+        turnstile.and_then(|turnstile| turnstile(turn).ok())
     }
 }
 
@@ -72,8 +93,13 @@ impl Session {
         Ok(Alone { _turn: turn, _objects: objects, _hold: hold })
     }
 
-    pub fn in_company(&self) -> Option<RwLockReadGuard<'_, ()>> {
-        self.connection.objects.as_ref().map(|lock| lock.read().unwrap_or_else(PoisonError::into_inner))
+    /// For looking. Who does not get the turn in time looks without it.
+    pub fn in_company(&self) -> Company<'_> {
+        let objects = self.connection.objects.as_ref();
+        let turn = objects.and(self.connection.turnstile.as_ref()).and_then(|turnstile| turnstile(Turn::Look).ok());
+        let hold = turn.is_some().then(fork::hold);
+        let objects = objects.map(|lock| lock.read().unwrap_or_else(PoisonError::into_inner));
+        Company { _turn: turn, _objects: objects, _hold: hold }
     }
 
     /// An object of this process.
