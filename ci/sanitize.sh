@@ -1,7 +1,8 @@
 #!/bin/bash
 # The library under AddressSanitizer: the programs of tests/c, which are built with it too, and those tests of tests/pkcs11
 # that hand over the strangest arguments. (Not linked.c, which is about RTLD_DEEPBIND, nor dlopen_loop.c, which measures memory:
-# the sanitizer has a mind of its own about both.) Any access to memory that is not the library's or the caller's ends the program.
+# the sanitizer has a mind of its own about both. And without the forks of fork.c while other threads work: its own allocator
+# does not bear them.) Any access to memory that is not the library's or the caller's ends the program.
 . "$(dirname "$0")/common.sh"
 . ci/asan.sh
 timed "what the sanitizer needs" ci/install.sh fuzz

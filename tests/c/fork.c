@@ -19,7 +19,6 @@ static CK_SESSION_HANDLE session;
 static CK_OBJECT_HANDLE public, private;
 static const char *pin;
 static const char *const label = "fork-test";
-static atomic_int stop;
 
 static void sign_often(CK_SESSION_HANDLE with, CK_OBJECT_HANDLE key)
 {
@@ -82,16 +81,6 @@ static void forks_again(void)
 
 static void (*const ways[])(void) = {goes_on, initialises, finalises, forks_again};
 
-static void *busy(void *unused)
-{
-    (void)unused;
-    CK_SESSION_HANDLE own = open_session(p11, slot, pin);
-    CK_BYTE signature[64];
-    while (!stop)
-        sign(p11, own, private, signature);
-    return NULL;
-}
-
 static void children(void)
 {
     pid_t pids[CHILDREN];
@@ -115,6 +104,34 @@ static void children(void)
     }
 }
 
+#ifdef __SANITIZE_ADDRESS__
+/* libasan 8 does not bear it: its allocator stays locked for ever in a child that is born while another thread is in it. */
+static void children_while_others_sign(void) {}
+#else
+static atomic_int stop;
+
+static void *busy(void *unused)
+{
+    (void)unused;
+    CK_SESSION_HANDLE own = open_session(p11, slot, pin);
+    CK_BYTE signature[64];
+    while (!stop)
+        sign(p11, own, private, signature);
+    return NULL;
+}
+
+static void children_while_others_sign(void)
+{
+    pthread_t threads[3];
+    for (int i = 0; i < 3; i++)
+        CHECK(!pthread_create(&threads[i], NULL, busy, NULL));
+    children();
+    stop = 1;
+    for (int i = 0; i < 3; i++)
+        CHECK(!pthread_join(threads[i], NULL));
+}
+#endif
+
 int main(int argc, char **argv)
 {
     if (argc != 4) {
@@ -133,13 +150,7 @@ int main(int argc, char **argv)
     goes_on();
 
     /* The same while other threads of the parent are inside C_Sign at the moment of the fork. */
-    pthread_t threads[3];
-    for (int i = 0; i < 3; i++)
-        CHECK(!pthread_create(&threads[i], NULL, busy, NULL));
-    children();
-    stop = 1;
-    for (int i = 0; i < 3; i++)
-        CHECK(!pthread_join(threads[i], NULL));
+    children_while_others_sign();
 
     CK_BYTE signature[64];
     sign(p11, session, private, signature);
