@@ -60,7 +60,12 @@ run_counted() { # SCRIPT…
 }
 
 # One check more: nothing has become dearer.
-counted() { if ci/count.sh; then passed=$((passed + 1)); else failed=$((failed + 1)); return 1; fi; }
+counted() {
+  if ci/count.sh 2>&1 | tee "$scratch/counted.log"; then passed=$((passed + 1)); return; fi
+  failed=$((failed + 1))
+  remember "$scratch/counted.log"
+  return 1
+}
 
 timed "what the tests need" ci/install.sh test
 timed "devices for the tests" ci/devices.sh

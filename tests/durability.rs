@@ -88,6 +88,13 @@ fn maker() {
     }
 }
 
+/// This program, doing one of the tests above as the environment says.
+fn this_program(test: &str, role: &str, what: impl AsRef<std::ffi::OsStr>) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", test, "--nocapture", "--test-threads=1"]).env(role, what).stdout(Stdio::piped());
+    command
+}
+
 /// A process that is told what to do.
 struct Worker {
     child: Child,
@@ -96,9 +103,7 @@ struct Worker {
 
 impl Worker {
     fn start(conf: &Path) -> Self {
-        let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args(["--exact", "maker", "--nocapture", "--test-threads=1"]).env(MAKER, conf);
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
+        let mut child = this_program("maker", MAKER, conf).stdin(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut worker = Self { child, lines };
         assert_eq!(worker.said(), "ready");
@@ -120,20 +125,25 @@ impl Worker {
     }
 }
 
-/// SoftHSM never showed a process the keys that another one made at the same moment (docs/decisions.md).
-#[test]
-fn keys_that_several_processes_make_at_once_are_seen_by_all() {
-    let installation = Installation::with_device();
+/// Several processes make keys at once, `meanwhile` something else happens, and in the end each sees all of them.
+fn all_see_what_all_make(installation: &Installation, spec: &str, keys: usize, meanwhile: impl FnOnce()) {
     let _connected = installation.client();
     let mut makers = Vec::from_iter((0..MAKERS).map(|_| Worker::start(&installation.conf())));
-    makers.iter_mut().for_each(|maker| maker.tell(&format!("RSA_2048 {KEYS}")));
+    makers.iter_mut().for_each(|maker| maker.tell(&format!("{spec} {keys}")));
+    meanwhile();
     makers.iter_mut().for_each(|maker| drop(maker.said()));
     for mut maker in makers {
         maker.tell("look 1");
         // And the one that connected the device.
-        assert_eq!(maker.said(), format!("sees {}", MAKERS * KEYS + 1));
+        assert_eq!(maker.said(), format!("sees {}", MAKERS * keys + 1));
         maker.end();
     }
+}
+
+/// SoftHSM never showed a process the keys that another one made at the same moment (docs/decisions.md).
+#[test]
+fn keys_that_several_processes_make_at_once_are_seen_by_all() {
+    all_see_what_all_make(&Installation::with_device(), "RSA_2048", KEYS, || {});
 }
 
 /// SoftHSM writes default values over a key that it is asked about if it has read it while another process made it
@@ -141,20 +151,13 @@ fn keys_that_several_processes_make_at_once_are_seen_by_all() {
 #[test]
 fn who_begins_with_a_device_harms_no_key_that_is_made_meanwhile() {
     let installation = Installation::with_device();
-    let _connected = installation.client();
-    let mut makers = Vec::from_iter((0..MAKERS).map(|_| Worker::start(&installation.conf())));
-    makers.iter_mut().for_each(|maker| maker.tell(&format!("EC_P256 {SMALL_KEYS}")));
-    std::thread::scope(|scope| {
-        for _ in 0..LOOKERS {
-            scope.spawn(|| (0..LOOKS).for_each(|_| Worker::start(&installation.conf()).end()));
-        }
+    all_see_what_all_make(&installation, "EC_P256", SMALL_KEYS, || {
+        std::thread::scope(|scope| {
+            for _ in 0..LOOKERS {
+                scope.spawn(|| (0..LOOKS).for_each(|_| Worker::start(&installation.conf()).end()));
+            }
+        });
     });
-    makers.iter_mut().for_each(|maker| drop(maker.said()));
-    for mut maker in makers {
-        maker.tell("look 1");
-        assert_eq!(maker.said(), format!("sees {}", MAKERS * SMALL_KEYS + 1));
-        maker.end();
-    }
     assert_eq!(installation.print(&["check"]), "everything is in order\n");
 }
 
@@ -241,9 +244,8 @@ impl Field {
     fn start(&self, kind: &str, dice: &mut Dice) -> Child {
         let conf = self.installation.conf();
         let role = [kind, conf.to_str().unwrap(), self.client.m.path.to_str().unwrap(), &dice.number().to_string()];
-        let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args(["--exact", "writer", "--nocapture", "--test-threads=1"]).env(writer::ROLE, role.join("\n"));
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+        let mut command = this_program("writer", writer::ROLE, role.join("\n"));
+        command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
     }
 
     /// Lets a writer begin, and kills it some time later. Answers what it wrote.

@@ -46,7 +46,7 @@ pub struct Connection {
     witness: Mutex<Option<Witness>>,
     /// Of a shy device: held for writing while objects are made or destroyed, for reading while they are looked for.
     pub objects: Option<RwLock<()>>,
-    /// See [`super::turns`].
+    /// Of a shy device: see [`super::turns`].
     pub turnstile: Option<Turnstile>,
     /// Held while a session is opened; true once the device was seen to have forgotten the anchor.
     forgot: Mutex<bool>,
@@ -132,7 +132,7 @@ impl Connection {
             since: old.since,
             witness: Mutex::default(),
             objects: device.profile()?.shy.then(RwLock::default),
-            turnstile: device.turnstile.clone(),
+            turnstile: device.shy_turnstile().cloned(),
             forgot: Mutex::default(),
         })
     }
@@ -183,7 +183,7 @@ impl Connection {
             since: Instant::now(),
             witness: Mutex::default(),
             objects: profile.shy.then(RwLock::default),
-            turnstile: device.turnstile.clone(),
+            turnstile: device.shy_turnstile().cloned(),
             forgot: Mutex::default(),
         };
         connection.touch_device(anchor).map_err(|failed| device.cannot("work", failed))?;

@@ -289,7 +289,7 @@ impl Hsm {
         let began = Cell::new(false);
         let taken = self.device.run(&healthy, |session| {
             session.connection.touch_device(session.handle)?;
-            if session.find(&templates::search(class, id.as_bytes()), 1)?.is_empty() {
+            if session.find(templates::search(class, id.as_bytes()), 1)?.is_empty() {
                 let wrapping = self.replication_key(session, *under)?;
                 began.set(true);
                 self.unwrap_copy(session, wrapping, bytes, spec, &new)?;
@@ -359,7 +359,7 @@ impl Hsm {
         spec: Spec,
         half: &[super::arguments::Attribute],
     ) -> Result<(), Fault> {
-        if !session.find(&templates::search(CKO_PUBLIC_KEY, id.as_bytes()), 1)?.is_empty() {
+        if !session.find(templates::search(CKO_PUBLIC_KEY, id.as_bytes()), 1)?.is_empty() {
             return Ok(());
         }
         let turn = session.alone_on_token().map_err(Fault::Stop)?;

@@ -212,7 +212,7 @@ impl Hsm {
         let made = self.device.run(&healthy, |session| {
             session.connection.touch_device(session.handle)?;
             let way = self.way(&session.connection, unwrapping).map_err(Fault::Stop)?;
-            if !session.find(&templates::search(CKO_SECRET_KEY, id.as_bytes()), 1)?.is_empty() {
+            if !session.find(templates::search(CKO_SECRET_KEY, id.as_bytes()), 1)?.is_empty() {
                 return Err(Fault::Stop(Error::Internal(format!("the token has an object with the CKA_ID {id}"))));
             }
             let key = self.undo(session, (wrapper, &way), (wrapped, spec), |mechanism, unwrapping, wrapped| {
@@ -240,7 +240,7 @@ impl Hsm {
     }
 
     fn wrapper(&self, session: &Session, id: Uuid) -> Result<CK_OBJECT_HANDLE, Fault> {
-        match session.find(&templates::search(CKO_PRIVATE_KEY, id.as_bytes()), 2)?[..] {
+        match session.find(templates::search(CKO_PRIVATE_KEY, id.as_bytes()), 2)?[..] {
             [] => Err(Fault::Missing(id.as_bytes().to_vec())),
             [pair] => Ok(pair),
             _ => Err(Fault::Stop(self.device.unavailable("there is more than one of a wrapping pair"))),

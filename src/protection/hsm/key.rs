@@ -82,7 +82,7 @@ impl DeviceKey {
     #[cold]
     pub(super) fn find(&self, session: &Session) -> Result<CK_OBJECT_HANDLE, Fault> {
         let class = if self.spec.family.is_asymmetric() { CKO_PRIVATE_KEY } else { CKO_SECRET_KEY };
-        let found = session.find(&templates::search(class, &self.id), 2)?;
+        let found = session.find(templates::search(class, &self.id), 2)?;
         let handle = match found[..] {
             [] => return Err(Fault::Missing(self.id.clone())),
             [handle] => handle,
@@ -113,7 +113,7 @@ impl DeviceKey {
             None => {}
         }
         let mut is_known = false;
-        for other in session.find(&templates::search(CKO_PUBLIC_KEY, &self.id), 2)? {
+        for other in session.find(templates::search(CKO_PUBLIC_KEY, &self.id), 2)? {
             match self.public_at(session, other)? {
                 Some(key) if key == *public => is_known = true,
                 Some(_) => return Err(self.refuse("it is not the recorded one: its public key differs")),

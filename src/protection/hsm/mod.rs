@@ -183,7 +183,7 @@ impl Hsm {
         self.device.run(&healthy, |session| {
             let mut ids = Vec::new();
             for class in [CKO_PRIVATE_KEY, CKO_SECRET_KEY] {
-                for object in session.find(&templates::of_class(class), ALL)? {
+                for object in session.find(templates::of_class(class), ALL)? {
                     // Somebody may have destroyed it meanwhile.
                     let Ok(values) = session.attributes(object, &[(CKA_ID, 64)]) else { continue };
                     ids.extend(values.iter().flatten().filter_map(|id| Uuid::from_slice(id).ok()));
@@ -281,7 +281,7 @@ impl Hsm {
             // Up to here all may be done again, so a session that has died meanwhile is noticed here.
             connection.touch_device(session.handle)?;
             for class in CLASSES {
-                if !session.find(&templates::search(class, id.as_bytes()), 1)?.is_empty() {
+                if !session.find(templates::search(class, id.as_bytes()), 1)?.is_empty() {
                     return Err(Fault::Stop(Error::Internal(format!("the token has an object with the CKA_ID {id}"))));
                 }
             }
@@ -362,7 +362,7 @@ impl Hsm {
     fn erase(&self, session: &Session, id: &[u8]) -> Result<bool, Fault> {
         let mut was_there = false;
         for class in CLASSES {
-            for object in session.find(&templates::search(class, id), 64)? {
+            for object in session.find(templates::search(class, id), 64)? {
                 was_there = true;
                 // What a device finds by mistake is somebody else's key.
                 if !session.has_id(object, id)? {
@@ -377,7 +377,7 @@ impl Hsm {
             }
         }
         for class in CLASSES {
-            if was_there && !session.find(&templates::search(class, id), 1)?.is_empty() {
+            if was_there && !session.find(templates::search(class, id), 1)?.is_empty() {
                 return Err(Fault::Stop(self.device.lacks("destroying a key: C_DestroyObject left it there")));
             }
         }

@@ -52,7 +52,7 @@ impl Under {
 
 impl Hsm {
     pub(super) fn replication_key(&self, session: &Session, id: Uuid) -> Result<CK_OBJECT_HANDLE, Fault> {
-        match session.find(&templates::search(CKO_SECRET_KEY, id.as_bytes()), 2)?[..] {
+        match session.find(templates::search(CKO_SECRET_KEY, id.as_bytes()), 2)?[..] {
             [] => Err(Fault::Missing(id.as_bytes().to_vec())),
             [key] if session.has_id(key, id.as_bytes())? => Ok(key),
             _ => Err(Fault::Stop(self.device.unavailable("there is more than one of its replication key"))),

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use cryptoki_sys::*;
 
-use super::arguments::{Attribute, Mechanism, Value};
+use super::arguments::{Attribute, Mechanism};
 use super::calls::{Act, Answer, Failed};
 use super::connection::Connection;
 use super::device::Module;
-use super::templates::{New, of_class, passing_wrapper};
+use super::templates::{New, of_class, on_token, passing_wrapper};
 use super::turns::Alone;
 use crate::model::Bytes;
 
@@ -119,7 +119,7 @@ impl Session {
         }
         [CKO_PRIVATE_KEY, CKO_SECRET_KEY]
             .into_iter()
-            .any(|class| self.find(&of_class(class), 1).is_ok_and(|found| !found.is_empty()))
+            .any(|class| self.find(of_class(class), 1).is_ok_and(|found| !found.is_empty()))
     }
 
     /// The public half of a pair, if it is one, and the private or secret key; on the token.
@@ -147,11 +147,10 @@ impl Session {
 
     /// Nothing found means something only while we are logged in: without a login a device shows no private objects and
     /// calls that no error. A key whose public half alone was destroyed would be left behind.
-    pub fn find(&self, template: &[Attribute], max: usize) -> Answer<Vec<CK_OBJECT_HANDLE>> {
+    pub fn find(&self, mut template: Vec<Attribute>, max: usize) -> Answer<Vec<CK_OBJECT_HANDLE>> {
         let _company = self.in_company();
         // See `turns`.
-        let on_token = self.connection.objects.is_some().then(|| Attribute { id: CKA_TOKEN, value: Value::Bool(true) });
-        let template: Vec<_> = template.iter().cloned().chain(on_token).collect();
+        template.extend(self.connection.objects.is_some().then(on_token));
         let found = self.module().find(self.handle, &template, max)?;
         if found.is_empty() && !self.connection.is_logged_in(self.handle) {
             return Err(Failed { call: "C_FindObjects", rv: CKR_USER_NOT_LOGGED_IN });

@@ -186,6 +186,11 @@ pub fn of_class(class: CK_OBJECT_CLASS) -> Vec<Attribute> {
     vec![Attribute { id: CKA_CLASS, value: Value::Ulong(class) }]
 }
 
+/// Leaves out what is of a session.
+pub fn on_token() -> Attribute {
+    flag(CKA_TOKEN, true)
+}
+
 /// Is it a key that authenticates and nothing else?
 pub fn is_mac(spec: Spec) -> bool {
     spec.family == Family::Generic

@@ -59,14 +59,14 @@ pub struct Company<'a> {
 impl Device {
     /// The time in which no other process logs in, and none makes or destroys objects. Who does not get it goes on
     /// without: what it prevents is rare, and the store may be one that this process cannot write beside.
-    pub fn alone_at_login(&self) -> Option<Box<dyn Any>> {
-        let turns = [Turn::LogIn, Turn::Look].map(|turn| self.turn(turn));
-        turns.iter().any(Option::is_some).then(|| -> Box<dyn Any> { Box::new(turns) })
+    pub fn alone_at_login(&self) -> [Option<Box<dyn Any>>; 2] {
+        let turnstile = self.shy_turnstile();
+        [Turn::LogIn, Turn::Look].map(|turn| turnstile.and_then(|turnstile| turnstile(turn).ok()))
     }
 
-    fn turn(&self, turn: Turn) -> Option<Box<dyn Any>> {
-        let turnstile = self.turnstile.as_ref().filter(|_| self.profile().is_ok_and(|profile| profile.shy));
-        turnstile.and_then(|turnstile| turnstile(turn).ok())
+    /// Where processes wait for each other, if this device needs it.
+    pub fn shy_turnstile(&self) -> Option<&Turnstile> {
+        self.turnstile.as_ref().filter(|_| self.profile().is_ok_and(|profile| profile.shy))
     }
 }
 
@@ -80,10 +80,7 @@ impl Session {
     pub fn alone_on_token(&self) -> Result<Alone<'_>> {
         // The turn first: who waits for other processes holds up nobody in this one, and with the turn only searches are
         // waited for.
-        let turn = match &self.connection.turnstile {
-            Some(turnstile) if self.connection.objects.is_some() => Some(turnstile(Turn::Objects)?),
-            _ => None,
-        };
+        let turn = self.connection.turnstile.as_ref().map(|turnstile| turnstile(Turn::Objects)).transpose()?;
         let objects = self.alone();
         let hold = turn.is_some().then(fork::hold);
         if turn.is_some() {
@@ -95,10 +92,9 @@ impl Session {
 
     /// For looking. Who does not get the turn in time looks without it.
     pub fn in_company(&self) -> Company<'_> {
-        let objects = self.connection.objects.as_ref();
-        let turn = objects.and(self.connection.turnstile.as_ref()).and_then(|turnstile| turnstile(Turn::Look).ok());
+        let turn = self.connection.turnstile.as_ref().and_then(|turnstile| turnstile(Turn::Look).ok());
         let hold = turn.is_some().then(fork::hold);
-        let objects = objects.map(|lock| lock.read().unwrap_or_else(PoisonError::into_inner));
+        let objects = self.connection.objects.as_ref().map(|lock| lock.read().unwrap_or_else(PoisonError::into_inner));
         Company { _turn: turn, _objects: objects, _hold: hold }
     }
 
